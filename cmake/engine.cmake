@@ -1,0 +1,30 @@
+# The engine (plan execution, no Python), its C library, the extension module and the C++ tests.
+find_package(Threads REQUIRED)
+file(GLOB EDGERUN_ENGINE_SOURCES CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/runtime/engine/*.cpp)
+
+add_library(edgerun_engine STATIC ${EDGERUN_ENGINE_SOURCES})
+target_include_directories(edgerun_engine PUBLIC ${CMAKE_CURRENT_SOURCE_DIR}/runtime/engine)
+target_link_libraries(edgerun_engine PUBLIC edgerun_kernels Threads::Threads)
+
+option(EDGERUN_SHARED "build the C library libedgerun" OFF)
+if(EDGERUN_SHARED OR EDGERUN_TESTS)
+  add_library(edgerun SHARED runtime/engine/c_api.cpp)
+  target_link_libraries(edgerun PRIVATE edgerun_engine)
+  target_include_directories(edgerun PUBLIC ${CMAKE_CURRENT_SOURCE_DIR}/runtime/engine)
+  set_target_properties(edgerun PROPERTIES VERSION 0.1.0 SOVERSION 0 PUBLIC_HEADER runtime/engine/edgerun.h)
+  if(NOT SKBUILD)
+    include(GNUInstallDirs)
+    install(TARGETS edgerun LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} PUBLIC_HEADER DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+  endif()
+endif()
+
+if(EDGERUN_PYTHON)
+  pybind11_add_module(_engine runtime/bindings/engine.cpp)
+  target_link_libraries(_engine PRIVATE edgerun_engine)
+  install(TARGETS _engine DESTINATION edgerun)
+endif()
+
+if(EDGERUN_TESTS)
+  enable_testing()
+  add_subdirectory(tests/engine)
+endif()

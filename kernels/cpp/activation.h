@@ -1,0 +1,178 @@
+// Activations over vectors, each with its MAED check (papers: Ahmadi et al., MAED; identities made sound for floats).
+//
+// activate<code, checked>(x, constants, checker, flip): y = act(x), then y ^= flip (fault injection, zero otherwise), then the
+// check on that y, which is returned. Checks compare y with a second evaluation that does not use the first one's result:
+//   relu                y = max(0, x) against a selection on the sign bit of x, bit for bit
+//   clip                y = min(hi, max(lo, x)) against max(lo, min(hi, x)), bit for bit
+//   leaky_relu          y == max(0, x) + alpha min(x, 0)
+//   sigmoid, silu       s (1 + e^-x) == 1 while s = e^x / (1 + e^x); e^x and e^-x from the even and odd polynomial
+//   tanh, elu           likewise with e^x - 1 and e^-x - 1: t (m + 2) == -m, m = e^-2x - 1
+//   hard_sigmoid        h(x) + h(-x) == 1 with the slope's offset mirrored; hard_swish: y(x) - y(-x) == x
+//   none, gelu          no identity: only finiteness
+// Tolerances are relative (kTau), with a floor far below anything a result could feel; fault-free runs raise nothing for any
+// finite x (tested over all exponents). A non-finite x raises kNonFinite, and may raise kIdentity as well.
+#pragma once
+#include "check.h"
+#include "vecmath.h"
+
+EDGERUN_ISA_BEGIN
+
+enum Activation : int32_t {
+  kNone = 0, kRelu, kClip, kLeakyRelu, kSigmoid, kTanh, kHardSigmoid, kHardSwish, kSilu, kGelu, kGeluTanh, kElu,
+  kActivationCount
+};
+
+inline constexpr float kTau = 16 * 5.9604645e-8f;  // 8 ulp: the two sides of an identity differ by at most 4 (tested)
+inline constexpr float kFloor = 1e-36f;            // absolute slack where products underflow
+
+// Plain data, part of a kernel's params.
+struct ActParams {
+  int32_t code = kNone;
+  float alpha = 0.f, beta = 0.f;
+};
+
+EDGERUN_SIMD Status read_activation(const Attrs& attrs, ActParams* p) {
+  p->code = static_cast<int32_t>(attrs.i("activation", 0));
+  p->alpha = attrs.f("act_alpha", 0.f);
+  p->beta = attrs.f("act_beta", 0.f);
+  if (p->code < 0 || p->code >= kActivationCount) return Status::bad_attribute;
+  if (p->code == kClip && !(p->alpha <= p->beta)) p->alpha = p->beta;  // ONNX: lo > hi gives hi everywhere
+  return Status::ok;
+}
+
+// The parameters in registers, made once before a loop.
+struct ActVectors {
+  vf a, b, c;
+  EDGERUN_INLINE explicit ActVectors(const ActParams& p) : a(broadcast(p.alpha)), b(broadcast(p.beta)) {
+    c = zero();
+    if (p.code == kHardSigmoid) c = broadcast(kTau * (1.f + (p.beta < 0 ? -p.beta : p.beta)));
+  }
+};
+
+EDGERUN_SIMD vf flipped(vf y, vi flip) { return as_float(as_int(y) ^ flip); }
+
+inline constexpr float kExpRange = 86.f;  // e^x and e^-x are normal numbers
+
+// Sigmoid or SiLU of kCount vectors in lockstep, in place: s = e^x / (1 + e^x), checked with e^-x: y + y e^-x == 1 (or x).
+// Below -86 SiLU stays at -86 e^-86, which is 0 for every purpose. `flip` hits the first vector.
+template <int kCode, bool kChecked, int kCount>
+EDGERUN_SIMD void smooth_pack(vf (&x)[kCount], Checker& seen, vi flip = vi{}) {
+  const vf one = broadcast(1.f);
+  vf scale[kCount], plus[kCount], minus[kCount], range[kCount];
+  if (kChecked) {
+    EDGERUN_EACH seen.finite(x[i]);
+  }
+  EDGERUN_EACH scale[i] = max(broadcast(-kExpRange), x[i]);
+  EDGERUN_EACH range[i] = min(broadcast(kExpRange), scale[i]);
+  exp_pairs(range, plus, minus);
+  EDGERUN_EACH range[i] = add(one, plus[i]);
+  EDGERUN_EACH x[i] = div(plus[i], range[i]);
+  if (kCode == kSilu) {
+    EDGERUN_EACH x[i] = mul(x[i], scale[i]);
+  }
+  x[0] = flipped(x[0], flip);
+  if (kChecked) {
+    EDGERUN_EACH seen.near(fma(x[i], minus[i], x[i]), kCode == kSilu ? scale[i] : one);
+  }
+}
+
+template <int kCode, bool kChecked>
+EDGERUN_SIMD vf activate(vf x, const ActVectors& p, Checker& seen, vi flip = vi{}) {
+  static_assert(kCode >= kNone && kCode < kActivationCount, "no such activation");
+  const vf one = broadcast(1.f), half = broadcast(0.5f), tau = broadcast(kTau), floor_ = broadcast(kFloor);
+  vf y;
+  if (kChecked && kCode != kNone && kCode != kRelu && kCode != kClip && kCode != kSigmoid && kCode != kSilu) seen.finite(x);
+
+  if constexpr (kCode == kNone) {
+    y = flipped(x, flip);
+    if (kChecked) seen.finite(y);
+  } else if constexpr (kCode == kRelu) {
+    y = flipped(max(zero(), x), flip);
+    if (kChecked) seen.equal_and_finite(zero_if_negative(x), y);
+  } else if constexpr (kCode == kClip) {
+    y = flipped(min(p.b, max(p.a, x)), flip);
+    if (kChecked) seen.equal_and_finite(max(p.a, min(p.b, x)), y);
+  } else if constexpr (kCode == kLeakyRelu) {
+    y = flipped(select(less(x, zero()), mul(x, p.a), x), flip);
+    if (kChecked) seen.violated(not_equal(y, fma(p.a, min(x, zero()), max(zero(), x))));
+  } else if constexpr (kCode == kSigmoid || kCode == kSilu) {
+    vf pack[1] = {x};
+    smooth_pack<kCode, kChecked>(pack, seen, flip);
+    y = pack[0];
+  } else if constexpr (kCode == kTanh) {
+    const ExpPair e = expm1_pair(mul(clamp(broadcast(-10.f), broadcast(10.f), x), broadcast(2.f)));
+    y = flipped(div(e.plus, add(e.plus, broadcast(2.f))), flip);
+    if (kChecked) seen.within(fma(y, add(e.minus, broadcast(2.f)), e.minus), fma(tau, abs(e.minus), floor_));
+  } else if constexpr (kCode == kHardSigmoid) {  // c = tau (1 + |beta|)
+    y = flipped(clamp(zero(), one, fma(p.a, x, p.b)), flip);
+    if (kChecked) {
+      const vf mirrored = clamp(zero(), one, fma(neg(p.a), x, sub(one, p.b)));
+      seen.within(sub(add(y, mirrored), one), p.c);
+    }
+  } else if constexpr (kCode == kHardSwish) {
+    const vf sixth = broadcast(1.f / 6.f);
+    y = flipped(mul(x, clamp(zero(), one, fma(x, sixth, half))), flip);
+    if (kChecked) {
+      const vf mirrored = clamp(zero(), one, fma(x, neg(sixth), half));
+      seen.within(sub(fma(x, mirrored, y), x), fma(tau, abs(x), floor_));
+    }
+  } else if constexpr (kCode == kGelu) {
+    const vf h = mul(x, half);
+    y = flipped(fma(h, erf(mul(x, broadcast(0.70710678118654752f))), h), flip);
+    if (kChecked) seen.finite(y);
+  } else if constexpr (kCode == kGeluTanh) {  // x sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3)
+    const vf low = max(broadcast(-12.f), x);
+    const vf b = min(broadcast(12.f), low);
+    const vf u = mul(mul(b, broadcast(1.59576912160573071f)), fma(mul(b, b), broadcast(0.044715f), one));
+    const vf range[1] = {clamp(broadcast(-kExpRange), broadcast(kExpRange), u)};
+    vf plus[1], minus[1];
+    exp_pairs(range, plus, minus);
+    y = flipped(div(low, add(one, minus[0])), flip);
+    if (kChecked) seen.finite(y);
+  } else {
+    const ExpPair e = expm1_pair(clamp(broadcast(-20.f), zero(), x));
+    const vm negative = less(x, zero());
+    y = flipped(select(negative, mul(p.a, e.plus), x), flip);
+    if (kChecked) {
+      const vf target = mul(p.a, e.minus);
+      const vm wrong = not_less_equal(abs(add(fma(y, e.minus, y), target)), fma(tau, abs(target), floor_));
+      seen.violated((negative & wrong) | (~negative & not_equal(y, x)));
+    }
+  }
+  return y;
+}
+
+// kCount vectors in place.
+template <int kCode, bool kChecked, int kCount>
+EDGERUN_SIMD void activate_pack(vf (&x)[kCount], const ActVectors& p, Checker& seen) {
+  if constexpr (kCode == kSigmoid || kCode == kSilu) {
+    smooth_pack<kCode, kChecked>(x, seen);
+  } else {
+    EDGERUN_EACH x[i] = activate<kCode, kChecked>(x[i], p, seen);
+  }
+}
+
+// Calls f(ActCode<code>{}) so that a loop can be compiled for each activation.
+template <int kCode>
+struct ActCode {
+  static constexpr int value = kCode;
+};
+template <class F>
+EDGERUN_SIMD void with_activation(int32_t code, F&& f) {
+  switch (code) {
+    case kRelu: return f(ActCode<kRelu>{});
+    case kClip: return f(ActCode<kClip>{});
+    case kLeakyRelu: return f(ActCode<kLeakyRelu>{});
+    case kSigmoid: return f(ActCode<kSigmoid>{});
+    case kTanh: return f(ActCode<kTanh>{});
+    case kHardSigmoid: return f(ActCode<kHardSigmoid>{});
+    case kHardSwish: return f(ActCode<kHardSwish>{});
+    case kSilu: return f(ActCode<kSilu>{});
+    case kGelu: return f(ActCode<kGelu>{});
+    case kGeluTanh: return f(ActCode<kGeluTanh>{});
+    case kElu: return f(ActCode<kElu>{});
+    default: return f(ActCode<kNone>{});
+  }
+}
+
+EDGERUN_ISA_END

@@ -1,0 +1,290 @@
+// conv2d_dw_f32: depthwise convolution, y[n, oy, ox, c] = act(sum over ky, kx of x[n, oy sh - pt + ky dh, ox sw - pl + kx dw, c / m]
+//                                                             w[ky, kx, c] + b[c] + r[n, oy, ox, c]).
+//
+// Vectorised over channels. Where windows lie inside the image, several output pixels of a row share the loads of their inputs
+// (span_tile); at the edges the same is done through a table of pointers, outside pixels pointing at zeros (edge_tile). Other
+// kernel widths, the last partial vector of channels and m > 1 take one pixel at a time.
+// Weights are packed [channel vector][tap][kLanes]. NaN in, NaN out. |error| <= taps eps sum |x||w|.
+#include "conv/conv_shape.h"
+#include "matmul/gemm.h"
+#include "matmul/tile.h"
+
+EDGERUN_ISA_BEGIN
+namespace {
+
+inline constexpr int kEdgeRows = 7;  // kernel rows the pointer table of an edge tile has room for
+
+struct Params {
+  ConvShape s;
+  int64_t multiplier;
+  ActParams act;
+};
+
+Status resolve(const Request& r, Params* p) {
+  EDGERUN_TRY(conv_operands(r));
+  EDGERUN_TRY(read_activation(r.attrs, &p->act));
+  const TensorView& w = r.in[1];
+  if (w.rank != 3) return Status::bad_rank;
+  p->s.kernel_h = w.dims[0], p->s.kernel_w = w.dims[1];
+  EDGERUN_TRY(conv_geometry(r, false, &p->s));
+  p->s.group = p->s.channels;
+  if (w.dims[2] != p->s.out_channels) return Status::bad_shape;
+  if (p->s.channels == 0 ? p->s.out_channels != 0 : p->s.out_channels % p->s.channels != 0) return Status::bad_shape;
+  p->multiplier = p->s.channels == 0 ? 1 : p->s.out_channels / p->s.channels;
+  return Status::ok;
+}
+
+Status query(const Request& r, Need* need) {
+  Params p;
+  EDGERUN_TRY(resolve(r, &p));
+  const ConvShape& s = p.s;
+  const int64_t outputs = r.out[0].elements(), taps = s.kernel_h * s.kernel_w;
+  need->params = sizeof p;
+  need->packed = static_cast<size_t>(ceil_div(s.out_channels, kLanes) * (taps + 1) * kVectorBytes);
+  need->units = outputs == 0 ? 0 : s.batch * s.out_height;
+  need->work = 2.0 * static_cast<double>(outputs) * static_cast<double>(taps);
+  need->bytes = 4.0 * static_cast<double>(r.in[0].elements() + r.in[1].elements() + outputs);
+  return Status::ok;
+}
+
+Status prepare(const Request& r, void* params, void* packed) {
+  Params& p = *static_cast<Params*>(params);
+  EDGERUN_TRY(resolve(r, &p));
+  const int64_t taps = p.s.kernel_h * p.s.kernel_w, channels = p.s.out_channels;
+  const float* w = r.in[1].as<const float>();
+  float* out = static_cast<float*>(packed);
+  for (int64_t c = 0; c < channels; c += kLanes)
+    for (int64_t t = 0; t < taps; ++t)
+      for (int64_t k = 0; k < kLanes; ++k) *out++ = c + k < channels ? w[t * channels + c + k] : 0.f;
+  __builtin_memset(out, 0, static_cast<size_t>(ceil_div(channels, kLanes) * kVectorBytes));  // what edge tiles read outside
+  return Status::ok;
+}
+
+// One output row.
+struct Row {
+  const Params* p;
+  Product* out;          // C is the image: row = pixel, column = channel
+  const float* x;        // the image
+  const float *w, *zeros;
+  int64_t oy, top;       // output row, input row of the first tap (may be negative)
+  int64_t ky0, ky1;      // taps inside the image
+};
+
+EDGERUN_SIMD vf bias_of(const Product& g, int64_t c, int n) {
+  return !g.bias ? zero() : n == kLanes ? loadu(g.bias + c) : load_partial(g.bias + c, n);
+}
+
+inline constexpr int kAtTheEnd = -1;
+
+// kPixels neighbouring output pixels from ox on, all windows inside the row; channels [0, whole), whole a multiple of kLanes.
+// With kCode an activation, a pixel is finished and checked as soon as its last tap is in, among the taps of the others: the
+// checks then run on units the multiply-adds leave free. kAtTheEnd: anything else (residual, checks off, raw results).
+template <int kPixels, int kWidth, int kStride, int kCode>
+static EDGERUN_NOINLINE void span_tile(const Row& row, int64_t ox, int64_t whole) {
+  constexpr int kColumns = (kPixels - 1) * kStride + kWidth;
+  constexpr bool kEarly = kCode != kAtTheEnd;
+  const ConvShape& s = row.p->s;
+  const Product& g = *row.out;
+  const int64_t channels = s.channels, line = s.width * channels, taps = s.kernel_h * kWidth;
+  const float* first = row.x + (row.top + row.ky0) * line + (ox * kStride - s.pad_left) * channels;
+  const int64_t rows = row.ky1 - row.ky0 - kEarly, pixel = row.oy * s.out_width + ox, ldc = g.ldc;
+  const float* weights = row.w + row.ky0 * kWidth * kLanes;
+  const ActVectors act(g.act);
+  float* out = g.c + pixel * ldc;
+  Checker seen;
+  for (int64_t c = 0; c < whole; c += kLanes, weights += taps * kLanes) {
+    vf acc[kPixels][1];
+    const vf bias = bias_of(g, c, kLanes);
+#pragma GCC unroll 8
+    for (int i = 0; i < kPixels; ++i) acc[i][0] = bias;
+    const float *in = first + c, *tap = weights;
+    for (int64_t ky = 0; ky < rows; ++ky, in += line, tap += kWidth * kLanes) {
+      vf w[kWidth];
+#pragma GCC unroll 8
+      for (int k = 0; k < kWidth; ++k) w[k] = loadu(tap + k * kLanes);
+#pragma GCC unroll 24
+      for (int j = 0; j < kColumns; ++j) {
+        const vf v = loadu(in + j * channels);
+#pragma GCC unroll 8
+        for (int i = 0; i < kPixels; ++i) {
+          const int k = j - i * kStride;
+          if (k >= 0 && k < kWidth) acc[i][0] = fma(v, w[k], acc[i][0]);
+        }
+      }
+    }
+    if constexpr (kEarly) {
+      vf w[kWidth];
+#pragma GCC unroll 8
+      for (int k = 0; k < kWidth; ++k) w[k] = loadu(tap + k * kLanes);
+#pragma GCC unroll 24
+      for (int j = 0; j < kColumns; ++j) {
+        const vf v = loadu(in + j * channels);
+#pragma GCC unroll 8
+        for (int i = 0; i < kPixels; ++i) {
+          const int k = j - i * kStride;
+          if (k >= 0 && k < kWidth) acc[i][0] = fma(v, w[k], acc[i][0]);
+          if (k == kWidth - 1) storeu(out + i * ldc + c, activate<kCode, true>(acc[i][0], act, seen));
+        }
+      }
+    } else {
+      emit(g, acc, pixel, c, kLanes);
+    }
+  }
+  if (kEarly) fold(seen, g.sink, g.flat + pixel * ldc, 0);
+}
+
+// The same for windows that may leave the row: `at` holds the address of every input column of each kernel row.
+template <int kPixels, int kWidth, int kStride>
+static EDGERUN_NOINLINE void edge_tile(const Row& row, int64_t ox, int64_t whole) {
+  constexpr int kColumns = (kPixels - 1) * kStride + kWidth;
+  const ConvShape& s = row.p->s;
+  const Product& g = *row.out;
+  const int64_t channels = s.channels, line = s.width * channels, taps = s.kernel_h * kWidth;
+  const int64_t rows = row.ky1 - row.ky0, pixel = row.oy * s.out_width + ox;
+  const float* at[kEdgeRows][kColumns];
+  for (int64_t ky = 0; ky < rows; ++ky)
+    for (int j = 0; j < kColumns; ++j) {
+      const int64_t ix = ox * kStride - s.pad_left + j;
+      at[ky][j] = ix >= 0 && ix < s.width ? row.x + (row.top + row.ky0 + ky) * line + ix * channels : row.zeros;
+    }
+  const float* weights = row.w + row.ky0 * kWidth * kLanes;
+  for (int64_t c = 0; c < whole; c += kLanes, weights += taps * kLanes) {
+    vf acc[kPixels][1];
+    const vf bias = bias_of(g, c, kLanes);
+#pragma GCC unroll 8
+    for (int i = 0; i < kPixels; ++i) acc[i][0] = bias;
+    const float* tap = weights;
+    for (int64_t ky = 0; ky < rows; ++ky, tap += kWidth * kLanes) {
+      vf w[kWidth];
+#pragma GCC unroll 8
+      for (int k = 0; k < kWidth; ++k) w[k] = loadu(tap + k * kLanes);
+#pragma GCC unroll 24
+      for (int j = 0; j < kColumns; ++j) {
+        const vf v = loadu(at[ky][j] + c);
+#pragma GCC unroll 8
+        for (int i = 0; i < kPixels; ++i) {
+          const int k = j - i * kStride;
+          if (k >= 0 && k < kWidth) acc[i][0] = fma(v, w[k], acc[i][0]);
+        }
+      }
+    }
+    emit(g, acc, pixel, c, kLanes);
+  }
+}
+
+// One output pixel, channels [from, out_channels), any geometry.
+EDGERUN_NOINLINE void one_pixel(const Row& row, int64_t ox, int64_t from) {
+  const ConvShape& s = row.p->s;
+  const Product& g = *row.out;
+  const int64_t left = ox * s.stride_w - s.pad_left, line = s.width * s.channels, m = row.p->multiplier;
+  const int64_t kx0 = left < 0 ? ceil_div(-left, s.dilation_w) : 0;
+  const int64_t kx1 = s.width <= left ? kx0 : least(s.kernel_w, (s.width - 1 - left) / s.dilation_w + 1);
+  for (int64_t c = from; c < s.out_channels; c += kLanes) {
+    const int n = static_cast<int>(least(kLanes, s.out_channels - c));
+    vf acc[1][1] = {{bias_of(g, c, n)}};
+    for (int64_t ky = row.ky0; ky < row.ky1; ++ky) {
+      const float* in = row.x + (row.top + ky * s.dilation_h) * line + left * s.channels;
+      const float* w = row.w + (c / kLanes * s.kernel_h + ky) * s.kernel_w * kLanes;
+      for (int64_t kx = kx0; kx < kx1; ++kx) {
+        const float* at = in + kx * s.dilation_w * s.channels;
+        vf v;
+        if (m == 1) {
+          v = n == kLanes ? loadu(at + c) : load_partial(at + c, n);
+        } else {
+          float lanes[kLanes] = {};
+          for (int k = 0; k < n; ++k) lanes[k] = at[(c + k) / m];
+          v = loadu(lanes);
+        }
+        acc[0][0] = fma(v, loadu(w + kx * kLanes), acc[0][0]);
+      }
+    }
+    emit(g, acc, row.oy * s.out_width + ox, c, n);
+  }
+}
+
+// A whole row with kernel width kWidth; pixels [begin, end) have their windows inside.
+template <int kWidth, int kStride, int kCode>
+void tiles(const Row& row, int64_t begin, int64_t end, int64_t whole) {
+  const int64_t width = row.p->s.out_width;
+  for (int64_t ox = 0; ox < width;) {
+    const int64_t room = ox >= begin ? end - ox : 0;
+    if (room >= 8) {
+      span_tile<8, kWidth, kStride, kCode>(row, ox, whole);
+      ox += 8;
+    } else if (room >= 4) {
+      span_tile<4, kWidth, kStride, kCode>(row, ox, whole);
+      ox += 4;
+    } else {
+      const int64_t n = least(width - ox, 4);
+      if (n == 4) edge_tile<4, kWidth, kStride>(row, ox, whole);
+      else if (n == 3) edge_tile<3, kWidth, kStride>(row, ox, whole);
+      else if (n == 2) edge_tile<2, kWidth, kStride>(row, ox, whole);
+      else edge_tile<1, kWidth, kStride>(row, ox, whole);
+      ox += n;
+    }
+  }
+}
+
+template <int kWidth, int kStride>
+void tiles_of(const Row& row, int64_t begin, int64_t end, int64_t whole) {
+  const Product& g = *row.out;
+  const bool early = g.sink && !g.residual && row.ky1 > row.ky0;
+  if (early && g.act.code == kRelu) tiles<kWidth, kStride, kRelu>(row, begin, end, whole);
+  else if (early && g.act.code == kClip) tiles<kWidth, kStride, kClip>(row, begin, end, whole);
+  else tiles<kWidth, kStride, kAtTheEnd>(row, begin, end, whole);
+}
+
+void one_row(const Row& row) {
+  const ConvShape& s = row.p->s;
+  int64_t whole = row.p->multiplier == 1 ? s.channels / kLanes * kLanes : 0;
+  // pixels [begin, end) have their whole window inside the row
+  const int64_t begin = least(ceil_div(s.pad_left, s.stride_w), s.out_width), room = s.width + s.pad_left - s.span_w();
+  const int64_t end = room < 0 ? begin : most(begin, least(s.out_width, room / s.stride_w + 1));
+  if (s.kernel_w != 3 || s.dilation_w != 1 || s.dilation_h != 1 || s.stride_w > 2 || row.ky1 - row.ky0 > kEdgeRows) whole = 0;
+  if (whole > 0) {
+    if (s.stride_w == 1) tiles_of<3, 1>(row, begin, end, whole);
+    else tiles_of<3, 2>(row, begin, end, whole);
+  }
+  if (whole < s.out_channels)
+    for (int64_t ox = 0; ox < s.out_width; ++ox) one_pixel(row, ox, whole);
+}
+
+void run(const Run& r) {
+  const Params& p = *static_cast<const Params*>(r.params);
+  const ConvShape& s = p.s;
+  const float* residual = r.n_in > 3 && !r.in[3].absent() ? r.in[3].as<const float>() : nullptr;
+  const float* weights = static_cast<const float*>(r.packed);
+  for (int64_t unit = r.begin; unit < r.end; ++unit) {
+    const int64_t n = unit / s.out_height;
+    Product product{};
+    product.bias = r.n_in > 2 && !r.in[2].absent() ? r.in[2].as<const float>() : nullptr;
+    product.flat = n * s.out_height * s.out_width * s.out_channels;
+    product.residual = residual ? residual + product.flat : nullptr;
+    product.c = r.out[0].as<float>() + product.flat;
+    product.ldc = product.columns = s.out_channels;
+    product.act = p.act, product.sink = r.sink;
+    locate_fault(&product, s.out_height * s.out_width);
+    Row row{&p, &product, r.in[0].as<const float>() + n * s.height * s.width * s.channels,
+            weights, weights + ceil_div(s.out_channels, kLanes) * s.kernel_h * s.kernel_w * kLanes, unit % s.out_height, 0, 0, 0};
+    row.top = row.oy * s.stride_h - s.pad_top;
+    row.ky0 = row.top < 0 ? ceil_div(-row.top, s.dilation_h) : 0;
+    row.ky1 = s.height <= row.top ? row.ky0 : least(s.kernel_h, (s.height - 1 - row.top) / s.dilation_h + 1);
+    if (row.ky1 < row.ky0) row.ky1 = row.ky0;
+
+    // activations without a fused form go over the finished row at once, an armed row as well
+    const int64_t pixel = row.oy * s.out_width;
+    const bool armed = product.fault_row >= pixel && product.fault_row < pixel + s.out_width;
+    Product raw = product;
+    if (armed || p.act.code > kClip) {
+      raw.act.code = kNone, raw.sink = nullptr, raw.fault_row = -1;
+      row.out = &raw;
+    }
+    one_row(row);
+    if (row.out == &raw) finish_tile(product, pixel, 0, s.out_width, s.out_channels);
+    if (r.sink) r.sink->checked += static_cast<uint64_t>(s.out_width * s.out_channels);
+  }
+}
+
+}  // namespace
+extern const Kernel conv2d_dw_f32_kernel{"conv2d_dw_f32", query, prepare, run};
+EDGERUN_ISA_END

@@ -1,0 +1,109 @@
+// An activation over a contiguous row, with its checks and an armed fault, for the unary kernels and for the activations
+// fused into arithmetic. x and y may be the same buffer.
+#pragma once
+#include "activation.h"
+#include "unary.h"
+
+namespace edgerun::EDGERUN_ISA {
+
+// Chains of dependent check updates are kept apart, or their latency would bound the cheap activations.
+inline constexpr int kChains = 4;
+
+template <int kCode, bool kChecked>
+inline void activation_row(const float* x, float* y, int64_t n, const ActVectors& act, Checker* seen) {
+  Checker chain[kChains];
+  int64_t k = 0;
+  for (; k + kChains * kLanes <= n; k += kChains * kLanes)
+    for (int c = 0; c < kChains; ++c)
+      storeu(y + k + c * kLanes, activate<kCode, kChecked>(loadu(x + k + c * kLanes), act, chain[c]));
+  for (; k + kLanes <= n; k += kLanes) storeu(y + k, activate<kCode, kChecked>(loadu(x + k), act, chain[0]));
+  if (k < n) {
+    const int rest = static_cast<int>(n - k);
+    store_partial(y + k, activate<kCode, kChecked>(load_partial(x + k, rest), act, chain[1]), rest);
+  }
+  if (kChecked)
+    for (int c = 0; c < kChains; ++c) seen->join(chain[c]);
+}
+
+// The same with an armed fault somewhere in the row.
+template <int kCode>
+EDGERUN_NOINLINE void activation_row_faulty(const float* x, float* y, int64_t index, int64_t n, const ActVectors& act,
+                                            const CheckSink* sink, Checker* seen) {
+  for (int64_t k = 0; k < n; k += kLanes) {
+    const int rest = static_cast<int>(least(kLanes, n - k));
+    const vf v = activate<kCode, true>(load_partial(x + k, rest), act, *seen, fault_lanes(sink, index + k));
+    store_partial(y + k, v, rest);
+  }
+}
+
+template <int kCode>
+inline void activation_block(const float* x, float* y, int64_t index, int64_t n, const ActVectors& act, CheckSink* sink) {
+  Checker seen;
+  if (!sink) return activation_row<kCode, false>(x, y, n, act, &seen);
+  if (fault_in(sink, index, index + n)) activation_row_faulty<kCode>(x, y, index, n, act, sink, &seen);
+  else activation_row<kCode, true>(x, y, n, act, &seen);
+  fold(seen, sink, index, n);
+}
+
+// Any activation by its code; index: flat output index of y[0]. Compiled once (activation_rows.cpp), as it is large.
+void apply_activation(const ActParams& p, const float* x, float* y, int64_t index, int64_t n, CheckSink* sink);
+
+template <int kCode> struct ActivationKernel {
+  static Status resolve(const Request& r, ActParams* p) {
+    EDGERUN_TRY(unary_operands(r, DType::f32, DType::f32));
+    const bool gelu_tanh = kCode == kGelu && r.attrs.i("tanh") != 0;
+    *p = {gelu_tanh ? static_cast<int32_t>(kGeluTanh) : kCode, r.attrs.f("act_alpha"), r.attrs.f("act_beta")};
+    if (kCode == kClip && !(p->alpha <= p->beta)) p->alpha = p->beta;  // ONNX: lo > hi gives hi everywhere
+    return Status::ok;
+  }
+  static Status query(const Request& r, Need* need) {
+    ActParams p;
+    EDGERUN_TRY(resolve(r, &p));
+    need->params = sizeof p;
+    need_unary(r, kCode <= kLeakyRelu ? 1 : kCode == kHardSigmoid || kCode == kHardSwish ? 4 : 24, need);
+    return Status::ok;
+  }
+  static Status prepare(const Request& r, void* params, void*) { return resolve(r, static_cast<ActParams*>(params)); }
+  static void run(const Run& r) {
+    const ActParams& p = *static_cast<const ActParams*>(r.params);
+    const ActVectors act(p);
+    const float* x = r.in[0].as<const float>();
+    float* y = r.out[0].as<float>();
+    const int64_t end = least(r.end * kBlock, r.out[0].elements());
+    for (int64_t k = r.begin * kBlock; k < end; k += kBlock) {
+      const int64_t n = least(kBlock, end - k);
+      if (kCode == kGelu && p.code == kGeluTanh) activation_block<kGeluTanh>(x + k, y + k, k, n, act, r.sink);
+      else activation_block<kCode>(x + k, y + k, k, n, act, r.sink);
+    }
+  }
+};
+
+#define EDGERUN_ACTIVATION(OP, CODE)                                                                              \
+  extern const Kernel OP##_f32_kernel{#OP "_f32", ActivationKernel<CODE>::query, ActivationKernel<CODE>::prepare, \
+                                      ActivationKernel<CODE>::run};
+
+// y = Op::v(x) over vectors, unchecked (exp, log, sqrt …).
+template <class Op> struct VectorUnary {
+  static Status query(const Request& r, Need* need) {
+    EDGERUN_TRY(unary_operands(r, DType::f32, DType::f32));
+    need_unary(r, Op::kWork, need);
+    return Status::ok;
+  }
+  static Status prepare(const Request&, void*, void*) { return Status::ok; }
+  static void run(const Run& r) {
+    const float* x = r.in[0].as<const float>();
+    float* y = r.out[0].as<float>();
+    const int64_t end = least(r.end * kBlock, r.out[0].elements());
+    int64_t k = r.begin * kBlock;
+    for (; k + kLanes <= end; k += kLanes) storeu(y + k, Op::v(loadu(x + k)));
+    if (k < end) {
+      const int rest = static_cast<int>(end - k);
+      store_partial(y + k, Op::v(load_partial(x + k, rest)), rest);
+    }
+  }
+};
+
+#define EDGERUN_VECTOR_UNARY(OP) \
+  extern const Kernel OP##_f32_kernel{#OP "_f32", VectorUnary<Op>::query, VectorUnary<Op>::prepare, VectorUnary<Op>::run};
+
+}  // namespace edgerun::EDGERUN_ISA

@@ -1,0 +1,12 @@
+// equal: y = a == b as a boolean, broadcast; false when either is NaN.
+#include "binary.h"
+
+EDGERUN_ISA_BEGIN
+namespace {
+struct Op {
+  template <class T> static Bool f(T a, T b) { return {static_cast<uint8_t>(a == b)}; }
+  static Bool f(Bool a, Bool b) { return {static_cast<uint8_t>((a.v != 0) == (b.v != 0))}; }
+};
+}  // namespace
+EDGERUN_FOR_ALL(equal, EDGERUN_COMPARE)
+EDGERUN_ISA_END

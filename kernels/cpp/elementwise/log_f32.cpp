@@ -1,0 +1,12 @@
+// log_f32: y = ln x, 2 ulp; log 0 = −inf, NaN below. In place allowed.
+#include "activation_rows.h"
+
+EDGERUN_ISA_BEGIN
+namespace {
+struct Op {
+  static constexpr double kWork = 20;
+  EDGERUN_INLINE static vf v(vf x) { return EDGERUN_ISA::log(x); }
+};
+}  // namespace
+EDGERUN_VECTOR_UNARY(log)
+EDGERUN_ISA_END

@@ -1,0 +1,12 @@
+// reciprocal_f32: y = 1 / x. In place allowed.
+#include "activation_rows.h"
+
+EDGERUN_ISA_BEGIN
+namespace {
+struct Op {
+  static constexpr double kWork = 4;
+  EDGERUN_INLINE static vf v(vf x) { return div(broadcast(1.f), x); }
+};
+}  // namespace
+EDGERUN_VECTOR_UNARY(reciprocal)
+EDGERUN_ISA_END

@@ -1,0 +1,171 @@
+// The one signature every kernel has. Numbers only: no graph, node, file, engine or Python is known here.
+//
+// A kernel is three functions and one line in registry.inc:
+//   query    what the call needs (bytes of parameters, packed constants, scratch; units of work)
+//   prepare  once, ahead of time: checks shapes, resolves attributes into its own POD, packs constants
+//   run      in the loop: reads the POD, computes units [begin, end); no allocation, no exception, no dispatch on strings
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#if defined(__FAST_MATH__) || defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__
+#error "edgerun must not be built with fast-math: NaN and range guards are compiled away (docs/architecture.md)"
+#endif
+
+// These helpers are compiled into every ISA's objects under one name: always inlined, or the linker could keep the AVX-512
+// copy for the baseline.
+#define EDGERUN_INLINE __attribute__((always_inline)) inline
+
+namespace edgerun {
+
+enum class DType : uint8_t { f32 = 0, f64, f16, bf16, i8, u8, i16, u16, i32, u32, i64, u64, b8, none = 255 };
+
+inline constexpr int kMaxRank = 8;
+inline constexpr int kCacheLine = 64;  // alignment of every arena slot, constant, packed block and scratch buffer
+
+EDGERUN_INLINE constexpr size_t size_of(DType t) {
+  switch (t) {
+    case DType::f64: case DType::i64: case DType::u64: return 8;
+    case DType::f32: case DType::i32: case DType::u32: return 4;
+    case DType::f16: case DType::bf16: case DType::i16: case DType::u16: return 2;
+    case DType::none: return 0;
+    default: return 1;
+  }
+}
+
+enum class Status : uint8_t {
+  ok = 0,
+  bad_arity,      // number of inputs or outputs
+  bad_dtype,      // an operand has a dtype the kernel does not take
+  bad_rank,       // an operand has too few or too many dimensions
+  bad_shape,      // dimensions of operands do not fit each other
+  bad_attribute,  // missing, or out of its legal range
+  unsupported,    // legal, but this kernel does not do it
+  too_large,      // sizes overflow 63 bits
+  not_constant,   // an operand that must be known ahead of time is not
+};
+
+// Row-major and contiguous. Spatial tensors are channels-last (N, spatial..., C).
+struct TensorView {
+  void* data;  // null: not known yet (during query/prepare), or absent when rank < 0
+  int64_t dims[kMaxRank];
+  int32_t rank;  // < 0: optional operand is absent
+  DType dtype;
+
+  EDGERUN_INLINE bool absent() const { return rank < 0; }
+  EDGERUN_INLINE int64_t elements() const {
+    int64_t n = 1;
+    for (int32_t i = 0; i < rank; ++i) n *= dims[i];
+    return n;
+  }
+  // Product of dims[from, to).
+  EDGERUN_INLINE int64_t span(int32_t from, int32_t to) const {
+    int64_t n = 1;
+    for (int32_t i = from; i < to; ++i) n *= dims[i];
+    return n;
+  }
+  EDGERUN_INLINE int64_t last() const { return rank > 0 ? dims[rank - 1] : 1; }
+  template <class T> EDGERUN_INLINE T* as() const { return static_cast<T*>(data); }
+};
+
+// A named list of integers or of floats (enumerations travel as integers).
+struct Attr {
+  const char* name;
+  const int64_t* ints;
+  const float* floats;
+  int32_t count;
+};
+
+struct Attrs {
+  const Attr* items;
+  int32_t count;
+
+  EDGERUN_INLINE const Attr* find(const char* name) const {
+    for (int32_t k = 0; k < count; ++k) {
+      const char *a = items[k].name, *b = name;
+      while (*a && *a == *b) ++a, ++b;
+      if (*a == *b) return &items[k];
+    }
+    return nullptr;
+  }
+  EDGERUN_INLINE int64_t i(const char* name, int64_t fallback = 0, int32_t at = 0) const {
+    const Attr* a = find(name);
+    return a && a->ints && at < a->count ? a->ints[at] : fallback;
+  }
+  EDGERUN_INLINE float f(const char* name, float fallback = 0.f, int32_t at = 0) const {
+    const Attr* a = find(name);
+    return a && a->floats && at < a->count ? a->floats[at] : fallback;
+  }
+  EDGERUN_INLINE int32_t size(const char* name) const {
+    const Attr* a = find(name);
+    return a ? a->count : 0;
+  }
+};
+
+// What a step asks a kernel to do. Constants have data; every other operand's data is null here.
+struct Request {
+  Attrs attrs;
+  const TensorView* in;
+  const TensorView* out;
+  int32_t n_in, n_out;
+
+  EDGERUN_INLINE bool has(int32_t k) const { return k < n_in && !in[k].absent(); }
+};
+
+struct Need {
+  size_t params = 0;    // bytes of the POD that prepare fills
+  size_t packed = 0;    // bytes of packed constants that prepare fills
+  size_t scratch = 0;   // bytes of scratch per thread
+  int64_t units = 1;    // independent units of work; a thread gets a range of them
+  double work = 0;      // arithmetic operations (MAC = 2), for the threading decision
+  double bytes = 0;     // memory traffic, likewise
+};
+
+// An armed bit flip: the activation result with this flat output index is XORed before it is checked (fault injection).
+struct Fault {
+  int64_t index;
+  uint32_t mask;
+};
+
+enum CheckFlag : uint32_t { kIdentity = 1u, kNonFinite = 2u };
+
+// What one thread saw while it computed one step. One cache line, so threads never share one.
+struct alignas(kCacheLine) CheckSink {
+  uint64_t checked = 0;      // activation values verified
+  uint32_t flags = 0;        // CheckFlag bits
+  int64_t first_index = -1;  // flat output index of (or the start of the row/tile holding) the first violation
+  float got = 0, expected = 0, bound = 0;  // of that violation, where the kernel knows them
+  const Fault* fault = nullptr;            // null unless an injection is armed for this step
+};
+
+struct Run {
+  const void* params;
+  const void* packed;
+  const TensorView* in;
+  const TensorView* out;
+  void* scratch;       // Need::scratch bytes, this thread's own
+  int64_t begin, end;  // units
+  CheckSink* sink;     // null: checks off
+  int32_t n_in, n_out;
+};
+
+struct Kernel {
+  const char* name;  // <op>_<dtype>
+  Status (*query)(const Request&, Need*);
+  Status (*prepare)(const Request&, void* params, void* packed);
+  void (*run)(const Run&);
+};
+
+struct KernelTable {
+  const char* isa;
+  const Kernel* const* kernels;
+  int32_t count;
+};
+
+// The best table this CPU can run; EDGERUN_ISA=<name> (sse2, avx2, avx512, neon, generic) forces one that is supported.
+const KernelTable& kernels();
+// All tables compiled in and supported by this CPU, best first; returns how many.
+int32_t supported_tables(const KernelTable** out, int32_t capacity);
+const Kernel* find_kernel(const KernelTable&, const char* name);
+
+}  // namespace edgerun

@@ -1,0 +1,111 @@
+// The GEMM micro-kernel behind matmul and convolution: MR rows x (NP panels of NV vectors) of C in registers.
+//
+// Rows of A are reached through pointers and K is cut into segments (offsets relative to the row pointer), so a
+// convolution needs no im2col copy: a segment is one kernel row of one output pixel. B comes in panels of kPanel columns
+// (gemm.h), or as any row-major matrix where panels are full (b_row and b_panel are strides).
+// The epilogue, while C is in registers: bias, residual, none / relu / clip with their checks. Other activations, and the
+// one tile an armed fault lies in, are stored raw and finished by finish_tile (gemm.h).
+#pragma once
+#include "matmul/gemm.h"
+
+EDGERUN_ISA_BEGIN
+
+template <int kCode, bool kChecked, int kRows, int kVectors>
+EDGERUN_SIMD void store_tile(const Product& g, const vf (&acc)[kRows][kVectors], float* c, int64_t columns, int64_t flat) {
+  const ActVectors p(g.act);
+  Checker seen;
+  const int rest = static_cast<int>(columns - (kVectors - 1) * kLanes);  // columns in the last vector
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) {
+      const vf y = activate<kCode, kChecked>(acc[r][v], p, seen);
+      float* at = c + r * g.ldc + v * kLanes;
+      if (v + 1 < kVectors || EDGERUN_LIKELY(rest == kLanes)) storeu(at, y);
+      else store_partial(at, y, rest);
+    }
+  }
+  if (kChecked) fold(seen, g.sink, flat, 0);
+}
+
+// Residual, activation and checks of the accumulators of kRows x kVectors at (row, column), then stores.
+template <int kRows, int kVectors>
+EDGERUN_SIMD void emit(const Product& g, vf (&acc)[kRows][kVectors], int64_t row, int64_t column, int64_t columns) {
+  const int rest = static_cast<int>(columns - (kVectors - 1) * kLanes);
+  const int64_t at = row * g.ldc + column;
+  float* c = g.c + at;
+  if (g.residual) {
+    const float* res = g.residual + at;
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) {
+        const float* from = res + r * g.ldc + v * kLanes;
+        const bool whole = v + 1 < kVectors || EDGERUN_LIKELY(rest == kLanes);
+        acc[r][v] = add(acc[r][v], whole ? loadu(from) : load_partial(from, rest));
+      }
+    }
+  }
+
+  const bool hit = g.fault_row >= row && g.fault_row < row + kRows && g.fault_column >= column &&
+                   g.fault_column < column + columns;
+  const int32_t code = EDGERUN_UNLIKELY(hit) ? kActivationCount : g.act.code;
+  if (code == kNone) {
+    if (g.sink) store_tile<kNone, true>(g, acc, c, columns, g.flat + at);
+    else store_tile<kNone, false>(g, acc, c, columns, 0);
+  } else if (code == kRelu) {
+    if (g.sink) store_tile<kRelu, true>(g, acc, c, columns, g.flat + at);
+    else store_tile<kRelu, false>(g, acc, c, columns, 0);
+  } else if (code == kClip) {
+    if (g.sink) store_tile<kClip, true>(g, acc, c, columns, g.flat + at);
+    else store_tile<kClip, false>(g, acc, c, columns, 0);
+  } else {
+    store_tile<kNone, false>(g, acc, c, columns, 0);
+    finish_tile(g, row, column, kRows, columns);
+  }
+}
+
+// rows[r]: A's row r of the tile; C's tile starts at (row, column). The last of the tile's vectors may be partial.
+template <int kRows, int kVectorsPerPanel, int kPanels>
+static EDGERUN_NOINLINE void tile(const Product& g, const float* const* rows, int64_t row, int64_t column) {
+  constexpr int kVectors = kVectorsPerPanel * kPanels;
+  const int64_t left = g.columns - column;
+  const int64_t columns = left < kVectors * kLanes ? left : kVectors * kLanes;
+  const int rest = static_cast<int>(columns - (kVectors - 1) * kLanes);
+  vf acc[kRows][kVectors];
+#pragma GCC unroll 8
+  for (int v = 0; v < kVectors; ++v) {
+    vf first = zero();
+    if (g.bias) {
+      const float* at = g.bias + column + v * kLanes;
+      first = v + 1 < kVectors || EDGERUN_LIKELY(rest == kLanes) ? loadu(at) : load_partial(at, rest);
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) acc[r][v] = first;
+  }
+
+  const int64_t b_row = g.b_row, b_panel = g.b_panel, length = g.length;
+  const float* b = g.b + column / kPanel * b_panel;
+  for (int64_t s = 0; s < g.n_segments; ++s) {
+    const int64_t offset = g.segments[s];
+    const float* a[kRows];
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) a[r] = rows[r] + offset;
+    for (int64_t k = 0; k < length; ++k) {
+      vf w[kVectors];
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) w[v] = loadu(b + v / kVectorsPerPanel * b_panel + v % kVectorsPerPanel * kLanes);
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) {
+        const vf x = broadcast(a[r][k]);
+#pragma GCC unroll 8
+        for (int v = 0; v < kVectors; ++v) acc[r][v] = fma(x, w[v], acc[r][v]);
+      }
+      b += b_row;
+    }
+  }
+
+  emit(g, acc, row, column, columns);
+}
+
+EDGERUN_ISA_END

@@ -1,0 +1,181 @@
+// softmax and log_softmax along one axis: y = e^(x − max) / Σ e^(x − max), or its logarithm. NaN anywhere makes its row NaN.
+// Contiguous rows are reduced across lanes; other axes take kLanes neighbouring rows side by side.
+// Sums go to f64 every kChunk vectors, so a row's length does not enter the error: y is within about 8 eps of its value.
+// Checks (softmax): Σ y = 1 within kSumBound, which also finds NaN; log_softmax: finite. The index reported is the row's first.
+#pragma once
+#include "check.h"
+#include "operand.h"
+#include "vecmath.h"
+
+namespace edgerun::EDGERUN_ISA {
+
+inline constexpr float kSumBound = 64 * 1.1920929e-7f;
+inline constexpr int64_t kFlush = 64;  // vectors
+
+struct Softmax {
+  int64_t n, inner, blocks, units;
+};
+
+inline Status softmax_resolve(const Request& r, Softmax* p) {
+  EDGERUN_TRY(arity(r, 1, 1, 1));
+  EDGERUN_TRY(sound(r.in[0], DType::f32));
+  EDGERUN_TRY(sound(r.out[0], DType::f32));
+  const TensorView& x = r.in[0];
+  if (!same_dims(x, r.out[0])) return Status::bad_shape;
+  int32_t axis = 0;
+  if (x.rank > 0) {
+    const int64_t a = r.attrs.i("axis", -1);
+    if (a < -x.rank || a >= x.rank) return Status::bad_attribute;
+    axis = static_cast<int32_t>(a < 0 ? a + x.rank : a);
+  }
+  p->n = x.rank > 0 ? x.dims[axis] : 1;
+  p->inner = x.rank > 0 ? x.span(axis + 1, x.rank) : 1;
+  p->blocks = ceil_div(p->inner, kLanes);
+  p->units = x.elements() == 0 ? 0 : (x.rank > 0 ? x.span(0, axis) : 1) * p->blocks;
+  return Status::ok;
+}
+
+// XORs an armed fault into y[index − base], index being in [base, base + n).
+inline void inject(const CheckSink* sink, int64_t base, float* y) {
+  int32_t bits;
+  __builtin_memcpy(&bits, y + (sink->fault->index - base), 4);
+  bits ^= static_cast<int32_t>(sink->fault->mask);
+  __builtin_memcpy(y + (sink->fault->index - base), &bits, 4);
+}
+
+inline void check_sum(CheckSink* sink, double sum, int64_t index, int64_t n) {
+  sink->checked += static_cast<uint64_t>(n);
+  const double off = sum - 1.0;
+  if (EDGERUN_LIKELY((off < 0 ? -off : off) <= static_cast<double>(kSumBound))) return;
+  const bool finite = off - off == 0;
+  report(sink, finite ? kIdentity : kNonFinite, index, static_cast<float>(sum), 1.f, kSumBound);
+}
+
+EDGERUN_SIMD vf load_or(const float* p, int n, vf rest) {
+  return n >= kLanes ? loadu(p) : select(first_lanes(n), load_partial(p, n), rest);
+}
+
+inline double row_sum(const float* y, int64_t n) {
+  double total = 0;
+  vf sum = zero();
+  int64_t k = 0, flush = 0;
+  for (; k + kLanes <= n; k += kLanes) {
+    sum = add(sum, loadu(y + k));
+    if (++flush == kFlush) total += static_cast<double>(reduce_add(sum)), sum = zero(), flush = 0;
+  }
+  if (k < n) sum = add(sum, load_partial(y + k, static_cast<int>(n - k)));
+  return total + static_cast<double>(reduce_add(sum));
+}
+
+template <bool kLog> inline void softmax_row(const float* x, float* y, int64_t n, int64_t index, CheckSink* sink) {
+  const vf lowest = broadcast(-__builtin_inff());
+  vf top = lowest;
+  for (int64_t k = 0; k < n; k += kLanes) top = max_nan(load_or(x + k, static_cast<int>(least(kLanes, n - k)), lowest), top);
+  const vf m = broadcast(reduce_max(top));
+  double total = 0;
+  vf sum = zero();
+  int64_t flush = 0;
+  for (int64_t k = 0; k < n; k += kLanes) {
+    const int rest = static_cast<int>(least(kLanes, n - k));
+    const vf d = sub(load_or(x + k, rest, lowest), m);
+    vf e = exp(d);
+    if (rest < kLanes) e = as_float(as_int(e) & first_lanes(rest));
+    sum = add(sum, e);
+    if (++flush == kFlush) total += static_cast<double>(reduce_add(sum)), sum = zero(), flush = 0;
+    store_partial(y + k, kLog ? d : e, rest);
+  }
+  total += static_cast<double>(reduce_add(sum));
+  const vf factor = kLog ? log(broadcast(static_cast<float>(total))) : broadcast(static_cast<float>(1.0 / total));
+  Checker seen;
+  vf check = zero();
+  double checked = 0;
+  flush = 0;
+  for (int64_t k = 0; k < n; k += kLanes) {
+    const int rest = static_cast<int>(least(kLanes, n - k));
+    const vf v = load_partial(y + k, rest);
+    vf out = kLog ? sub(v, factor) : mul(v, factor);
+    if (kLog) out = as_float(as_int(out) & first_lanes(rest));
+    store_partial(y + k, out, rest);
+    if (!sink) continue;
+    if (kLog) {
+      seen.finite(out);
+    } else {
+      check = add(check, out);
+      if (++flush == kFlush) checked += static_cast<double>(reduce_add(check)), check = zero(), flush = 0;
+    }
+  }
+  if (!sink) return;
+  if (fault_in(sink, index, index + n)) {
+    inject(sink, index, y);
+    if (kLog)
+      for (int64_t k = 0; k < n; k += kLanes) seen.finite(load_partial(y + k, static_cast<int>(least(kLanes, n - k))));
+    else
+      return check_sum(sink, row_sum(y, n), index, n);
+  }
+  if (kLog) fold(seen, sink, index, n);
+  else check_sum(sink, checked + static_cast<double>(reduce_add(check)), index, n);
+}
+
+// kLanes rows (or `width` of them) side by side; element k of row c is x[k·stride + c].
+template <bool kLog>
+inline void softmax_columns(const float* x, float* y, int64_t n, int64_t stride, int width, int64_t index, CheckSink* sink) {
+  vf top = broadcast(-__builtin_inff());
+  for (int64_t k = 0; k < n; ++k) top = max_nan(load_partial(x + k * stride, width), top);
+  double total[kLanes] = {};
+  vf sum = zero();
+  for (int64_t k = 0, flush = 0; k < n; ++k) {
+    const vf d = sub(load_partial(x + k * stride, width), top);
+    const vf e = exp(d);
+    sum = add(sum, e);
+    if (++flush == kFlush || k + 1 == n) {
+      for (int c = 0; c < kLanes; ++c) total[c] += static_cast<double>(sum[c]);
+      sum = zero(), flush = 0;
+    }
+    store_partial(y + k * stride, kLog ? d : e, width);
+  }
+  vf factor = zero();
+  for (int c = 0; c < width; ++c) factor[c] = static_cast<float>(kLog ? total[c] : 1.0 / total[c]);
+  if (kLog) factor = log(factor);
+  for (int64_t k = 0; k < n; ++k) {
+    const vf v = load_partial(y + k * stride, width);
+    store_partial(y + k * stride, kLog ? sub(v, factor) : mul(v, factor), width);
+  }
+  if (!sink) return;
+  if (fault_in(sink, index, index + (n - 1) * stride + width) && (sink->fault->index - index) % stride < width) inject(sink, index, y);
+  Checker seen;
+  for (int c = 0; c < width; ++c) {
+    double rows = 0;
+    for (int64_t k = 0; k < n; ++k) rows += static_cast<double>(y[k * stride + c]);
+    if (!kLog) check_sum(sink, rows, index + c, n);
+    else if (!(rows - rows == 0)) seen.finite(broadcast(__builtin_nanf("")));
+  }
+  if (kLog) fold(seen, sink, index, n * width);
+}
+
+template <bool kLog> struct SoftmaxKernel {
+  static Status query(const Request& r, Need* need) {
+    Softmax p;
+    EDGERUN_TRY(softmax_resolve(r, &p));
+    need->params = sizeof p;
+    need->units = p.units;
+    need->work = 24.0 * static_cast<double>(r.in[0].elements());
+    need->bytes = 8.0 * static_cast<double>(r.in[0].elements());
+    return Status::ok;
+  }
+  static Status prepare(const Request& r, void* params, void*) { return softmax_resolve(r, static_cast<Softmax*>(params)); }
+  static void run(const Run& r) {
+    const Softmax& p = *static_cast<const Softmax*>(r.params);
+    const float* x = r.in[0].as<const float>();
+    float* y = r.out[0].as<float>();
+    for (int64_t u = r.begin; u < r.end; ++u) {
+      if (p.inner == 1) {
+        softmax_row<kLog>(x + u * p.n, y + u * p.n, p.n, u * p.n, r.sink);
+        continue;
+      }
+      const int64_t block = u % p.blocks * kLanes, index = u / p.blocks * p.n * p.inner + block;
+      softmax_columns<kLog>(x + index, y + index, p.n, p.inner, static_cast<int>(least(kLanes, p.inner - block)), index, r.sink);
+    }
+  }
+};
+
+}  // namespace edgerun::EDGERUN_ISA

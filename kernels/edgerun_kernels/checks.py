@@ -1,0 +1,166 @@
+"""MAED in readable form: activation results verified by mathematical identities (arXiv 2603.18120).
+
+Every identity recomputes the result another way, so that a fault in one of both shows as a residual. Residuals are
+relative to the size of the value checked, because e^|x| amplifies absolute ones; where the identity is free of rounding
+the bound is 0.
+All tests are written as "not (residual <= bound)", so a NaN is always a violation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+IDENTITY = 1
+NON_FINITE = 2
+EPS = float(np.finfo(np.float32).eps)
+TINY = float(np.finfo(np.float32).tiny)
+RELATIVE = 16 * EPS
+"""Bound of the identities that round: a few units in the last place of either evaluation."""
+SOFTMAX_SUM = 64 * EPS
+"""Bound of |sum - 1| of a softmax row; the sum is taken in float64."""
+
+
+@dataclass
+class Sink:
+    """What one step's checks saw. `fault` = (flat output index, XOR mask) flips that result before its check."""
+
+    checked: int = 0
+    flags: int = 0
+    first_index: int = -1
+    got: float = 0.0
+    expected: float = 0.0
+    bound: float = 0.0
+    fault: tuple[int, int] | None = None
+    injected: bool = field(default=False)
+
+    def inject(self, y: Array) -> None:
+        """Flip the armed bits of y (contiguous float32), once."""
+        if self.fault is None or self.injected:
+            return
+        index, mask = self.fault
+        bits = y.reshape(-1).view(np.uint32)
+        if 0 <= index < bits.size:
+            bits[index] ^= np.uint32(mask & 0xFFFFFFFF)
+            self.injected = True
+
+    def violated(self, flag: int, index: int, got: float, expected: float, bound: float) -> None:
+        """Record a violation; the details are those of the first one."""
+        if self.first_index < 0:
+            self.first_index, self.got, self.expected, self.bound = index, got, expected, bound
+        self.flags |= flag
+
+
+def check_activation(sink: Sink, code: int, x: Array, y: Array, alpha: float, beta: float) -> None:
+    """Verify y = activation(x) elementwise (flat float32 arrays): its identity, if any, and that x and y are finite.
+
+    x is the result of the convolution (or other operator) the activation is fused to, so it is tested too. Counts every
+    value as checked. Codes: docs/kernels.md.
+    """
+    sink.checked += y.size
+    if y.size == 0:
+        return
+    bad = ~(np.isfinite(x) & np.isfinite(y))
+    if bad.any():
+        k = int(np.argmax(bad))
+        sink.violated(NON_FINITE, k, float(y[k]), float("nan"), 0.0)
+    if code not in _EXPECT:
+        return
+    with np.errstate(all="ignore"):
+        expected, bound = _EXPECT[code](x.astype(np.float64), y.astype(np.float64), float(alpha), float(beta))
+        wrong = ~(np.abs(y - expected) <= bound) & ~bad
+    if wrong.any():
+        k = int(np.argmax(wrong))
+        at = float(bound[k]) if isinstance(bound, np.ndarray) else float(bound)
+        sink.violated(IDENTITY, k, float(y[k]), float(expected[k]), at)
+
+
+def check_finite(sink: Sink, y: Array) -> None:
+    """Verify that every value of y is finite."""
+    check_activation(sink, 0, y.reshape(-1), y.reshape(-1), 0.0, 0.0)
+
+
+def check_softmax(sink: Sink, y: Array, axis: int) -> None:
+    """Verify that every row along `axis` is finite and sums to 1. The index is that of the row's first element."""
+    sink.checked += y.size
+    if y.size == 0:
+        return
+    total = y.sum(axis=axis, dtype=np.float64)
+    wrong = ~(np.abs(total - 1.0) <= SOFTMAX_SUM)
+    if not wrong.any():
+        return
+    row = np.argmax(wrong)
+    where = list(np.unravel_index(row, total.shape))
+    where.insert(axis, np.intp(0))
+    got = float(total.reshape(-1)[row])
+    flag = IDENTITY if np.isfinite(got) else NON_FINITE
+    sink.violated(flag, int(np.ravel_multi_index(where, y.shape)), got, 1.0, SOFTMAX_SUM)
+
+
+# Each of these gives what y must be by the identity, and how far off it may be. x, y: float64 copies of float32 values.
+
+def _relu(x: Array, y: Array, alpha: float, beta: float) -> tuple[Array, Any]:
+    # y >= 0 and y + min(x, 0) = x: exact. Where y < 0 there is no right value but |y|.
+    return np.where(y >= 0, x - np.minimum(x, 0), np.abs(y)), 0.0
+
+
+def _clip(x: Array, y: Array, alpha: float, beta: float) -> tuple[Array, Any]:
+    # lo <= y <= hi, and y = x where x lies between: a selection, so exact.
+    lo, hi = float(np.float32(alpha)), float(np.float32(beta))
+    return np.minimum(np.maximum(x, lo), hi), 0.0
+
+
+def _leaky_relu(x: Array, y: Array, alpha: float, beta: float) -> tuple[Array, Any]:
+    # y = max(x, 0) + alpha * min(x, 0); one product, one rounding.
+    expected = np.maximum(x, 0) + float(np.float32(alpha)) * np.minimum(x, 0)
+    return expected, EPS * np.abs(expected) + TINY
+
+
+def _sigmoid(x: Array, y: Array, alpha: float, beta: float) -> tuple[Array, Any]:
+    # y / (1 - y) = e^x, the kernel having used e^-x.
+    e = np.exp(np.clip(x, -700, 700))
+    expected = e / (1 + e)
+    return expected, RELATIVE * expected + TINY
+
+
+def _tanh(x: Array, y: Array, alpha: float, beta: float) -> tuple[Array, Any]:
+    # y = -tanh(-x) through e^-2x - 1, which keeps the relative accuracy near 0.
+    m = np.expm1(np.clip(-2 * x, -700, 700))
+    expected = -m / (2 + m)
+    return expected, RELATIVE * np.abs(expected) + TINY
+
+
+def _hard_sigmoid(x: Array, y: Array, alpha: float, beta: float) -> tuple[Array, Any]:
+    # clip(u, 0, 1) + clip(1 - u, 0, 1) = 1 with u = alpha x + beta; |alpha x| <= 1 + |beta| wherever it matters.
+    a, b = float(np.float32(alpha)), float(np.float32(beta))
+    mirrored = np.clip(1 - (a * x + b), 0, 1)
+    return 1 - mirrored, 4 * EPS * (1 + 2 * abs(b))
+
+
+def _hard_swish(x: Array, y: Array, alpha: float, beta: float) -> tuple[Array, Any]:
+    # hard_swish(x) - hard_swish(-x) = x
+    mirrored = -x * np.clip(0.5 - x / 6, 0, 1)
+    return x + mirrored, 4 * EPS * np.abs(x) + TINY
+
+
+def _silu(x: Array, y: Array, alpha: float, beta: float) -> tuple[Array, Any]:
+    # silu(x) (1 + e^x) = x e^x
+    e = np.exp(np.clip(x, -700, 700))
+    expected = x * (e / (1 + e))
+    return expected, RELATIVE * np.abs(expected) + TINY
+
+
+def _elu(x: Array, y: Array, alpha: float, beta: float) -> tuple[Array, Any]:
+    # Below 0: (y / alpha + 1) e^-x = 1, that is y = -alpha (e^-x - 1) / e^-x.
+    m = np.expm1(np.clip(-np.minimum(x, 0), 0, 700))
+    expected = np.maximum(x, 0) - float(np.float32(alpha)) * m / (m + 1)
+    return expected, RELATIVE * np.abs(expected) + TINY
+
+
+_EXPECT = {
+    1: _relu, 2: _clip, 3: _leaky_relu, 4: _sigmoid, 5: _tanh, 6: _hard_sigmoid, 7: _hard_swish, 8: _silu, 11: _elu,
+}

@@ -1,0 +1,40 @@
+"""Elementwise y = f(x): exp log sqrt neg abs reciprocal floor ceil, and not_b8.
+
+The output may be the input's buffer. NaN in → NaN out. Integers wrap (abs and neg of the smallest value are itself).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from edgerun_kernels.checks import Sink
+from edgerun_kernels.types import NUMERIC, Array, Attrs, Inputs, Kernel, Outputs, operand
+
+
+def _unary(function: Callable[..., Any], inputs: Inputs, attrs: Attrs, outputs: Outputs, sink: Sink | None) -> None:
+    with np.errstate(all="ignore"):
+        function(operand(inputs, 0), out=outputs[0])
+
+
+def _double(function: Callable[..., Any], inputs: Inputs, attrs: Attrs, outputs: Outputs, sink: Sink | None) -> None:
+    # In float64, rounded once: closer to the truth than any float32 library.
+    x: Array = operand(inputs, 0).astype(np.float64)
+    with np.errstate(all="ignore"):
+        outputs[0][...] = function(x)
+
+
+KERNELS: dict[str, Kernel] = {
+    "exp_f32": partial(_double, np.exp),
+    "log_f32": partial(_double, np.log),
+    "sqrt_f32": partial(_unary, np.sqrt),
+    "reciprocal_f32": partial(_unary, np.reciprocal),
+    "floor_f32": partial(_unary, np.floor),
+    "ceil_f32": partial(_unary, np.ceil),
+    "not_b8": partial(_unary, np.logical_not),
+    **{f"neg_{t}": partial(_unary, np.negative) for t in NUMERIC},
+    **{f"abs_{t}": partial(_unary, np.absolute) for t in NUMERIC},
+}

@@ -1,0 +1,217 @@
+"""The Python executor: a plain loop over the plan's steps with the Python kernels; the readable definition."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from edgerun.errors import InputError, PlanError
+from edgerun.executors.base import Finding, RawRun, check_feeds, check_gather
+from edgerun.executors.fallback import FALLBACK, Reference, is_whole_model
+from edgerun.planner.decide import exit_score, should_stop
+from edgerun.planner.plan import ABSENT, ALIGNMENT, CONTROL, DTYPES, Plan, Step
+from edgerun_kernels.checks import NON_FINITE, Sink
+from edgerun_kernels.registry import KERNELS
+
+Array = np.ndarray[Any, Any]
+
+
+class PythonExecutor:
+    """Runs a plan in Python; see base.Executor. Raises PlanError for a plan it cannot run."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._coeff: Sequence[Sequence[float]] = ()
+        self._fault: tuple[int, int, int] | None = None
+        self._references: dict[int, Reference] = {}
+        for k, step in enumerate(plan.steps):
+            _check_step(plan, k, step)
+            if step.kernel == FALLBACK:
+                self._references[k] = Reference(step, plan.constants[plan.slots[step.inputs[0]].offset])
+        raw = np.zeros(plan.arena_bytes + ALIGNMENT, np.uint8)
+        start = -raw.ctypes.data % ALIGNMENT
+        self._arena = raw[start : start + plan.arena_bytes]
+        # Input slots are bound in every run, all others once.
+        self._slots: list[Array | None] = [self._bind(k) for k in range(len(plan.slots))]
+        self._producers = [_producer(plan, port.slot) for port in plan.outputs]
+
+    def run(self, feeds: Sequence[Array]) -> RawRun:
+        """Compute one answer; see base.Executor."""
+        if is_whole_model(self.plan):
+            return self._run_whole(feeds)
+        return self._run(feeds, None)
+
+    def profile(self, feeds: Sequence[Array], repeats: int = 10) -> tuple[float, ...]:
+        """Mean nanoseconds of each step over `repeats` full runs; 0 for steps that did not run."""
+        spent = [0] * len(self.plan.steps)
+        for _ in range(repeats):
+            if is_whole_model(self.plan):
+                spent[0] += self._run_whole(feeds).elapsed_ns
+            else:
+                self._run(feeds, spent)
+        return tuple(ns / max(repeats, 1) for ns in spent)
+
+    def arm_fault(self, step: int, index: int, mask: int) -> None:
+        """XOR `mask` into output `index` of step `step` before it is checked, in the next run only."""
+        if not 0 <= step < len(self.plan.steps):
+            raise PlanError(f"fault injection: expected a step in [0, {len(self.plan.steps)}), found {step}")
+        self._fault = (step, index, mask)
+
+    def set_coefficients(self, coeff: Sequence[Sequence[float]]) -> None:
+        """Replace Policy.coeff for the following runs."""
+        self._coeff = tuple(tuple(float(c) for c in row) for row in coeff)
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._slots.clear()
+        self._references.clear()
+
+    def _bind(self, index: int) -> Array | None:
+        slot = self.plan.slots[index]
+        if slot.place == "input":
+            return None
+        if slot.place == "const":
+            return self.plan.constants[slot.offset].reshape(slot.shape)
+        flat = self._arena[slot.offset : slot.offset + slot.nbytes]
+        return flat.view(DTYPES[slot.dtype]).reshape(slot.shape)
+
+    def _run(self, feeds: Sequence[Array], spent: list[int] | None) -> RawRun:
+        plan, slots = self.plan, self._slots
+        arrays = check_feeds(plan, feeds)
+        for k, slot in enumerate(plan.slots):
+            if slot.place == "input":
+                slots[k] = arrays[slot.offset].reshape(slot.shape)
+        fault, self._fault = self._fault, None
+        findings: list[Finding] = []
+        scores: list[float] = []
+        classes: list[int] = []
+        checked = steps_run = pc = 0
+        exit_index = len(plan.exits) - 1
+        begin = time.perf_counter_ns()
+        while pc < len(plan.steps):
+            step = plan.steps[pc]
+            before = time.perf_counter_ns() if spent is not None else 0
+            steps_run += 1
+            following = pc + 1
+            if step.kernel == "branch":
+                taken = bool(self._array(step.inputs[0]).reshape(-1)[0])
+                following = pc + 1 if taken else int(step.attrs["target"][0])
+            elif step.kernel == "jump":
+                following = int(step.attrs["target"][0])
+            elif step.kernel == "exit":
+                index = int(step.attrs["index"][0])
+                self._judge(index, scores, classes)
+                elapsed = time.perf_counter_ns() - begin
+                if spent is None and should_stop(
+                    plan.policy, index, scores, classes, alpha=self._alpha(), elapsed_ns=elapsed, coeff=self._coeff
+                ):
+                    exit_index = index
+                    break
+            else:
+                sink = self._sink(pc, step, fault)
+                self._call(pc, step, sink)
+                if sink is not None and step.checks:
+                    checked += sink.checked
+                    findings.extend(_findings(pc, step, sink))
+            if spent is not None:
+                spent[pc] += time.perf_counter_ns() - before
+            pc = following
+        else:
+            if plan.exits:
+                self._judge(exit_index, scores, classes)
+        elapsed = time.perf_counter_ns() - begin
+        return RawRun(
+            outputs=tuple(
+                self._array(port.slot).copy() if producer < pc else None
+                for port, producer in zip(plan.outputs, self._producers, strict=True)
+            ),
+            exit_index=exit_index,
+            n_exits=len(plan.exits),
+            difficulty=tuple(map(float, self._array(plan.difficulty.slot))) if plan.difficulty else None,
+            scores=tuple(scores),
+            classes=tuple(classes),
+            steps_run=steps_run,
+            values_checked=checked,
+            findings=tuple(findings),
+            elapsed_ns=elapsed,
+        )
+
+    def _run_whole(self, feeds: Sequence[Array]) -> RawRun:
+        # Shapes are not known ahead of time, so nothing of this goes through slots.
+        if len(feeds) != len(self.plan.inputs):
+            raise InputError(f"expected {len(self.plan.inputs)} inputs, found {len(feeds)}; feed every input once")
+        begin = time.perf_counter_ns()
+        outputs = self._references[0].evaluate(feeds)
+        elapsed = time.perf_counter_ns() - begin
+        return RawRun(outputs, -1, 0, None, (), (), 1, 0, (), elapsed)
+
+    def _array(self, slot: int) -> Array:
+        array = self._slots[slot]
+        assert array is not None
+        return array
+
+    def _alpha(self) -> float:
+        return float(self._array(self.plan.difficulty.slot)[0]) if self.plan.difficulty else 0.0
+
+    def _judge(self, index: int, scores: list[float], classes: list[int]) -> None:
+        point = self.plan.exits[index]
+        predicted, value = exit_score(self.plan.policy, index, self._array(point.slot), logits=point.logits)
+        scores.append(value)
+        classes.append(predicted)
+
+    def _sink(self, index: int, step: Step, fault: tuple[int, int, int] | None) -> Sink | None:
+        armed = fault is not None and fault[0] == index
+        if not step.checks and not armed:
+            return None
+        return Sink(fault=fault[1:] if fault is not None and armed else None)
+
+    def _call(self, index: int, step: Step, sink: Sink | None) -> None:
+        inputs = [None if k == ABSENT else self._array(k) for k in step.inputs]
+        outputs = [self._array(k) for k in step.outputs]
+        if step.kernel == FALLBACK:
+            self._references[index](inputs[1:], outputs)
+            return
+        if step.kernel.startswith("gather_"):
+            check_gather(step, self._array(step.inputs[0]).shape, self._array(step.inputs[1]))
+        KERNELS[step.kernel](inputs, step.attrs, outputs, sink)
+
+
+def _check_step(plan: Plan, index: int, step: Step) -> None:
+    where = f"step {index} ({step.kernel}, node '{step.node}')"
+    if step.kernel in ("branch", "jump"):
+        target = int(step.attrs["target"][0])
+        if not index < target <= len(plan.steps):
+            raise PlanError(f"{where}: expected a target in [{index + 1}, {len(plan.steps)}], found {target}")
+    elif step.kernel not in CONTROL and step.kernel != FALLBACK and step.kernel not in KERNELS:
+        raise PlanError(f"{where}: there is no such Python kernel; expected a name of docs/kernels.md")
+
+
+def _producer(plan: Plan, slot: int) -> int:
+    """Index of the last step that writes the bytes of a slot, -1 for inputs and constants.
+
+    Outputs keep their bytes to the end of the plan, so that step is the one that makes them (or their other branch).
+    """
+    wanted = plan.slots[slot]
+    if wanted.place != "arena":
+        return -1
+    last = -1
+    for k, step in enumerate(plan.steps):
+        for out in step.outputs:
+            s = plan.slots[out] if out != ABSENT else None
+            if s and s.offset < wanted.offset + max(wanted.nbytes, 1) and wanted.offset < s.offset + max(s.nbytes, 1):
+                last = k
+    return last
+
+
+def _findings(index: int, step: Step, sink: Sink) -> list[Finding]:
+    if not sink.flags:
+        return []
+    check = "finite" if sink.flags & NON_FINITE else "maed"
+    numbers = sink.first_index, sink.expected, sink.got, sink.bound
+    return [Finding(index, step.node, step.op, step.kernel, check, *numbers)]
+
+
+__all__ = ["PythonExecutor"]

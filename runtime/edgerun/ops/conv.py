@@ -1,0 +1,48 @@
+"""Conv 1-D and 2-D (groups, depthwise, dilation, auto_pad): conv2d_f32, conv2d_dw_f32."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from .dtypes import F, require
+from .epilogue import epilogue
+from .graph import Unsupported, array_of, channels_last, constant, elements, get, operand, shape_of
+from .registry import Legal, Lowering, legalises, lowers
+from .window import flat_attrs, flat_slot, geometry, sandwich
+
+
+@legalises("Conv")
+def conv(legal: Legal) -> ir.Value:
+    """Internal "conv": x[N,spatial,Ci], w[Co,K…,Ci/g] constant, bias[Co]?, residual? → [N,spatial',Co]."""
+    x, y = legal.required(0), legal.node.outputs[0]
+    require(x, F)
+    weights = array_of(legal.input(1))
+    if weights is None:
+        raise Unsupported("weights are not constant")
+    attrs = geometry(legal.node, weights.shape[2:], shape_of(x)[2:], shape_of(y)[2:])
+    w = constant(weights.transpose(channels_last(weights.ndim)), legal.required(1).name)
+    bias = legal.input(2)
+    if bias is not None and array_of(bias) is None:
+        raise Unsupported("bias is not constant")
+    return sandwich(legal, "conv", x, [w, bias, None], y, {**attrs, "group": get(legal.node, "group", 1)})
+
+
+@lowers("conv")
+def lower(node: ir.Node, ctx: Lowering) -> None:
+    x, y = node.inputs[0], node.outputs[0]
+    w = array_of(node.inputs[1])
+    assert x is not None and w is not None
+    group, channels = get(node, "group"), shape_of(x)[-1]
+    if w.ndim == 3:
+        w = w[:, None]
+    attrs = {**flat_attrs(node), **epilogue(node)}
+    macs = elements(shape_of(y)) * elements(w.shape[1:])
+    if group == channels and group > 1:
+        kernel, packed = "conv2d_dw_f32", np.ascontiguousarray(w[..., 0].transpose(1, 2, 0))
+    else:
+        kernel, packed = "conv2d_f32", np.ascontiguousarray(w)
+        attrs["group"] = (group,)
+    name = node.inputs[1].name or ""  # type: ignore[union-attr]
+    ctx.step(kernel, [flat_slot(ctx, x), ctx.const(packed, name), ctx.use(operand(node, 2)), flat_slot(ctx, operand(node, 3))],
+             [flat_slot(ctx, y)], attrs, macs)

@@ -1,0 +1,53 @@
+"""Gemm and MatMul: matmul_f32."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from .dtypes import F, require
+from .epilogue import epilogue
+from .graph import array_of, constant, elements, get, operand, shape_of
+from .registry import Legal, Lowering, legalises, lowers
+
+
+@legalises("MatMul")
+def matmul(legal: Legal) -> ir.Value:
+    """Internal "matmul": a[…,M,K], b[…,K,N], bias[N]?, residual? with trans_a, trans_b, alpha. Vectors are reshaped around it."""
+    a, b, y = legal.required(0), legal.required(1), legal.node.outputs[0]
+    require(a, F)
+    sa, sb, shape = shape_of(a), shape_of(b), shape_of(y)
+    if len(sa) == 1:
+        a, shape = legal.emit("reshape", [a], (1, *sa), a.dtype), (*shape[:-1], 1, *shape[-1:]) if len(sb) > 1 else (1, *shape)
+    if len(sb) == 1:
+        b, shape = legal.emit("reshape", [b], (*sb, 1), b.dtype), (*shape, 1)
+    result = legal.emit("matmul", [a, b, None, None], shape, y.dtype, {"trans_a": 0, "trans_b": 0, "alpha": 1.0})
+    return result if shape == shape_of(y) else legal.emit("reshape", [result], shape_of(y), y.dtype)
+
+
+@legalises("Gemm")
+def gemm(legal: Legal) -> ir.Value:
+    a, b, c, node = legal.required(0), legal.required(1), legal.input(2), legal.node
+    require(a, F)
+    shape = shape_of(node.outputs[0])
+    attrs = {"trans_a": get(node, "transA", 0), "trans_b": get(node, "transB", 0), "alpha": get(node, "alpha", 1.0)}
+    y = legal.emit("matmul", [a, b, None, None], shape, a.dtype, attrs)
+    beta = get(node, "beta", 1.0)
+    if c is None or beta == 0.0:
+        return y
+    array = array_of(c)
+    if array is not None and beta != 1.0:
+        c = constant((np.float32(beta) * array).astype(np.float32), c.name)
+    elif beta != 1.0:
+        c = legal.emit("mul", [c, constant(np.float32(beta).reshape(()))], shape_of(c), a.dtype)
+    return legal.emit("add", [y, c], shape, a.dtype)
+
+
+@lowers("matmul")
+def lower(node: ir.Node, ctx: Lowering) -> None:
+    a, y = node.inputs[0], node.outputs[0]
+    assert a is not None
+    trans_a = get(node, "trans_a")
+    k = shape_of(a)[-2 if trans_a else -1]
+    attrs = {"trans_a": (trans_a,), "trans_b": (get(node, "trans_b"),), "alpha": (get(node, "alpha"),), **epilogue(node)}
+    ctx.step("matmul_f32", [ctx.use(operand(node, i)) for i in range(4)], [ctx.use(y)], attrs, elements(shape_of(y)) * k)

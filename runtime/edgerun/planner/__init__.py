@@ -1,0 +1,7 @@
+"""Graph → Plan."""
+
+from __future__ import annotations
+
+from .make import make_plan
+
+__all__ = ["make_plan"]

@@ -1,0 +1,33 @@
+"""Which steps are verified while they run: every activation (MAED), every convolution, matrix product and softmax (finite)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from edgerun.ops.activation import CODES
+
+from .plan import Check, Floats, Ints
+
+EPS = 2.0**-23
+ROUNDED = 16 * EPS
+"""Relative bound of the identities that round (sigmoid, tanh, silu, elu)."""
+SOFTMAX_SUM = 64 * EPS
+"""Bound of |sum of a softmax row - 1|."""
+MODES = ("off", "maed")
+
+_ROUNDED_CODES = frozenset({4, 5, 8, 11})
+_VERIFIED_CODES = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 11})
+_FINITE = ("conv2d_f32", "conv2d_dw_f32", "conv_transpose2d_f32", "matmul_f32", "log_softmax_f32", "batch_norm_f32",
+           "layer_norm_f32", "gelu_f32")
+
+
+def checks_of(kernel: str, attrs: Mapping[str, Ints | Floats], mode: str) -> tuple[Check, ...]:
+    """The checks of one step. A bound of 0 means that the identity is free of rounding (or only finiteness is tested)."""
+    if mode == "off":
+        return ()
+    code = CODES.get(kernel.removesuffix("_f32"), 0) or int((attrs.get("activation") or (0,))[0])
+    if kernel == "softmax_f32":
+        return (Check("maed", SOFTMAX_SUM),)
+    if code in _VERIFIED_CODES:
+        return (Check("maed", ROUNDED if code in _ROUNDED_CODES else 0.0),)
+    return (Check("maed", 0.0),) if kernel in _FINITE or code else ()

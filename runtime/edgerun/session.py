@@ -1,0 +1,338 @@
+"""A model, ready to run: the only place where importer, planner, executors and exit policies are put together."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import warnings
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from edgerun import exits, importer, planner
+from edgerun.describe import describe, restricted
+from edgerun.errors import EdgeRunWarning, InputError, OptionError, PlanError, PolicyError, ShapeError
+from edgerun.executors import engine
+from edgerun.executors.base import Executor, RawRun
+from edgerun.exits import store
+from edgerun.exits.adaptive import Adaptive, Observation
+from edgerun.feeds import FeedChecker, TensorInfo, check_feeds
+from edgerun.importer.read import read
+from edgerun.options import Options, default_threads
+from edgerun.planner.decide import NEVER
+from edgerun.planner.plan import Plan, Policy
+from edgerun.result import CheckReport, ExitTaken, Result
+
+Shapes = tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """Mean time of one step in microseconds, and what it computes."""
+
+    step: int
+    kernel: str
+    op: str
+    node: str
+    us: float
+    macs: int
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A plan with its executor, and what a result needs of it. work: multiply-accumulates up to each exit, or of the
+    whole plan; names: of the outputs; taken: one entry per exit, at least one; audit: an executor that decides nothing
+    and runs to the last exit, for adaptive thresholds."""
+
+    plan: Plan
+    executor: Executor
+    kind: str
+    work: tuple[int, ...]
+    names: tuple[str, ...]
+    taken: tuple[ExitTaken, ...]
+    audit: Executor | None = None
+
+    def close(self) -> None:
+        self.executor.close()
+        if self.audit is not None:
+            self.audit.close()
+
+
+class Session:
+    """Load an ONNX model and run it.
+
+        with edgerun.Session("model.onnx", exit_policy="dart") as session:
+            result = session.run(x)                  # one input: the array; several: {name: array}
+            print(result.top, result.exit, result.checks)
+
+    model: path, or the file's bytes. Keyword arguments are the fields of `edgerun.options.Options`; `labels` replaces
+    the class names in the model. Raises ModelError (file, operators, shapes), PolicyError, OptionError.
+
+    Input shapes may differ from run to run where the model's dimensions are symbolic; one plan per combination of
+    shapes is kept, the last `plan_cache` ones. Any number of sessions may run at once; calls of one session queue up.
+    """
+
+    def __init__(self, model: str | os.PathLike[str] | bytes, *, labels: Sequence[str] | None = None,
+                 **options: Any) -> None:
+        unknown = sorted(set(options) - set(Options.__dataclass_fields__))
+        if unknown:
+            known = ", ".join(["labels", *Options.__dataclass_fields__])
+            raise OptionError(f"Session: expected options among {known}; found {', '.join(unknown)}")
+        self.options = Options(**options)
+        self.threads = self.options.threads or default_threads()
+        self.refuses_nonfinite = self.options.nonfinite == "error"
+        self.proto, self.name = read(model)
+        if self.options.outputs is not None:
+            self.proto = restricted(self.proto, self.name, self.options.outputs)
+        said = describe(self.proto, self.name)
+        self.inputs, self.outputs, self.metadata = said.inputs, said.outputs, said.metadata
+        self.exits, self.preprocess = said.exits, said.preprocess
+        self.labels: tuple[str, ...] = tuple(labels) if labels is not None else said.labels
+        self.calibration = self._calibration()
+        self.policy = self._policy()
+        self.adaptive = self._adaptive()
+        self.check = FeedChecker(self.inputs, self.refuses_nonfinite)
+        self._lock = threading.RLock()
+        self._ready: OrderedDict[Shapes, _Ready] = OrderedDict()
+        self._current: tuple[Shapes, _Ready] | None = None
+        self._closed = False
+        self.fixed_inputs = self._fixed_inputs()
+        if all(i.fixed for i in self.fixed_inputs):  # say now, not at the first run, what cannot be planned
+            self._prepare(tuple(i.shape for i in self.fixed_inputs))  # type: ignore[misc]
+
+    def _calibration(self) -> exits.Calibration | None:
+        if exits.KEY not in self.metadata or not self.exits:
+            return None
+        return store.loads(self.metadata[exits.KEY], len(self.exits), store.graph_digest(self.proto))
+
+    def _policy(self) -> Policy:
+        o = self.options
+        policy = exits.make(o.exit_policy, thresholds=o.thresholds, patience=o.patience, budget_ms=o.budget_ms)
+        if o.exit_policy != "none" and not self.exits:
+            raise PolicyError(f"exit policy {o.exit_policy}: expected a model with exits (metadata edgerun.exits lists "
+                              f"their output names); found outputs {', '.join(t.name for t in self.outputs)} and no "
+                              "such list; use exit policy none")
+        return policy.tables(self.calibration, len(self.exits))
+
+    def _adaptive(self) -> Adaptive | None:
+        if not self.options.adaptive or self.calibration is None:
+            return None
+        last = next(o for o in self.outputs if o.name == self.exits[-1])
+        classes = last.shape[-1] if last.shape and isinstance(last.shape[-1], int) else len(self.labels)
+        return Adaptive.of(self.calibration, classes)
+
+    def _fixed_inputs(self) -> tuple[TensorInfo, ...]:
+        """The inputs with the caller's shapes and dimensions put in, and a symbolic first dimension of 1."""
+        o = self.options
+        known = {i.name: i for i in self.inputs}
+        sizes = dict(o.dimensions)
+        for name, shape in o.shapes.items():
+            if name not in known:
+                raise OptionError(f"shapes: expected an input among {', '.join(known)}; found {name!r}")
+            want = known[name].shape
+            if len(want) != len(shape) or any(isinstance(w, int) and w != s for w, s in zip(want, shape, strict=True)):
+                raise ShapeError(f"shapes: expected one that fits {known[name]}; found {list(shape)}")
+            sizes |= {d: s for d, s in zip(want, shape, strict=True) if isinstance(d, str)}
+            known[name] = replace(known[name], shape=tuple(shape))
+        fixed = []
+        for i in known.values():
+            dims = tuple(sizes.get(d, d) if isinstance(d, str) else d for d in i.shape)
+            if dims and not isinstance(dims[0], int):
+                dims = (1, *dims[1:])
+            fixed.append(replace(i, shape=dims))
+        return tuple(fixed)
+
+    # -- plans --------------------------------------------------------------------------------------------------------
+
+    def _prepare(self, shapes: Shapes) -> _Ready:
+        if self._current is not None and self._current[0] == shapes:
+            return self._current[1]
+        if self._closed:
+            raise PlanError(f"{self.name}: expected an open session; found it closed")
+        ready = self._ready.get(shapes)
+        if ready is None:
+            ready = self._ready[shapes] = self._executor(self._make_plan(shapes))
+            while len(self._ready) > self.options.plan_cache:
+                self._ready.popitem(last=False)[1].close()
+        self._ready.move_to_end(shapes)
+        self._current = shapes, ready
+        return ready
+
+    def _make_plan(self, shapes: Shapes) -> Plan:
+        graph = importer.load(self.proto, shapes={i.name: s for i, s in zip(self.inputs, shapes, strict=True)})
+        single = all(len(s) == 0 or s[0] == 1 for s in shapes)  # an exit decides for one sample
+        return planner.make_plan(graph, policy=self.policy if single else Policy(), calibration=self.calibration,
+                                 strict=self.options.strict, checks=self.options.checks)
+
+    def _executor(self, plan: Plan) -> _Ready:
+        wanted = self.options.executor
+        reason = engine.unsupported(plan) if wanted != "python" else "asked for"
+        if wanted == "engine" and reason:
+            raise PlanError(f"{self.name}: executor engine: {reason}; use executor auto or python")
+        if wanted == "auto" and reason and engine.available():
+            warnings.warn(f"{self.name}: {reason}; the slower Python executor serves", EdgeRunWarning, stacklevel=5)
+        executor = self._serve(plan, reason)
+        audit = None
+        if self.adaptive is not None and plan.exits:
+            never = replace(plan.policy, thresholds=(NEVER,) * (len(plan.exits) - 1), table=(), bin_edges=())
+            audit = self._serve(replace(plan, policy=never), reason)
+            executor.set_coefficients(self.adaptive.coefficients())
+        names = [e.name for e in plan.exits]
+        taken = tuple(ExitTaken(k, len(names), name) for k, name in enumerate(names)) or (self._end(),)
+        work = tuple(e.macs for e in plan.exits) or (plan.macs,)
+        return _Ready(plan, executor, "python" if reason else "engine", work,
+                      tuple(p.name for p in plan.outputs), taken, audit)
+
+    def _end(self) -> ExitTaken:
+        """The end of a plan without exits; for a batch through a model with exits, the last of them."""
+        if self.exits:
+            return ExitTaken(len(self.exits) - 1, len(self.exits), self.exits[-1])
+        return ExitTaken(0, 1, self.outputs[0].name if self.outputs else "")
+
+    def _serve(self, plan: Plan, reason: str) -> Executor:
+        if reason:
+            from edgerun.executors.python import PythonExecutor  # not at the top: Numba takes a second to import
+
+            return PythonExecutor(plan)
+        return engine.EngineExecutor(plan, self.threads, self.options.checks != "off")
+
+    def _default(self) -> _Ready:
+        unknown = [str(i) for i in self.fixed_inputs if not i.fixed]
+        if unknown:
+            raise ShapeError(f"{self.name}: expected the shape of {', '.join(unknown)}; give shapes={{name: (…)}} "
+                             "(--shape NAME=1x3x224x224)")
+        return self._prepare(tuple(i.shape for i in self.fixed_inputs))  # type: ignore[misc]
+
+    @property
+    def plan(self) -> Plan:
+        """The plan for the model's own shapes (or the option `shapes`); ShapeError where these are not all known."""
+        with self._lock:
+            return self._default().plan
+
+    @property
+    def opset(self) -> int:
+        """Version of the default ONNX operator set that the model was written for."""
+        return max((o.version for o in self.proto.opset_import if o.domain in ("", "ai.onnx")), default=0)
+
+    def plan_for(self, feeds: Any) -> Plan:
+        """The plan that `run(feeds)` executes."""
+        arrays = check_feeds(self.inputs, feeds, finite=False)
+        with self._lock:
+            return self._prepare(tuple(a.shape for a in arrays)).plan
+
+    @property
+    def executor_name(self) -> str:
+        """"engine" or "python": what runs the model (for the model's own shapes, or the latest run)."""
+        with self._lock:
+            return (self._current[1] if self._current else self._default()).kind
+
+    # -- runs ---------------------------------------------------------------------------------------------------------
+
+    def run_raw(self, arrays: Sequence[np.ndarray]) -> RawRun:
+        """Execute checked arrays in the order of the inputs; for callers that need no Result."""
+        with self._lock:
+            return self._prepare(tuple([a.shape for a in arrays])).executor.run(arrays)
+
+    def run(self, feeds: Any) -> Result:
+        """One run: an array where the model has one input, else {name: array}.
+
+        Arrays must have the inputs' dtypes and fit their shapes (InputError otherwise; NaN and infinity too, unless
+        nonfinite="allow"). With an exit policy, batches run sample by sample: each leaves at its own exit.
+        """
+        started = time.perf_counter_ns()
+        arrays = self.check(feeds)
+        if self.policy.kind != "none" and any(a.ndim and a.shape[0] != 1 for a in arrays):
+            return self._run_each(arrays, started)
+        with self._lock:
+            ready = self._prepare(tuple([a.shape for a in arrays]))
+            raw = ready.executor.run(arrays) if self.adaptive is None else self._adapt(self.adaptive, ready, arrays)
+        return self._result(ready, raw, started)
+
+    def _adapt(self, adaptive: Adaptive, ready: _Ready, arrays: Sequence[np.ndarray]) -> RawRun:
+        """One run whose exits teach the thresholds; now and then, as an audit, it goes on to the last exit."""
+        audit = adaptive.want_audit() and ready.audit is not None
+        raw = (ready.audit if audit and ready.audit else ready.executor).run(arrays)
+        alpha = raw.difficulty[0] if raw.difficulty else 0.0
+        if adaptive.observe(Observation(raw.classes, raw.scores, alpha, audit)):
+            for other in self._ready.values():
+                other.executor.set_coefficients(adaptive.coefficients())
+        return raw
+
+    def _result(self, ready: _Ready, raw: RawRun, started: int) -> Result:
+        index = raw.exit_index
+        outputs = {n: a for n, a in zip(ready.names, raw.outputs, strict=True) if a is not None}
+        taken, logits = ready.taken[index], True
+        if taken.of > 1:
+            scores = outputs.get(taken.name)
+            logits = ready.plan.exits[index].logits if index >= 0 else True
+        else:
+            scores = self._only_scores(outputs) if self.labels else None
+        return Result(outputs, taken, (time.perf_counter_ns() - started) / 1e6,
+                      CheckReport(self.options.checks, raw.values_checked, raw.findings), scores,
+                      raw.difficulty[0] if raw.difficulty else None, ready.work[index], ready.work[-1], logits,
+                      self.labels)
+
+    def _only_scores(self, outputs: Mapping[str, np.ndarray]) -> np.ndarray | None:
+        """The output that holds one score per label, where the model (or the caller) names its classes."""
+        fitting = [a for a in outputs.values() if a.ndim >= 2 and a.size == a.shape[0] * len(self.labels)]
+        return fitting[0] if len(fitting) == 1 else None
+
+    def _run_each(self, arrays: Sequence[np.ndarray], started: int) -> Result:
+        sizes = {a.shape[0] for a in arrays if a.ndim}
+        if len(sizes) != 1 or any(a.ndim == 0 for a in arrays) or 0 in sizes:
+            raise InputError(f"exit policy {self.policy.kind}: expected one common batch size of at least 1; found "
+                             f"{', '.join(str(list(a.shape)) for a in arrays)}")
+        samples = tuple(self.run({i.name: a[k:k + 1] for i, a in zip(self.inputs, arrays, strict=True)})
+                        for k in range(sizes.pop()))
+        deepest = max(samples, key=lambda s: s.exit.index)
+        shared = [n for n in deepest.outputs if all(n in s.outputs for s in samples)]
+        hard = [s.difficulty for s in samples if s.difficulty is not None]
+        found = tuple(f for s in samples for f in s.checks.findings)
+        scores = [s.scores for s in samples if s.scores is not None]
+        return Result({n: np.concatenate([s.outputs[n] for s in samples]) for n in shared}, deepest.exit,
+                      (time.perf_counter_ns() - started) / 1e6,
+                      CheckReport(self.options.checks, sum(s.checks.run for s in samples), found),
+                      np.concatenate(scores) if len(scores) == len(samples) else None,
+                      float(np.mean(hard)) if hard else None, sum(s.macs for s in samples),
+                      sum(s.macs_total for s in samples), deepest.logits, self.labels, samples)
+
+    def profile(self, feeds: Any, repeats: int = 10) -> list[StepTime]:
+        """Mean time of every step over `repeats` runs that never leave early."""
+        arrays = self.check(feeds)
+        with self._lock:
+            ready = self._prepare(tuple(a.shape for a in arrays))
+            times = ready.executor.profile(arrays, repeats)
+        return [StepTime(k, s.kernel, s.op, s.node, ns / 1e3, s.macs)
+                for k, (s, ns) in enumerate(zip(ready.plan.steps, times, strict=True))]
+
+    def arm_fault(self, step: int, index: int, mask: int) -> None:
+        """For tests of the checks: in the next run (of the model's own shapes) XOR `mask` into the float32 bits of
+        output `index` of plan step `step`, before it is checked."""
+        with self._lock:
+            self._default().executor.arm_fault(step, index, mask)
+
+    # -- end ----------------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Give memory and threads back; the session must not be used afterwards. Closing twice is harmless."""
+        with self._lock:
+            self._closed = True
+            self._current = None
+            while self._ready:
+                self._ready.popitem()[1].close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        ports = " → ".join(", ".join(map(str, side)) for side in (self.inputs, self.outputs))
+        return f"<edgerun.Session {self.name}: {ports}>"

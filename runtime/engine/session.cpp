@@ -1,0 +1,194 @@
+// The loop: one pass over the steps, no allocation, no exceptions, no strings.
+#include "session.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+
+namespace edgerun {
+namespace {
+
+int64_t now_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// First element of chunk k of n: the remainder goes to the first chunks, so sizes differ by at most one.
+int64_t split(int64_t units, int64_t n, int64_t k) { return units / n * k + std::min(units % n, k); }
+
+}  // namespace
+
+void Session::place_inputs(const void* const* inputs) {
+  for (size_t k = 0; k < inputs_.size(); ++k) inputs_[k] = inputs[k];
+  for (const Patch& p : patches_) {
+    const void* data = inputs[static_cast<size_t>(p.input)];
+    if (p.view) p.view->data = const_cast<void*>(data);
+    else *p.condition = static_cast<const uint8_t*>(data);
+  }
+}
+
+void Session::chunk(const void* job, int32_t chunk, int32_t thread) {
+  const Job& j = *static_cast<const Job*>(job);
+  const auto t = static_cast<size_t>(thread);
+  Session& s = *const_cast<Session*>(j.session);
+  Run call = j.step->call;
+  call.scratch = s.scratch_.data() + s.scratch_stride_ * t;
+  call.sink = j.sink ? &s.sinks_[t] : nullptr;
+  call.begin = split(j.step->call.end, j.step->chunks, chunk);
+  call.end = split(j.step->call.end, j.step->chunks, chunk + 1);
+  j.step->run(call);
+}
+
+void Session::compute(const LiveStep& step, size_t index, bool armed) {
+  if (step.call.end == 0) return;
+  const bool sink = step.checked || armed;
+  if (armed)
+    for (CheckSink& s : sinks_) s.fault = &fault_;
+  const int32_t threads = team_ ? step.threads : 1;
+  if (threads > 1) {
+    const Job job{this, &step, sink};
+    team_->run(&Session::chunk, &job, step.chunks);
+  } else if (armed && !step.checked) {
+    Run call = step.call;
+    call.sink = sinks_.data();
+    step.run(call);
+  } else {
+    step.run(step.call);
+  }
+  if (sink) {
+    uint32_t flags = sinks_[0].flags;
+    if (threads > 1)
+      for (size_t t = 1; t < sinks_.size(); ++t) flags |= sinks_[t].flags;
+    if (__builtin_expect(flags != 0, 0)) record(index, step.checked ? threads : 0);
+  }
+  if (armed)
+    for (CheckSink& s : sinks_) s.fault = nullptr;
+}
+
+// One finding a step: all flags, and the violation with the lowest index. threads = 0: only forget what was seen.
+void Session::record(size_t step, int32_t threads) {
+  EngineFinding f{static_cast<int32_t>(step), 0, -1, 0, 0, 0};
+  for (CheckSink& s : sinks_) {
+    if (!s.flags) continue;
+    if (f.index < 0 || (s.first_index >= 0 && s.first_index < f.index)) {
+      f.index = s.first_index;
+      f.expected = s.expected;
+      f.got = s.got;
+      f.bound = s.bound;
+    }
+    f.flags |= s.flags;
+    s.flags = 0;
+    s.first_index = -1;
+    s.got = s.expected = s.bound = 0;
+  }
+  if (!threads) return;
+  ++info_.findings;
+  if (findings_.size() < kMaxFindings) findings_.push_back(f);
+  else ++info_.findings_dropped;
+}
+
+bool Session::at_exit(uint32_t exit, int64_t elapsed_ns) {
+  const TensorView& v = views_[exit];
+  const bool last = exit + 1 == plan_->exits.size();
+  const ExitView e{v.as<const float>(), v.elements(), plan_->exits[exit].logits, last, static_cast<int32_t>(exit)};
+  const Verdict verdict = decide(policy_, e, info_.difficulty[0], classes_.data(), static_cast<int32_t>(classes_.size()), elapsed_ns);
+  if (scores_.size() < plan_->exits.size()) {  // a plan may name an exit in two steps; never grow
+    scores_.push_back(verdict.score);
+    classes_.push_back(verdict.predicted);
+  }
+  info_.exit_index = static_cast<int32_t>(exit);
+  return verdict.stop;
+}
+
+RunError Session::gather_error(const LiveStep& step, size_t index) const {
+  const TensorView& indices = step.call.in[1];
+  const int64_t bad = bad_index(indices, step.gather_extent);
+  if (bad < 0) return {};
+  const int64_t value = indices.dtype == DType::i64 ? indices.as<const int64_t>()[bad] : indices.as<const int32_t>()[bad];
+  return {static_cast<int32_t>(index), bad, value, step.gather_extent};
+}
+
+template <bool kProfile>
+RunError Session::loop(int64_t begin, int64_t* ns) {
+  const size_t count = steps_.size(), fault_step = fault_runs_ > 0 ? static_cast<size_t>(fault_step_) : count;
+  int64_t last = begin;
+  bool stop = false;
+  size_t k = 0;
+  while (k < count) {
+    const LiveStep& step = steps_[k];
+    const size_t at = k++;
+    ++info_.steps_run;
+    switch (step.op) {
+      case Op::kernel:
+        if (__builtin_expect(step.gather_extent >= 0, 0))
+          if (const RunError e = gather_error(step, at); e.step >= 0) return e;
+        compute(step, at, at == fault_step);
+        break;
+      case Op::difficulty:
+        compute(step, at, at == fault_step);
+        std::memcpy(info_.difficulty, step.call.out[0].data, sizeof info_.difficulty);
+        info_.has_difficulty = true;
+        break;
+      case Op::branch:
+        if (!*step.condition) k = step.target;
+        break;
+      case Op::jump: k = step.target; break;
+      case Op::exit: stop = at_exit(step.target, now_ns() - begin) && !kProfile; break;
+    }
+    if constexpr (kProfile) {
+      const int64_t t = now_ns();
+      ns[at] += t - last;
+      last = t;
+    }
+    if (stop) {
+      stopped_at_ = static_cast<int64_t>(at);
+      return {};
+    }
+  }
+  stopped_at_ = static_cast<int64_t>(count);
+  const auto exits = static_cast<int32_t>(plan_->exits.size());
+  if (info_.exit_index < exits - 1) at_exit(static_cast<uint32_t>(exits - 1), 0);
+  return {};
+}
+
+template <bool kProfile>
+RunError Session::execute(const void* const* inputs, void* const* outputs, int64_t* ns) {
+  const int64_t begin = now_ns();
+  info_ = RunInfo{};
+  findings_.clear();
+  scores_.clear();
+  classes_.clear();
+  stopped_at_ = 0;
+  place_inputs(inputs);
+  if (any_parallel_) {
+    if (pool_->lost()) pool_ = ThreadPool::get(threads_, spin_us_);
+    if (pool_->try_acquire()) {
+      team_ = pool_.get();
+      team_->wake();
+    }
+  }
+  const RunError error = loop<kProfile>(begin, ns);
+  if (team_) team_->release();
+  team_ = nullptr;
+  if (fault_runs_ > 0) --fault_runs_;
+  for (CheckSink& s : sinks_) {
+    info_.values_checked += s.checked;
+    s.checked = 0;
+  }
+  info_.exits_reached = static_cast<int32_t>(scores_.size());
+  for (size_t k = 0; k < plan_->outputs.size() && error.step < 0; ++k) {
+    const Slot& slot = plan_->slots[plan_->outputs[k].slot];
+    if (!outputs || !outputs[k] || !output_ready(k)) continue;
+    const void* from = slot.place == Place::input ? inputs_[static_cast<size_t>(slot.offset)] : resolve(slot);
+    if (slot.bytes) std::memcpy(outputs[k], from, slot.bytes);
+  }
+  info_.elapsed_ns = now_ns() - begin;
+  return error;
+}
+
+RunError Session::run(const void* const* inputs, void* const* outputs) { return execute<false>(inputs, outputs, nullptr); }
+
+RunError Session::profile(const void* const* inputs, void* const* outputs, int64_t* ns) {
+  return execute<true>(inputs, outputs, ns);
+}
+
+}  // namespace edgerun

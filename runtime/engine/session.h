@@ -1,0 +1,128 @@
+// A plan being run: arena, scratch, resolved steps. One run at a time; no allocation and no strings while it runs.
+#pragma once
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "plan.h"
+#include "thread_pool.h"
+
+namespace edgerun {
+
+struct SessionOptions {
+  int32_t threads = 0;    // 0: physical cores
+  bool checks = true;
+  int32_t spin_us = 30;   // how long workers spin after a run before they sleep
+};
+
+struct EngineFinding {
+  int32_t step;
+  uint32_t flags;  // CheckFlag bits
+  int64_t index;
+  float expected, got, bound;
+};
+
+struct RunInfo {
+  int32_t exit_index = -1, exits_reached = 0;
+  int64_t steps_run = 0, elapsed_ns = 0;
+  uint64_t values_checked = 0, findings = 0, findings_dropped = 0;
+  float difficulty[4] = {0, 0, 0, 0};
+  bool has_difficulty = false;
+};
+
+// A run that could not be completed. Data, not an exception: nothing is thrown while a plan runs.
+struct RunError {
+  int32_t step = -1;  // -1: no error
+  int64_t position = 0, value = 0, extent = 0;
+};
+
+class Session {
+ public:
+  static constexpr size_t kMaxFindings = 256;
+
+  Session(std::shared_ptr<const Plan> plan, const SessionOptions& options);
+
+  // inputs[k]: as many bytes as the slot of Plan.inputs[k]; outputs[k]: null, or room for the slot of Plan.outputs[k].
+  RunError run(const void* const* inputs, void* const* outputs);
+  // Same, to the end whatever the policy says; adds each step's nanoseconds to ns[step].
+  RunError profile(const void* const* inputs, void* const* outputs, int64_t* ns);
+  // Measures each step on one thread and on several and keeps what is faster.
+  RunError tune(const void* const* inputs, int32_t rounds);
+  // XORs `mask` into output `index` of `step` before it is checked, during the next `runs` runs. False: no such step.
+  bool arm_fault(int64_t step, int64_t index, uint32_t mask, int32_t runs);
+  // Replaces the policy; returns what does not fit (then nothing changes).
+  std::string set_policy(Policy policy);
+
+  const Plan& plan() const { return *plan_; }
+  const Policy& policy() const { return policy_; }
+  const RunInfo& info() const { return info_; }
+  const std::vector<EngineFinding>& findings() const { return findings_; }
+  const std::vector<double>& scores() const { return scores_; }
+  const std::vector<int32_t>& classes() const { return classes_; }
+  bool output_ready(size_t k) const { return plan_->ready_step[k] < stopped_at_; }
+  int32_t threads() const { return threads_; }
+  int32_t step_threads(size_t step) const { return steps_[step].threads; }
+  std::mutex& mutex() { return mutex_; }  // held by callers around run and the queries that follow it
+
+ private:
+  struct LiveStep {
+    void (*run)(const Run&);
+    Run call;             // for one thread; parallel chunks copy it
+    int32_t threads = 1;  // decided ahead of time
+    int32_t chunks = 1;
+    Op op = Op::kernel;
+    bool checked = false;
+    uint32_t target = 0;
+    int64_t gather_extent = -1;
+    const uint8_t* condition = nullptr;  // branch
+  };
+  struct Job {
+    const Session* session;
+    const LiveStep* step;
+    bool sink;
+  };
+  struct Patch {  // a view or branch condition that points into a caller's buffer
+    TensorView* view;
+    const uint8_t** condition;
+    uint64_t input;
+  };
+
+  void build();
+  void use_threads(LiveStep& live, int32_t threads, int64_t cost_ns) const;
+  void place_inputs(const void* const* inputs);
+  template <bool kProfile> RunError execute(const void* const* inputs, void* const* outputs, int64_t* ns);
+  template <bool kProfile> RunError loop(int64_t begin, int64_t* ns);
+  void compute(const LiveStep& step, size_t index, bool armed);
+  static void chunk(const void* job, int32_t chunk, int32_t thread);
+  void record(size_t step, int32_t threads);
+  RunError gather_error(const LiveStep&, size_t index) const;
+  bool at_exit(uint32_t exit, int64_t elapsed_ns);
+  const char* resolve(const Slot&) const;
+
+  std::shared_ptr<const Plan> plan_;
+  Policy policy_;
+  int32_t threads_;
+  int32_t spin_us_;
+  bool checks_, any_parallel_ = false;
+  std::shared_ptr<ThreadPool> pool_;
+  ThreadPool* team_ = nullptr;  // the pool while this run leads it
+  Block arena_, scratch_;
+  size_t scratch_stride_ = 0;
+  std::vector<TensorView> views_;
+  std::vector<LiveStep> steps_;
+  std::vector<Patch> patches_;
+  std::vector<const void*> inputs_;
+  std::vector<CheckSink> sinks_;
+  std::vector<EngineFinding> findings_;
+  std::vector<double> scores_;
+  std::vector<int32_t> classes_;
+  RunInfo info_;
+  Fault fault_{};
+  int64_t fault_step_ = -1;
+  int32_t fault_runs_ = 0;
+  int64_t stopped_at_ = 0;
+  std::mutex mutex_;
+};
+
+}  // namespace edgerun

@@ -1,0 +1,122 @@
+// From a plan to steps that need no looking up: pointers, scratch and the number of threads of each step.
+#include <algorithm>
+
+#include "session.h"
+#include "topology.h"
+
+namespace edgerun {
+namespace {
+
+constexpr size_t round_up(size_t n) { return (n + kCacheLine - 1) / kCacheLine * kCacheLine; }
+
+// What one core does in a nanosecond, roughly; only the decision "alone or together" rests on it.
+constexpr double kOpsPerNs = 40, kBytesPerNs = 32;
+constexpr double kMinNsPerThread = 4000;  // meeting at a barrier costs about 1 microsecond
+constexpr int64_t kManyChunksNs = 200000; // from here on smaller chunks even out cores that are busy elsewhere
+
+}  // namespace
+
+Session::Session(std::shared_ptr<const Plan> plan, const SessionOptions& options)
+    : plan_(std::move(plan)),
+      policy_(plan_->policy),
+      threads_(options.threads > 0 ? std::min(options.threads, 1024) : default_threads()),
+      spin_us_(std::max(0, options.spin_us)),
+      checks_(options.checks) {
+  build();
+  if (threads_ > 1) pool_ = ThreadPool::get(threads_, spin_us_);
+}
+
+const char* Session::resolve(const Slot& slot) const {
+  switch (slot.place) {
+    case Place::arena: return arena_.data() + slot.offset;
+    case Place::constant: return slot.view.as<const char>();
+    default: return nullptr;
+  }
+}
+
+void Session::use_threads(LiveStep& live, int32_t threads, int64_t cost_ns) const {
+  const int64_t units = std::max<int64_t>(live.call.end, 1);
+  live.threads = static_cast<int32_t>(std::min<int64_t>({threads, units, threads_}));
+  int64_t chunks = live.threads;
+  if (live.threads > 1 && cost_ns > kManyChunksNs) chunks = std::min<int64_t>(units, chunks * 4);
+  live.chunks = static_cast<int32_t>(std::min<int64_t>(chunks, 65535));
+}
+
+void Session::build() {
+  const Plan& plan = *plan_;
+  arena_ = Block(static_cast<size_t>(plan.arena_bytes));
+  size_t scratch = 0, operands = 0;
+  for (const Step& s : plan.steps) {
+    scratch = std::max(scratch, s.need.scratch);
+    operands += s.in.size() + s.out.size();
+  }
+  scratch_stride_ = round_up(scratch);
+  if (scratch_stride_ > SIZE_MAX / 2048) throw std::bad_alloc();
+  scratch_ = Block(scratch_stride_ * static_cast<size_t>(threads_));
+  sinks_.resize(static_cast<size_t>(threads_));
+  views_.reserve(operands + plan.exits.size());  // never grows: steps hold pointers into it
+  const auto view = [&](int32_t index) {
+    TensorView v{};
+    v.rank = -1;
+    v.dtype = DType::none;
+    if (index >= 0) {
+      const Slot& slot = plan.slots[static_cast<size_t>(index)];
+      v = slot.view;
+      v.data = const_cast<char*>(resolve(slot));
+    }
+    views_.push_back(v);
+    if (index >= 0 && plan.slots[static_cast<size_t>(index)].place == Place::input)
+      patches_.push_back({&views_.back(), nullptr, plan.slots[static_cast<size_t>(index)].offset});
+  };
+  for (const Exit& e : plan.exits) view(static_cast<int32_t>(e.slot));
+  steps_.resize(plan.steps.size());
+  for (size_t k = 0; k < plan.steps.size(); ++k) {
+    const Step& s = plan.steps[k];
+    LiveStep& live = steps_[k];
+    live.op = s.op;
+    live.target = s.target;
+    live.checked = checks_ && s.checked;
+    live.gather_extent = s.gather_extent;
+    const TensorView* in = views_.data() + views_.size();
+    for (int32_t index : s.in) view(index);
+    const TensorView* out = views_.data() + views_.size();
+    for (int32_t index : s.out) view(index);
+    if (s.op == Op::branch) {
+      const Slot& c = plan.slots[static_cast<size_t>(s.in[0])];
+      live.condition = reinterpret_cast<const uint8_t*>(resolve(c));
+      if (c.place == Place::input) patches_.push_back({nullptr, &live.condition, c.offset});
+    }
+    live.call = Run{plan.prepared.data() + s.params_at, plan.prepared.data() + s.packed_at, in, out, scratch_.data(), 0,
+                    s.need.units, live.checked ? sinks_.data() : nullptr, static_cast<int32_t>(s.in.size()),
+                    static_cast<int32_t>(s.out.size())};
+    if (!is_kernel(s.op)) continue;
+    live.run = s.kernel->run;
+    const double cost = std::max(s.need.work / kOpsPerNs, s.need.bytes / kBytesPerNs);
+    const double share = std::min(cost / kMinNsPerThread, 4096.0);
+    use_threads(live, std::max(1, std::min(threads_, static_cast<int32_t>(share))), static_cast<int64_t>(std::min(cost, 1e15)));
+    any_parallel_ |= live.threads > 1;
+  }
+  inputs_.assign(plan.inputs.size(), nullptr);
+  findings_.reserve(kMaxFindings);
+  scores_.reserve(plan.exits.size());
+  classes_.reserve(plan.exits.size());
+}
+
+std::string Session::set_policy(Policy policy) {
+  std::vector<int64_t> classes;
+  for (const Exit& e : plan_->exits) classes.push_back(plan_->slots[e.slot].view.elements());
+  std::string defect = policy_defect(policy, classes, plan_->difficulty_slot >= 0);
+  if (defect.empty()) policy_ = std::move(policy);
+  return defect;
+}
+
+bool Session::arm_fault(int64_t step, int64_t index, uint32_t mask, int32_t runs) {
+  if (step < 0 || step >= static_cast<int64_t>(steps_.size()) || !is_kernel(steps_[static_cast<size_t>(step)].op)) return false;
+  if (index < 0 || index >= steps_[static_cast<size_t>(step)].call.out[0].elements()) return false;
+  fault_ = {index, mask};
+  fault_step_ = step;
+  fault_runs_ = std::max(0, runs);
+  return true;
+}
+
+}  // namespace edgerun

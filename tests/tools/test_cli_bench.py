@@ -1,0 +1,91 @@
+"""`edgerun bench` and its timing."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import numpy as np
+import pytest
+
+from edgerun_tools import cli, timing
+
+
+@pytest.fixture
+def model(tmp_path, exit_bytes):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(exit_bytes)
+    return str(path)
+
+
+def sleeper(ms: float):
+    return lambda: time.sleep(ms / 1e3)
+
+
+def test_ratios_are_theirs_over_ours():
+    found = timing.interleave({"ours": sleeper(1), "theirs": sleeper(3)}, rounds=5, warmup=1)
+    r = timing.ratio(found["theirs"], found["ours"])
+    assert r["p25"] <= r["median"] <= r["p75"]
+    assert 1.5 < r["median"] < 4
+
+
+def test_every_backend_is_in_every_round():
+    calls = {"a": 0, "b": 0}
+
+    def counter(name):
+        def call():
+            calls[name] += 1
+
+        return call
+
+    found = timing.interleave({n: counter(n) for n in calls}, rounds=4, warmup=2)
+    assert {len(t.rounds) for t in found.values()} == {4}
+    assert {n: calls[n] for n in calls} == {n: len(t.calls) + 1 + 2 + 4 * timing.WARM_CALLS for n, t in found.items()}
+
+
+def test_percentiles_are_ordered():
+    t = timing.Timing(np.random.default_rng(0).exponential(1, 500), np.ones(5), 1.0).summary()
+    values = [t[k] for k in ("min", "p50", "p90", "p95", "p99", "max")]
+    assert values == sorted(values)
+
+
+def bench(capsys, *words):
+    code = cli.main(["bench", *words])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_json(capsys, model):
+    code, out, _ = bench(capsys, model, "--rounds", "3", "--warmup", "1", "--checks", "both", "--profile", "--json")
+    report = json.loads(out)
+    assert code == 0
+    assert report["schema"] == "edgerun.bench/1"
+    assert set(report["backends"]) == {"edgerun", "edgerun, checks off"}
+    assert report["rounds"] == 3
+    assert report["findings"] == 0
+    assert report["latency_ms"]["p50"] > 0
+    assert set(report["checks_overhead"]) == {"median", "p25", "p75"}
+    assert report["steps"]
+    assert {"kernel", "op", "us"} <= set(report["steps"][0])
+
+
+def test_table(capsys, model):
+    code, out, _ = bench(capsys, model, "--rounds", "3", "--warmup", "1", "--profile")
+    assert code == 0
+    assert "p95" in out
+    assert "share" in out
+
+
+def test_against_onnxruntime_agrees(capsys, model):
+    pytest.importorskip("onnxruntime", reason="the peer")
+    code, out, _ = bench(capsys, model, "--rounds", "3", "--warmup", "1", "--against", "ort", "--json")
+    report = json.loads(out)
+    assert code == 0
+    assert report["ratios"]["ort"]["median"] > 0
+    assert report["agreement"]["ort"] < 1e-5
+
+
+def test_litert_needs_its_file(capsys, model):
+    code, _, err = bench(capsys, model, "--against", "litert")
+    assert code == 2
+    assert "--litert-model" in err

@@ -1,0 +1,1 @@
+"""The command line of edgerun and everything people run around it."""

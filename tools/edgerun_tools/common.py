@@ -1,0 +1,97 @@
+"""Options that several commands share, and the two consoles: answers go to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from edgerun.errors import DataError, OptionError
+
+PIPE_WIDTH = 160
+"""Columns of tables that do not go to a terminal."""
+
+
+def _console(stderr: bool = False) -> Console:
+    console = Console(stderr=stderr, highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = PIPE_WIDTH
+    return console
+
+
+answers = _console()
+errors = _console(stderr=True)
+
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="An ONNX file.", show_default=False)]
+Threads = Annotated[int | None, typer.Option("--threads", "--num-threads", "-x", min=1, show_default="physical cores",
+                                             help="Worker threads.")]
+Checks = Annotated[str, typer.Option("--checks", metavar="maed|off", help="What is verified while the model runs.")]
+ExitPolicy = Annotated[str, typer.Option("--exit-policy", metavar="NAME", help=(
+    "When a model with early exits may stop: none, confidence, entropy, patience, deadline, dart."))]
+Executor = Annotated[str, typer.Option("--executor", metavar="auto|engine|python", help=(
+    "engine: C++; python: Numba and NumPy; auto: the engine where it is built."))]
+Shape = Annotated[list[str] | None, typer.Option("--shape", metavar="NAME=1x3x224x224", help=(
+    "Fix the shape of an input that has symbolic dimensions (repeatable)."))]
+Strict = Annotated[bool, typer.Option("--strict", help="Refuse operators that only the slow reference fallback runs.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of --random.")]
+
+
+def parse_shapes(specs: Sequence[str] | None) -> dict[str, tuple[int, ...]]:
+    """["x=1x3x224x224"] → {"x": (1, 3, 224, 224)}; commas work like x; OptionError shows the form."""
+    shapes = {}
+    for spec in specs or ():
+        name, _, dims = spec.rpartition("=") if "=" in spec else spec.rpartition(":")
+        try:
+            shapes[name] = tuple(int(d) for d in dims.replace(",", "x").split("x")) if dims else ()
+        except ValueError:
+            name = ""
+        if not name:
+            raise OptionError(f"--shape: expected NAME=1x3x224x224; found {spec!r}")
+    return shapes
+
+
+def read_labels(path: str | None) -> tuple[str, ...] | None:
+    """Class names from a text file, one a line (or a JSON list); None without a file."""
+    if path is None:
+        return None
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as e:
+        raise DataError(f"--labels {path}: expected a text file with one class name a line; found: {e}") from e
+    if text.lstrip().startswith("["):
+        try:
+            return tuple(str(v) for v in json.loads(text))
+        except ValueError as e:
+            raise DataError(f"--labels {path}: expected a JSON list of class names; found: {e}") from e
+    return tuple(text.splitlines())
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """One JSON object on one line of stdout."""
+    print(json.dumps(value, allow_nan=False), flush=True)
+
+
+def fail(kind: str, message: str) -> None:
+    """Say on stderr what went wrong."""
+    errors.print(f"[bold red]{kind}:[/bold red] {escape(message)}", soft_wrap=True)
+
+
+@contextmanager
+def warnings_to_stderr() -> Iterator[None]:
+    """Show Python warnings as one plain line each on stderr."""
+
+    def show(message: Any, *_: Any, **__: Any) -> None:
+        errors.print(f"[yellow]warning:[/yellow] {escape(str(message))}", soft_wrap=True)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield

@@ -1,0 +1,214 @@
+"""`edgerun run`: one answer per input, with the exit taken, the time and what was checked."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from edgerun import Result, Session
+from edgerun.errors import DataError, InputError, OptionError
+from edgerun.feeds import Sample, random_feeds, read_samples
+from edgerun_tools import common
+from edgerun_tools.common import answers, errors
+
+FAULT_FOUND = 5
+OUTPUT_ROWS = 12
+
+
+def command(
+    model: common.Model,
+    input: Annotated[list[str] | None, typer.Option("--input", "-i", metavar="FILE|DIR|-|NAME=FILE", help=(
+        "An image, .npy, .npz, a folder of them, or - for standard input (repeatable)."))] = None,
+    exit_policy: common.ExitPolicy = "none",
+    checks: common.Checks = "maed",
+    threads: common.Threads = None,
+    as_json: common.AsJson = False,
+    labels: Annotated[str | None, typer.Option("--labels", metavar="FILE", help="Class names, one a line.")] = None,
+    top: Annotated[int, typer.Option("--top", min=0, show_default="5 when classes are known", help=(
+        "How many of the most probable classes to show."))] = 0,
+    random: Annotated[bool, typer.Option("--random", help="Run on random numbers: no answer, a smoke test.")] = False,
+    seed: common.Seed = 0,
+    shape: common.Shape = None,
+    thresholds: Annotated[str | None, typer.Option("--thresholds", metavar="0.9,0.8,…", help=(
+        "Thresholds of the exits but the last (confidence, entropy)."))] = None,
+    budget_ms: Annotated[float | None, typer.Option("--budget-ms", help="Time budget of policy deadline.")] = None,
+    patience: Annotated[int | None, typer.Option("--patience", min=1, help="Agreeing exits (policy patience).")] = None,
+    adaptive: Annotated[bool, typer.Option("--adaptive", help="Let the thresholds of policy dart adapt.")] = False,
+    adaptive_state: Annotated[str | None, typer.Option("--adaptive-state", metavar="FILE.json", help=(
+        "Go on from what --adaptive learned before (where the file exists), and save it there."))] = None,
+    repeat: Annotated[int, typer.Option("--repeat", min=1, help="Runs per input; the time shown is their median.")] = 1,
+    save_outputs: Annotated[str | None, typer.Option("--save-outputs", metavar="FILE.npz", help=(
+        "Write all computed outputs; several inputs: NAME_0, NAME_1 …"))] = None,
+    executor: common.Executor = "auto",
+    strict: common.Strict = False,
+) -> None:
+    """Run a model on images or arrays.
+
+    The answer is printed as a table; with --json as one JSON object per input, one a line (schema "edgerun.run/1").
+    Images are prepared as the model's metadata says (edgerun.preprocess).
+
+    Examples:
+
+      edgerun model.onnx --input digit.png --exit-policy dart
+
+      edgerun model.onnx --input photos/ --json > answers.jsonl
+
+      edgerun model.onnx --input audio=wave.npy --input state=zeros.npy
+
+      cat photo.jpg | edgerun model.onnx --input - --labels imagenet.txt
+
+      edgerun model.onnx --random --shape x=1x3x224x224
+    """
+    if bool(input) == random:
+        raise OptionError("expected --input FILE or --random, found " + ("both" if random else "neither") +
+                          "; --input takes an image, .npy, .npz, a folder or -, --random makes numbers up")
+    with Session(model, exit_policy=exit_policy, checks=checks, threads=threads, executor=executor, strict=strict,
+                 shapes=common.parse_shapes(shape), adaptive=adaptive, budget_ms=budget_ms, patience=patience,
+                 thresholds=_numbers(thresholds), labels=common.read_labels(labels)) as session:
+        if adaptive_state and session.adaptive is None:
+            raise OptionError("--adaptive-state belongs to --adaptive; found it alone")
+        if adaptive_state and session.adaptive and Path(adaptive_state).exists():
+            session.adaptive.load_state_dict(_read_json(adaptive_state))
+        if random:
+            errors.print("[yellow]note:[/yellow] random input: the answer means nothing")
+            samples = [Sample(f"random, seed {seed}", random_feeds(session.fixed_inputs, seed))]
+        else:
+            samples = list(read_samples(input or [], session.inputs, session.preprocess))
+        results = []
+        for sample in samples:
+            result = _median_of(session, sample, repeat)
+            results.append(result)
+            if as_json:
+                common.print_json({"input": sample.source, **result.to_dict(top or 5)})
+        if not as_json:
+            show_one(samples[0], results[0], top) if len(samples) == 1 else show_many(samples, results)
+        if adaptive_state and session.adaptive:
+            Path(adaptive_state).write_text(json.dumps(session.adaptive.state_dict()), encoding="utf-8")
+    if save_outputs:
+        _save(save_outputs, results)
+    if any(r.checks.findings for r in results):
+        raise typer.Exit(FAULT_FOUND)
+
+
+def _numbers(text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(float(v) for v in text.split(","))
+    except ValueError as e:
+        raise OptionError(f"--thresholds: expected numbers separated by commas; found {text!r}") from e
+
+
+def _read_json(path: str) -> dict[str, Any]:
+    try:
+        state = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as e:
+        raise DataError(f"--adaptive-state {path}: expected what an earlier run wrote there; found: {e}") from e
+    if not isinstance(state, dict):
+        raise DataError(f"--adaptive-state {path}: expected a JSON object; found {type(state).__name__}")
+    return state
+
+
+def _median_of(session: Session, sample: Sample, repeat: int) -> Result:
+    """The last of `repeat` runs with the median time of all; a run with findings is returned at once."""
+    times = []
+    for _ in range(repeat):
+        try:
+            result = session.run(sample.feeds)
+        except InputError as e:
+            raise InputError(f"{sample.source}: {e}") from e
+        times.append(result.latency_ms)
+        if result.checks.findings:
+            break
+    result.latency_ms = statistics.median(times)
+    return result
+
+
+def show_one(sample: Sample, result: Result, top: int = 0) -> None:
+    """A two-column table of one answer."""
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(style="bold")
+    table.add_column()
+    table.add_row("input", escape(sample.source))
+    best = result.best(top or 5)
+    for rank, (label, probability) in enumerate(best):
+        table.add_row("answer" if rank == 0 else "", f"{'[bold]' if rank == 0 else ''}{escape(label)}"
+                      f"{'[/bold]' if rank == 0 else ''}  {100 * probability:.2f} %")
+    if not best:
+        for name, a in list(result.outputs.items())[:OUTPUT_ROWS]:
+            table.add_row("output", f"{escape(name)}  {a.dtype}{list(a.shape)}{_range(a)}")
+        if len(result.outputs) > OUTPUT_ROWS:
+            table.add_row("", f"… and {len(result.outputs) - OUTPUT_ROWS} more (--json lists all)")
+    if result.exit.of > 1:
+        table.add_row("exit", f"{_exit(result)}{_saved(result)}")
+    if result.difficulty is not None:
+        table.add_row("difficulty", f"{result.difficulty:.3f}")
+    table.add_row("time", f"{result.latency_ms:.3f} ms")
+    table.add_row("checks", _checks(result))
+    for f in result.checks.findings:
+        table.add_row("", f"[red]step {f.step} {escape(f.node or f.op)}[/red] ({f.kernel}): {f.check} at {f.index}: "
+                          f"expected {f.expected:g}, got {f.got:g}; {f.action}")
+    answers.print(table)
+
+
+def show_many(samples: Sequence[Sample], results: Sequence[Result]) -> None:
+    """One row per input, and a line that sums up."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    exits = any(r.exit.of > 1 for r in results)
+    for name in ("input", "answer", "probability", *(("exit", "difficulty") if exits else ()), "ms", "findings"):
+        side: Any = "left" if name in ("input", "answer", "exit") else "right"
+        table.add_column(name, justify=side, no_wrap=name != "input")
+    for sample, r in zip(samples, results, strict=True):
+        best = r.best(1)
+        row = [escape(sample.source.rsplit("/", 1)[-1])]
+        row += [escape(best[0][0]), f"{best[0][1]:.4f}"] if best else ["–", "–"]
+        if exits:
+            row += [_exit(r), "–" if r.difficulty is None else f"{r.difficulty:.3f}"]
+        table.add_row(*row, f"{r.latency_ms:.3f}", str(len(r.checks.findings)))
+    answers.print(table)
+    line = f"{len(results)} inputs, median {statistics.median(r.latency_ms for r in results):.3f} ms"
+    if exits:
+        taken = Counter(r.exit.index for r in results)
+        line += "; exits " + ", ".join(f"{k + 1}: {taken[k]}" for k in range(results[0].exit.of))
+    answers.print(line)
+
+
+def _exit(r: Result) -> str:
+    return f"{r.exit.index + 1} of {r.exit.of} ({escape(r.exit.name)})"
+
+
+def _saved(r: Result) -> str:
+    return f", {r.macs / 1e6:.2f} of {r.macs_total / 1e6:.2f} M multiply-adds" if r.macs_total else ""
+
+
+def _checks(r: Result) -> str:
+    if r.checks.mode == "off":
+        return "off"
+    found = len(r.checks.findings)
+    return f"{r.checks.mode}: {r.checks.run:,} values checked, " + (
+        f"[bold red]{found} finding{'s' * (found > 1)}[/bold red]" if found else "nothing found")
+
+
+def _range(a: np.ndarray) -> str:
+    if a.size == 0 or a.dtype.kind not in "fiu":
+        return ""
+    return f"  {a.min():.6g} … {a.max():.6g}" if a.size > 1 else f"  {a.reshape(())[()]:.6g}"
+
+
+def _save(path: str, results: Sequence[Result]) -> None:
+    many = len(results) > 1
+    arrays = {f"{name}_{k}" if many else name: a for k, r in enumerate(results) for name, a in r.outputs.items()}
+    try:
+        with Path(path).open("wb") as f:
+            np.savez(f, **arrays)  # type: ignore[arg-type]
+    except OSError as e:
+        raise OptionError(f"--save-outputs {path}: expected a file that can be written; found: {e}") from e

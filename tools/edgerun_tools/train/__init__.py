@@ -1,0 +1,1 @@
+"""Training recipes of the model zoo: ``python -m edgerun_tools.train RECIPE`` (PyTorch needed, the `train` extra)."""

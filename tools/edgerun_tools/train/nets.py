@@ -1,0 +1,152 @@
+"""The zoo's networks: a trunk cut into segments, one classifier head after every segment.
+
+Deployed operators: Conv (BatchNorm folded in at export), Relu, Add, MaxPool, GlobalAveragePool, Flatten, Gemm.
+Every head ends in a global average pool, so the trunks also take smaller training crops.
+"""
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def conv_bn(cin: int, cout: int, stride: int = 1, kernel: int = 3, relu: bool = True) -> nn.Sequential:
+    """Square convolution without bias, padded to keep the size at stride 1, then BatchNorm and (if asked) ReLU."""
+    layers: list[nn.Module] = [nn.Conv2d(cin, cout, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(cout)]
+    return nn.Sequential(*layers, nn.ReLU(inplace=True)) if relu else nn.Sequential(*layers)
+
+
+class BasicBlock(nn.Module):
+    """ResNet basic block (He et al. 2015, arXiv 1512.03385): two 3x3 convolutions, a skip, 1x1 where shapes differ."""
+
+    def __init__(self, cin: int, cout: int, stride: int = 1) -> None:
+        super().__init__()
+        self.body = nn.Sequential(conv_bn(cin, cout, stride), conv_bn(cout, cout, relu=False))
+        same = stride == 1 and cin == cout
+        self.skip = nn.Identity() if same else conv_bn(cin, cout, stride, kernel=1, relu=False)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N,Cin,H,W] -> [N,Cout,H/stride,W/stride]."""
+        return self.relu(self.body(x) + self.skip(x))
+
+
+def head(cin: int, convs: list[tuple[int, int, int]], classes: int, hidden: int = 0) -> nn.Sequential:
+    """Exit head: convolutions given as (channels out, kernel, stride), global average pool, [Linear, ReLU,] Linear.
+
+    Input [N,cin,H,W], output logits [N,classes]."""
+    layers: list[nn.Module] = []
+    for cout, kernel, stride in convs:
+        layers.append(conv_bn(cin, cout, stride, kernel))
+        cin = cout
+    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    if hidden:
+        layers += [nn.Linear(cin, hidden), nn.ReLU(inplace=True)]
+        cin = hidden
+    return nn.Sequential(*layers, nn.Linear(cin, classes))
+
+
+class ExitNet(nn.Module):
+    """Segments in sequence, a head after each: `forward` returns one logits tensor [N,classes] an exit, in order."""
+
+    def __init__(self, segments: list[nn.Module], heads: list[nn.Module]) -> None:
+        super().__init__()
+        if len(segments) != len(heads):
+            raise ValueError(f"expected a head for every segment, found {len(segments)} segments, {len(heads)} heads")
+        self.segments, self.heads = nn.ModuleList(segments), nn.ModuleList(heads)
+        for m in self.modules():
+            if isinstance(m, nn.Conv2d):
+                nn.init.kaiming_normal_(m.weight, mode="fan_out", nonlinearity="relu")
+        for m in self.modules():  # residual branches start at zero: the net starts as its short path
+            if isinstance(m, BasicBlock):
+                nn.init.zeros_(m.body[1][1].weight)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Image batch [N,C,H,W], preprocessed -> logits of every exit."""
+        out = []
+        for segment, classify in zip(self.segments, self.heads, strict=True):
+            x = segment(x)
+            out.append(classify(x))
+        return tuple(out)
+
+
+def cifar10_resnet18(classes: int = 10) -> ExitNet:
+    """ResNet-18 shape at half width (32-64-128-256, blocks 2-2-2-2, 3x3 stem), 32x32 RGB, four early exits."""
+    segments = [
+        nn.Sequential(conv_bn(3, 32), BasicBlock(32, 32)),
+        BasicBlock(32, 32),
+        nn.Sequential(BasicBlock(32, 64, 2), BasicBlock(64, 64)),
+        BasicBlock(64, 128, 2),
+        nn.Sequential(BasicBlock(128, 128), BasicBlock(128, 256, 2), BasicBlock(256, 256)),
+    ]
+    heads = [
+        head(32, [(48, 3, 2), (64, 3, 2), (128, 1, 1)], classes),
+        head(32, [(48, 3, 2), (64, 3, 2), (128, 1, 1)], classes),
+        head(64, [(64, 3, 2), (160, 1, 1)], classes),
+        head(128, [(256, 1, 1)], classes),
+        head(256, [], classes),
+    ]
+    return ExitNet(segments, heads)
+
+
+def cifar10_alexnet(classes: int = 10) -> ExitNet:
+    """AlexNet shape sized for 32x32 RGB: five convolutions with three max pools, a two-layer classifier, and early
+    exits after convolutions 2, 3 and 4 (Krizhevsky et al. 2012; BatchNorm for its local response normalisation)."""
+    segments = [
+        nn.Sequential(conv_bn(3, 32, kernel=5), nn.MaxPool2d(2), conv_bn(32, 64), nn.MaxPool2d(2)),
+        conv_bn(64, 128),
+        conv_bn(128, 192),
+        nn.Sequential(conv_bn(192, 128), nn.MaxPool2d(2)),
+    ]
+    heads = [
+        head(64, [(96, 3, 2), (128, 3, 1)], classes),
+        head(128, [(128, 3, 2)], classes),
+        head(192, [(128, 3, 2)], classes),
+        head(128, [], classes, hidden=256),
+    ]
+    return ExitNet(segments, heads)
+
+
+def mnist_alexnet(classes: int = 10) -> ExitNet:
+    """AlexNet shape sized for 28x28 grey: five convolutions, two max pools, a two-layer classifier, and early exits
+    after convolutions 2 and 3."""
+    segments = [
+        nn.Sequential(conv_bn(1, 24, kernel=5), nn.MaxPool2d(2), conv_bn(24, 48), nn.MaxPool2d(2)),
+        conv_bn(48, 96),
+        nn.Sequential(conv_bn(96, 128), conv_bn(128, 96), nn.MaxPool2d(2)),
+    ]
+    heads = [
+        head(48, [(64, 3, 2)], classes),
+        head(96, [(96, 3, 2)], classes),
+        head(96, [], classes, hidden=128),
+    ]
+    return ExitNet(segments, heads)
+
+
+@torch.no_grad()
+def macs(net: ExitNet, shape: tuple[int, int, int]) -> dict[str, list[int]]:
+    """Multiply-accumulates of convolutions and linear layers for one image of `shape` [C,H,W].
+
+    trunk: cumulative trunk cost up to each exit; head: each head alone; alone: trunk + that head (the cost of running
+    straight to that exit); path: trunk + all heads up to it (the cost when every exit before was tried)."""
+    counted = [0]
+
+    def hook(m: nn.Module, _inputs: tuple, out: Tensor) -> None:
+        per_output = m.weight[0].numel()
+        counted[0] += per_output * out[0].numel()
+
+    handles = [m.register_forward_hook(hook) for m in net.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
+    was_training, x = net.training, torch.zeros(1, *shape)
+    net.eval()
+    trunk, heads = [], []
+    for segment, classify in zip(net.segments, net.heads, strict=True):
+        counted[0] = 0
+        x = segment(x)
+        trunk.append(counted[0] + (trunk[-1] if trunk else 0))
+        counted[0] = 0
+        classify(x)
+        heads.append(counted[0])
+    for h in handles:
+        h.remove()
+    net.train(was_training)
+    return {"trunk": trunk, "head": heads, "alone": [t + h for t, h in zip(trunk, heads, strict=True)],
+            "path": [t + sum(heads[:i + 1]) for i, t in enumerate(trunk)]}
