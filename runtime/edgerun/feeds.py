@@ -178,7 +178,7 @@ def read_samples(specs: Sequence[str], inputs: Sequence[TensorInfo], preprocess:
         if equals and name in names:
             named[name] = path
     if named:
-        feeds = {}
+        feeds: dict[str, np.ndarray] = {}
         for name, path in named.items():
             info = next(i for i in inputs if i.name == name)
             found = list(_one(path, [info], preprocess))

@@ -1,12 +1,10 @@
-"""A model, ready to run: the only place where importer, planner, executors and exit policies are put together."""
+"""A model, ready to run: with `plans`, the only place where importer, planner, executors and exits are put together."""
 
 from __future__ import annotations
 
 import os
 import threading
 import time
-import warnings
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -14,21 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from edgerun import exits, importer, planner
+from edgerun import exits
 from edgerun.describe import describe, restricted
-from edgerun.errors import EdgeRunWarning, InputError, OptionError, PlanError, PolicyError, ShapeError
-from edgerun.executors import engine
-from edgerun.executors.base import Executor, RawRun
+from edgerun.errors import InputError, OptionError, PolicyError, ShapeError
+from edgerun.executors.base import RawRun
 from edgerun.exits import store
 from edgerun.exits.adaptive import Adaptive, Observation
 from edgerun.feeds import FeedChecker, TensorInfo, check_feeds
 from edgerun.importer.read import read
 from edgerun.options import Options, default_threads
-from edgerun.planner.decide import NEVER
 from edgerun.planner.plan import Plan, Policy
-from edgerun.result import CheckReport, ExitTaken, Result
-
-Shapes = tuple[tuple[int, ...], ...]
+from edgerun.plans import Plans, Ready
+from edgerun.result import CheckReport, Result
 
 
 @dataclass(frozen=True)
@@ -41,26 +36,6 @@ class StepTime:
     node: str
     us: float
     macs: int
-
-
-@dataclass(frozen=True)
-class _Ready:
-    """A plan with its executor, and what a result needs of it. work: multiply-accumulates up to each exit, or of the
-    whole plan; names: of the outputs; taken: one entry per exit, at least one; audit: an executor that decides nothing
-    and runs to the last exit, for adaptive thresholds."""
-
-    plan: Plan
-    executor: Executor
-    kind: str
-    work: tuple[int, ...]
-    names: tuple[str, ...]
-    taken: tuple[ExitTaken, ...]
-    audit: Executor | None = None
-
-    def close(self) -> None:
-        self.executor.close()
-        if self.audit is not None:
-            self.audit.close()
 
 
 class Session:
@@ -98,12 +73,10 @@ class Session:
         self.adaptive = self._adaptive()
         self.check = FeedChecker(self.inputs, self.refuses_nonfinite)
         self._lock = threading.RLock()
-        self._ready: OrderedDict[Shapes, _Ready] = OrderedDict()
-        self._current: tuple[Shapes, _Ready] | None = None
-        self._closed = False
+        self._plans = Plans(self.proto, self.name, said, self.options, self.policy, self.calibration, self.adaptive)
         self.fixed_inputs = self._fixed_inputs()
         if all(i.fixed for i in self.fixed_inputs):  # say now, not at the first run, what cannot be planned
-            self._prepare(tuple(i.shape for i in self.fixed_inputs))  # type: ignore[misc]
+            self._plans.ready(tuple(i.shape for i in self.fixed_inputs))  # type: ignore[misc]
 
     def _calibration(self) -> exits.Calibration | None:
         if exits.KEY not in self.metadata or not self.exits:
@@ -149,64 +122,12 @@ class Session:
 
     # -- plans --------------------------------------------------------------------------------------------------------
 
-    def _prepare(self, shapes: Shapes) -> _Ready:
-        if self._current is not None and self._current[0] == shapes:
-            return self._current[1]
-        if self._closed:
-            raise PlanError(f"{self.name}: expected an open session; found it closed")
-        ready = self._ready.get(shapes)
-        if ready is None:
-            ready = self._ready[shapes] = self._executor(self._make_plan(shapes))
-            while len(self._ready) > self.options.plan_cache:
-                self._ready.popitem(last=False)[1].close()
-        self._ready.move_to_end(shapes)
-        self._current = shapes, ready
-        return ready
-
-    def _make_plan(self, shapes: Shapes) -> Plan:
-        graph = importer.load(self.proto, shapes={i.name: s for i, s in zip(self.inputs, shapes, strict=True)})
-        single = all(len(s) == 0 or s[0] == 1 for s in shapes)  # an exit decides for one sample
-        return planner.make_plan(graph, policy=self.policy if single else Policy(), calibration=self.calibration,
-                                 strict=self.options.strict, checks=self.options.checks)
-
-    def _executor(self, plan: Plan) -> _Ready:
-        wanted = self.options.executor
-        reason = engine.unsupported(plan) if wanted != "python" else "asked for"
-        if wanted == "engine" and reason:
-            raise PlanError(f"{self.name}: executor engine: {reason}; use executor auto or python")
-        if wanted == "auto" and reason and engine.available():
-            warnings.warn(f"{self.name}: {reason}; the slower Python executor serves", EdgeRunWarning, stacklevel=5)
-        executor = self._serve(plan, reason)
-        audit = None
-        if self.adaptive is not None and plan.exits:
-            never = replace(plan.policy, thresholds=(NEVER,) * (len(plan.exits) - 1), table=(), bin_edges=())
-            audit = self._serve(replace(plan, policy=never), reason)
-            executor.set_coefficients(self.adaptive.coefficients())
-        names = [e.name for e in plan.exits]
-        taken = tuple(ExitTaken(k, len(names), name) for k, name in enumerate(names)) or (self._end(),)
-        work = tuple(e.macs for e in plan.exits) or (plan.macs,)
-        return _Ready(plan, executor, "python" if reason else "engine", work,
-                      tuple(p.name for p in plan.outputs), taken, audit)
-
-    def _end(self) -> ExitTaken:
-        """The end of a plan without exits; for a batch through a model with exits, the last of them."""
-        if self.exits:
-            return ExitTaken(len(self.exits) - 1, len(self.exits), self.exits[-1])
-        return ExitTaken(0, 1, self.outputs[0].name if self.outputs else "")
-
-    def _serve(self, plan: Plan, reason: str) -> Executor:
-        if reason:
-            from edgerun.executors.python import PythonExecutor  # not at the top: Numba takes a second to import
-
-            return PythonExecutor(plan)
-        return engine.EngineExecutor(plan, self.threads, self.options.checks != "off")
-
-    def _default(self) -> _Ready:
+    def _default(self) -> Ready:
         unknown = [str(i) for i in self.fixed_inputs if not i.fixed]
         if unknown:
             raise ShapeError(f"{self.name}: expected the shape of {', '.join(unknown)}; give shapes={{name: (…)}} "
                              "(--shape NAME=1x3x224x224)")
-        return self._prepare(tuple(i.shape for i in self.fixed_inputs))  # type: ignore[misc]
+        return self._plans.ready(tuple(i.shape for i in self.fixed_inputs))  # type: ignore[misc]
 
     @property
     def plan(self) -> Plan:
@@ -223,20 +144,24 @@ class Session:
         """The plan that `run(feeds)` executes."""
         arrays = check_feeds(self.inputs, feeds, finite=False)
         with self._lock:
-            return self._prepare(tuple(a.shape for a in arrays)).plan
+            return self._plans.ready(tuple(a.shape for a in arrays)).plan
 
     @property
     def executor_name(self) -> str:
         """"engine" or "python": what runs the model (for the model's own shapes, or the latest run)."""
         with self._lock:
-            return (self._current[1] if self._current else self._default()).kind
+            return (self._plans.latest or self._default()).kind
 
     # -- runs ---------------------------------------------------------------------------------------------------------
 
     def run_raw(self, arrays: Sequence[np.ndarray]) -> RawRun:
         """Execute checked arrays in the order of the inputs; for callers that need no Result."""
         with self._lock:
-            return self._prepare(tuple([a.shape for a in arrays])).executor.run(arrays)
+            ready = self._plans.ready(tuple([a.shape for a in arrays]))
+            raw = ready.executor.run(arrays)
+            if ready.untuned:
+                ready.tune(arrays)
+        return raw
 
     def run(self, feeds: Any) -> Result:
         """One run: an array where the model has one input, else {name: array}.
@@ -249,21 +174,23 @@ class Session:
         if self.policy.kind != "none" and any(a.ndim and a.shape[0] != 1 for a in arrays):
             return self._run_each(arrays, started)
         with self._lock:
-            ready = self._prepare(tuple([a.shape for a in arrays]))
+            ready = self._plans.ready(tuple([a.shape for a in arrays]))
             raw = ready.executor.run(arrays) if self.adaptive is None else self._adapt(self.adaptive, ready, arrays)
-        return self._result(ready, raw, started)
+            result = self._result(ready, raw, started)
+            if ready.untuned:
+                ready.tune(arrays)
+        return result
 
-    def _adapt(self, adaptive: Adaptive, ready: _Ready, arrays: Sequence[np.ndarray]) -> RawRun:
+    def _adapt(self, adaptive: Adaptive, ready: Ready, arrays: Sequence[np.ndarray]) -> RawRun:
         """One run whose exits teach the thresholds; now and then, as an audit, it goes on to the last exit."""
         audit = adaptive.want_audit() and ready.audit is not None
         raw = (ready.audit if audit and ready.audit else ready.executor).run(arrays)
         alpha = raw.difficulty[0] if raw.difficulty else 0.0
         if adaptive.observe(Observation(raw.classes, raw.scores, alpha, audit)):
-            for other in self._ready.values():
-                other.executor.set_coefficients(adaptive.coefficients())
+            self._plans.set_coefficients(adaptive.coefficients())
         return raw
 
-    def _result(self, ready: _Ready, raw: RawRun, started: int) -> Result:
+    def _result(self, ready: Ready, raw: RawRun, started: int) -> Result:
         index = raw.exit_index
         outputs = {n: a for n, a in zip(ready.names, raw.outputs, strict=True) if a is not None}
         taken, logits = ready.taken[index], True
@@ -305,7 +232,7 @@ class Session:
         """Mean time of every step over `repeats` runs that never leave early."""
         arrays = self.check(feeds)
         with self._lock:
-            ready = self._prepare(tuple(a.shape for a in arrays))
+            ready = self._plans.ready(tuple(a.shape for a in arrays))
             times = ready.executor.profile(arrays, repeats)
         return [StepTime(k, s.kernel, s.op, s.node, ns / 1e3, s.macs)
                 for k, (s, ns) in enumerate(zip(ready.plan.steps, times, strict=True))]
@@ -321,10 +248,7 @@ class Session:
     def close(self) -> None:
         """Give memory and threads back; the session must not be used afterwards. Closing twice is harmless."""
         with self._lock:
-            self._closed = True
-            self._current = None
-            while self._ready:
-                self._ready.popitem()[1].close()
+            self._plans.close()
 
     def __enter__(self) -> Session:
         return self

@@ -11,7 +11,8 @@ constexpr size_t round_up(size_t n) { return (n + kCacheLine - 1) / kCacheLine *
 
 // What one core does in a nanosecond, roughly; only the decision "alone or together" rests on it.
 constexpr double kOpsPerNs = 40, kBytesPerNs = 32;
-constexpr double kMinNsPerThread = 4000;  // meeting at a barrier costs about 1 microsecond
+constexpr double kMinNsPerThread = 5000;  // handing out a step and meeting again costs about 1 microsecond
+constexpr double kMinGainNs = 15000;      // a run must gain this much, or waking the workers costs more
 constexpr int64_t kManyChunksNs = 200000; // from here on smaller chunks even out cores that are busy elsewhere
 
 }  // namespace
@@ -46,6 +47,7 @@ void Session::build() {
   const Plan& plan = *plan_;
   arena_ = Block(static_cast<size_t>(plan.arena_bytes));
   size_t scratch = 0, operands = 0;
+  double gain = 0;
   for (const Step& s : plan.steps) {
     scratch = std::max(scratch, s.need.scratch);
     operands += s.in.size() + s.out.size();
@@ -94,8 +96,11 @@ void Session::build() {
     const double cost = std::max(s.need.work / kOpsPerNs, s.need.bytes / kBytesPerNs);
     const double share = std::min(cost / kMinNsPerThread, 4096.0);
     use_threads(live, std::max(1, std::min(threads_, static_cast<int32_t>(share))), static_cast<int64_t>(std::min(cost, 1e15)));
-    any_parallel_ |= live.threads > 1;
+    gain += cost - cost / live.threads;
   }
+  any_parallel_ = gain > kMinGainNs;
+  for (LiveStep& live : steps_)
+    if (!any_parallel_) live.threads = live.chunks = 1;
   inputs_.assign(plan.inputs.size(), nullptr);
   findings_.reserve(kMaxFindings);
   scores_.reserve(plan.exits.size());

@@ -81,10 +81,10 @@ def test_all_exits_are_onnxruntimes(name, executor):
     ort = pytest.importorskip("onnxruntime", reason="the oracle")
     session = open_session(name, executor)
     theirs = ort.InferenceSession(str(path_of(name)), providers=["CPUExecutionProvider"])
-    for x in clean_inputs(session, 2):
-        ours = session.run(x).outputs
-        expected = theirs.run(None, {session.inputs[0].name: x})
-        np.testing.assert_allclose(np.stack([ours[e] for e in session.exits]), np.stack(expected), rtol=1e-3, atol=1e-3)
+    x = clean_inputs(session, 1)[0]
+    ours = session.run(x).outputs
+    expected = theirs.run(None, {session.inputs[0].name: x})
+    np.testing.assert_allclose(np.stack([ours[e] for e in session.exits]), np.stack(expected), rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("policy", ["confidence", "entropy", "dart"])
@@ -128,13 +128,18 @@ def test_json_on_the_command_line(name, capsys):
 
 # -- checks -----------------------------------------------------------------------------------------------------------
 
-def activation_steps(name: str) -> list[int]:
-    with open_session(name, "python") as session:
-        return [k for k, s in enumerate(session.plan.steps) if s.checks and s.attrs.get("activation", (0,))[0]]
+def activation_steps() -> list[tuple[str, str, int]]:
+    """(executor, model, step) of every activation; the slow executor shows it on the small model."""
+    found = []
+    for name in ZOO:
+        with edgerun.Session(path_of(name)) as session:
+            steps = [k for k, s in enumerate(session.plan.steps) if s.checks and s.attrs.get("activation", (0,))[0]]
+        served = EXECUTORS if name.startswith("mnist") else ["engine"]
+        found += [(executor, name, k) for executor in served for k in steps]
+    return found
 
 
-@pytest.mark.parametrize("executor", EXECUTORS)
-@pytest.mark.parametrize(("name", "step"), [(n, s) for n in ZOO for s in activation_steps(n)])
+@pytest.mark.parametrize(("executor", "name", "step"), activation_steps())
 def test_a_flipped_bit_is_reported_with_its_step(name, step, executor):
     session = open_session(name, executor)
     x = clean_inputs(session, 1)[0]
@@ -150,6 +155,6 @@ def test_a_flipped_bit_is_reported_with_its_step(name, step, executor):
 @pytest.mark.parametrize("name", ZOO)
 def test_clean_runs_raise_no_alarm(name, executor):
     session = open_session(name, executor)
-    reports = [session.run(x).checks for x in clean_inputs(session, 25 if executor == "engine" else 3)]
+    reports = [session.run(x).checks for x in clean_inputs(session, 25 if executor == "engine" else 2)]
     assert all(r.run > 0 for r in reports)
     assert [f for r in reports for f in r.findings] == []

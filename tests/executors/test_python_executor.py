@@ -211,9 +211,10 @@ def test_defective_plans_are_plan_errors(step: Step, message: str) -> None:
         PythonExecutor(replace(plan, steps=(step, *plan.steps)))
 
 
-def test_fault_in_a_step_that_is_not_there_is_a_plan_error() -> None:
-    with pytest.raises(PlanError, match="expected a step"):
-        PythonExecutor(exits_plan(Policy())).arm_fault(99, 0, 1)
+@pytest.mark.parametrize(("step", "index"), [(99, 0), (-1, 0), (1, 0), (0, 4), (0, -1)])
+def test_fault_where_nothing_is_computed_is_a_plan_error(step: int, index: int) -> None:
+    with pytest.raises(PlanError, match="no kernel step"):
+        PythonExecutor(exits_plan(Policy())).arm_fault(step, index, 1)
 
 
 def test_a_model_whose_shapes_depend_on_data_runs_whole() -> None:

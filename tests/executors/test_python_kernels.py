@@ -274,6 +274,15 @@ def test_resize_linear(coord: int, expected: list[float]) -> None:
     np.testing.assert_allclose(y[:, 0], expected, rtol=1e-6)
 
 
+def test_resize_linear_keeps_infinities_out_of_their_neighbours() -> None:
+    y = call("resize_linear_f32", [np.array([1, 3, INF], np.float32)], (6,), scales=(2.0,), coord=(3,))
+    assert y.tolist() == [1, 2, 3, INF, INF, INF]
+
+
+def test_power_of_minus_infinity() -> None:
+    assert call("pow_f32", [np.array([-INF, -0.0], np.float32), np.array(0.5, np.float32)], (2,)).tolist() == [INF, 0.0]
+
+
 @pytest.mark.parametrize("layout", [0, 1])
 def test_difficulty_of_a_step_edge(layout: int) -> None:
     image = np.zeros((4, 6), np.float32)

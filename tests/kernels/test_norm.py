@@ -25,7 +25,9 @@ def test_softmax(isa, shape, axis, checks):
     x = sample(shape, np.float32) * 5
     want = wide_softmax(x, axis)
     (got,), seen = call("softmax_f32", [x], {"axis": (axis,)}, [shape], np.float32, isa, checks=checks)
-    close(got, want, 1e-44 + 32 * EPS * want)
+    # x - max rounds once, which e^ turns into a relative error of that size
+    distance = np.abs(x - x.max(axis, keepdims=True, initial=-np.inf), where=np.isfinite(x), out=np.zeros(shape))
+    close(got, want, 1e-44 + (8 + distance) * EPS * want)
     assert (seen["flags"], seen["checked"]) == (0, x.size if checks else 0)
 
 
@@ -169,7 +171,7 @@ def test_reduce_of_nothing(isa, op, identity):
 def test_a_long_sum_keeps_its_digits(isa):
     x = np.full(1 << 22, 0.1, np.float32)
     got = one("reduce_sum_f32", [x], {"axes": (0,)}, (), np.float32, isa)
-    close(got, np.asarray(x.astype(np.float64).sum()), 130 * EPS * 0.1 * x.size / 100)
+    close(got, np.asarray(x.astype(np.float64).sum()), 16 * EPS * 0.1 * x.size)
 
 
 @each_isa

@@ -40,7 +40,8 @@ CASES = {
     "conv_transpose_bn": (
         [node("ConvTranspose", ["x", "u"], ["c"], strides=[2, 2], group=1), node("BatchNormalization", ["c", "s", "t", "m", "v"], ["n"]),
          node("GlobalAveragePool", ["n"], ["y"])],
-        IMAGE, [("y", F, [1, 4, 1, 1])], {"u": weights(3, 4, 2, 2)} | NORM, ["transpose_x32", "conv_transpose2d_f32", "global_average_pool_f32"]),
+        IMAGE, [("y", F, [1, 4, 1, 1])], {"u": weights(3, 4, 2, 2)} | NORM,
+        ["transpose_x32", "conv_transpose2d_f32", "global_average_pool_f32"]),
     "pad_conv": (
         [node("Pad", ["x", "p"], ["q"]), conv("q", "y", "w", pads=[0, 0, 0, 0])],
         IMAGE, [("y", F, [1, 4, 7, 9])], W | {"p": np.array([0, 0, 1, 2, 0, 0, 2, 1])}, ["transpose_x32", "conv2d_f32", "transpose_x32"]),
@@ -73,7 +74,8 @@ CASES = {
         [("x", F, [2, 5])], [("y", F, [2, 5])],
         {"root": np.float32(2**0.5), "one": np.float32(1), "half": np.float32(0.5)}, ["gelu_f32"]),
     "gelu_tanh": (
-        [node("Pow", ["x", "p3"], ["q"]), node("Mul", ["q", "k"], ["q1"]), node("Add", ["x", "q1"], ["q2"]), node("Mul", ["q2", "c"], ["q3"]),
+        [node("Pow", ["x", "p3"], ["q"]), node("Mul", ["q", "k"], ["q1"]), node("Add", ["x", "q1"], ["q2"]),
+         node("Mul", ["q2", "c"], ["q3"]),
          node("Tanh", ["q3"], ["t"]), node("Add", ["t", "one"], ["a"]), node("Mul", ["x", "half"], ["h"]), node("Mul", ["h", "a"], ["y"])],
         [("x", F, [2, 5])], [("y", F, [2, 5])],
         {"p3": np.float32(3), "k": np.float32(0.044715), "c": np.float32(0.7978845608), "one": np.float32(1), "half": np.float32(0.5)},
@@ -87,7 +89,8 @@ CASES = {
         [("x", F, [1, 1, 4, 4])], [("y", F, [1, 4])], {"w1": weights(2, 1, 3, 3), "g": weights(4, 32), "b": weights(4)},
         ["conv2d_f32", "matmul_f32"]),
     "squeeze_and_excite": (
-        [conv("x", "c", "w"), node("GlobalAveragePool", ["c"], ["g"]), conv("g", "h", "w1", pads=[0, 0, 0, 0]), node("Sigmoid", ["h"], ["s1"]),
+        [conv("x", "c", "w"), node("GlobalAveragePool", ["c"], ["g"]), conv("g", "h", "w1", pads=[0, 0, 0, 0]),
+         node("Sigmoid", ["h"], ["s1"]),
          node("Mul", ["c", "s1"], ["m"]), node("ReduceMean", ["m"], ["y"], axes=[2, 3], keepdims=0)],
         IMAGE, [("y", F, [1, 4])], W | {"w1": weights(4, 4, 1, 1)},
         ["transpose_x32", "conv2d_f32", "global_average_pool_f32", "conv2d_f32", "mul_f32", "global_average_pool_f32"]),
@@ -105,7 +108,8 @@ CASES = {
         IMAGE, [("y", F, [1, 1, 12, 16])], W | {"s1": np.array([1, 1, 2, 2, 6, 8]), "s2": np.array([1, 1, 12, 16])},
         ["transpose_x32", "conv2d_f32", "transpose_x32"]),
     "attention": (
-        [node("Transpose", ["x"], ["q"], perm=[0, 2, 1, 3]), node("Transpose", ["x"], ["k"], perm=[0, 2, 3, 1]), node("MatMul", ["q", "k"], ["m"]),
+        [node("Transpose", ["x"], ["q"], perm=[0, 2, 1, 3]), node("Transpose", ["x"], ["k"], perm=[0, 2, 3, 1]),
+         node("MatMul", ["q", "k"], ["m"]),
          node("Mul", ["m", "scale"], ["d"]), node("Softmax", ["d"], ["s1"], axis=-1), node("MatMul", ["s1", "q"], ["o"]),
          node("Transpose", ["o"], ["p"], perm=[0, 2, 1, 3]), node("Reshape", ["p", "sh"], ["y"])],
         [("x", F, [1, 5, 2, 4])], [("y", F, [1, 5, 8])], {"scale": np.float32(0.5), "sh": np.array([1, 5, 8])},
@@ -131,6 +135,19 @@ CASES = {
     "input_as_residual": (
         [conv("x", "c", "w5"), node("Add", ["c", "x"], ["y"])],
         IMAGE, [("y", F, [1, 3, 6, 8])], {"w5": weights(3, 3, 3, 3)}, ["transpose_x32", "conv2d_f32", "transpose_x32"]),
+    "focus": (
+        [node("Slice", ["x", "i0", "end", "ax2", "step"], ["r0"]), node("Slice", ["x", "i1", "end", "ax2", "step"], ["r1"]),
+         node("Slice", ["r0", "i0", "end", "ax3", "step"], ["p00"]), node("Slice", ["r1", "i0", "end", "ax3", "step"], ["p10"]),
+         node("Slice", ["r0", "i1", "end", "ax3", "step"], ["p01"]), node("Slice", ["r1", "i1", "end", "ax3", "step"], ["p11"]),
+         node("Concat", ["p00", "p10", "p01", "p11"], ["f"], axis=1), conv("f", "c", "w6"), node("GlobalAveragePool", ["c"], ["y"])],
+        IMAGE, [("y", F, [1, 4, 1, 1])],
+        {"w6": weights(4, 12, 3, 3), "i0": np.array([0]), "i1": np.array([1]), "end": np.array([9999]), "step": np.array([2]),
+         "ax2": np.array([2]), "ax3": np.array([3])}, ["transpose_x32", "conv2d_f32", "global_average_pool_f32"]),
+    "pyramid_pooling": (
+        [conv("x", "c", "w"), node("MaxPool", ["c"], ["p3"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+         node("MaxPool", ["c"], ["p5"], kernel_shape=[5, 5], pads=[2, 2, 2, 2]),
+         node("MaxPool", ["c"], ["p9"], kernel_shape=[9, 9], pads=[4, 4, 4, 4]), node("Concat", ["c", "p3", "p5", "p9"], ["y"], axis=1)],
+        IMAGE, [("y", F, [1, 16, 6, 8])], W, None),
     "average_pool_over_all": (
         [conv("x", "c", "w"), node("AveragePool", ["c"], ["p"], kernel_shape=[6, 8]), node("Flatten", ["p"], ["y"])],
         IMAGE, [("y", F, [1, 4])], W, ["transpose_x32", "conv2d_f32", "global_average_pool_f32"]),
@@ -182,7 +199,13 @@ def test_answers_with_one_pass_off(model_of, run_plan, name: str, off: str) -> N
     assert_close(outputs, ReferenceEvaluator(model).run(None, feeds_of(name)))
 
 
+def test_pyramid_pooling_reads_small_windows_only(model_of, run_plan) -> None:
+    _, plan = run_plan(build(model_of, "pyramid_pooling"), feeds_of("pyramid_pooling"))
+    assert [s.attrs["kernel"] for s in plan.steps if s.kernel == "max_pool2d_f32"] == [(3, 3), (3, 3), (5, 5)]
+
+
 @pytest.mark.parametrize(("name", "which"), [
+    ("pyramid_pooling", "pools"), ("focus", "slices"),
     ("conv_bn_relu", "affine"), ("pad_conv", "padding"), ("residual", "residual"), ("silu", "patterns"), ("conv_bn_relu", "activation"),
     ("max_pool_relu", "hoist"), ("channels_last_model", "layout"), ("residual_then_bias", "residual_bias"),
 ])

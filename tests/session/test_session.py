@@ -117,7 +117,7 @@ def test_symbolic_shapes_get_a_plan_each(add_bytes, executor):
     for n in (1, 4, 2, 4, 7):
         a, b = np.full((n, 3), 1, np.float32), np.full((n, 3), n, np.float32)
         np.testing.assert_array_equal(session.run({"a": a, "b": b}).outputs["sum"], a + b)
-    assert len(session._ready) == 2
+    assert len(session._plans) == 2
 
 
 def test_shapes_of_two_inputs_must_agree(add_bytes):
@@ -175,6 +175,14 @@ def test_sessions_run_side_by_side(exit_bytes, executor):
     for w in workers:
         w.join()
     np.testing.assert_allclose(np.array([found[k] for k in range(8)]), np.array(expected), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.skipif(edgerun.build_info()["engine_error"] != "", reason="the C++ engine is not built")
+def test_tuning_does_not_change_answers(exit_bytes, image):
+    session = edgerun.Session(exit_bytes, executor="engine", threads=2)
+    outputs = [session.run(image).outputs["final"] for _ in range(6)]
+    assert session._default().untuned == 0
+    np.testing.assert_array_equal(np.stack(outputs), np.stack([outputs[0]] * 6))
 
 
 def test_closed_sessions_refuse(exit_bytes, image):

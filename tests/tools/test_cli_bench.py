@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -83,6 +85,18 @@ def test_against_onnxruntime_agrees(capsys, model):
     assert code == 0
     assert report["ratios"]["ort"]["median"] > 0
     assert report["agreement"]["ort"] < 1e-5
+
+
+def test_mnn_is_timed_without_its_telemetry(model):
+    """MNN.tools runs pip and reports usage to its vendor as soon as it is imported; a fresh process shows we never do."""
+    pytest.importorskip("MNN", reason="the peer")
+    code = ("import sys; from edgerun_tools.cli import main; code = main(sys.argv[1:]); "
+            "sys.exit(code or any(m == 'MNN.tools' or m.startswith(('MNN.tools.', 'aliyun')) for m in sys.modules))")
+    done = subprocess.run([sys.executable, "-c", code, "bench", model, "--rounds", "3", "--warmup", "1", "--against", "mnn",
+                           "--json"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["agreement"]["mnn"] < 1e-4
 
 
 def test_litert_needs_its_file(capsys, model):

@@ -17,7 +17,7 @@ from rich.table import Table
 
 import edgerun
 from edgerun import InferenceSession, Session
-from edgerun.errors import OptionError
+from edgerun.errors import EdgeRunError, OptionError
 from edgerun.feeds import random_feeds, read_samples
 from edgerun.options import default_threads
 from edgerun_tools import common
@@ -80,7 +80,7 @@ def command(
                        executor=executor)
         calls[UNCHECKED] = _own(model, bare, feeds, exit_policy)
     for name in names:
-        calls[name] = PEERS[name](Path(model), feeds, threads, Path(litert_model) if litert_model else None)
+        calls[name] = _peer(name, Path(model), feeds, threads, Path(litert_model) if litert_model else None)
     with Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=errors,
                   transient=True, disable=not errors.is_terminal) as bar:
         task = bar.add_task("timing " + ", ".join(calls), total=None)
@@ -95,6 +95,19 @@ def command(
         common.print_json(report)
     else:
         show(report)
+
+
+def _peer(name: str, model: Path, feeds: dict[str, np.ndarray], threads: int, litert_model: Path | None) -> Call:
+    """A peer that has answered once; OptionError with its own words when it cannot run the model."""
+    try:
+        call = PEERS[name](model, feeds, threads, litert_model)
+        call()
+    except EdgeRunError:
+        raise
+    except Exception as e:  # every runtime raises its own kinds
+        raise OptionError(f"--against {name}: expected that it runs {model}; it says: {type(e).__name__}: {e}; leave it "
+                          "out of --against") from e
+    return call
 
 
 def _feeds(session: Session, spec: str | None, seed: int) -> dict[str, np.ndarray]:
@@ -138,16 +151,12 @@ def _report(model: str, session: Session, feeds: dict[str, np.ndarray], timings:
 
 
 def _difference(ours: list[np.ndarray], theirs: Any) -> float | None:
-    """Largest difference of the outputs, relative to the largest magnitude; None where outputs cannot be paired."""
+    """Largest difference of all outputs, relative to the largest magnitude; None where outputs cannot be paired."""
     other = list(theirs.values()) if hasattr(theirs, "values") else list(theirs)
     if len(other) != len(ours) or any(np.size(a) != np.size(b) for a, b in zip(ours, other, strict=True)):
         return None
-    worst = 0.0
-    for a, b in zip(ours, other, strict=True):
-        x, y = np.asarray(a, np.float64).ravel(), np.asarray(b, np.float64).ravel()
-        if x.size:
-            worst = max(worst, float(np.abs(x - y).max() / max(np.abs(y).max(), 1e-30)))
-    return worst
+    x, y = (np.concatenate([np.asarray(a, np.float64).ravel() for a in side]) for side in (ours, other))
+    return float(np.abs(x - y).max() / max(np.abs(y).max(), 1e-30)) if x.size else 0.0
 
 
 def _temperature() -> float | None:

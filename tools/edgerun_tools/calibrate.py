@@ -135,13 +135,10 @@ def _patience(records: Records, max_loss: float) -> tuning.Tuned:
 
 
 def _thinned(front: tuple[tuple[tuning.Point, Policy], ...]) -> list[tuple[tuning.Point, Policy]]:
-    """Points that no other one beats in both accuracy and cost, at most FRONT_POINTS, ends included."""
-    best: list[tuple[tuning.Point, Policy]] = []
-    for pair in sorted(front, key=lambda p: (p[0].cost, -p[0].accuracy)):
-        if not best or pair[0].accuracy > best[-1][0].accuracy:
-            best.append(pair)
-    pick = np.unique(np.linspace(0, len(best) - 1, min(FRONT_POINTS, len(best))).round().astype(int))
-    return [best[i] for i in pick]
+    """The different points of a front in order of cost, at most FRONT_POINTS, ends included."""
+    points = list({(p.cost, p.accuracy): (p, q) for p, q in sorted(front, key=lambda pair: pair[0].cost)}.values())
+    pick = np.unique(np.linspace(0, len(points) - 1, min(FRONT_POINTS, len(points))).round().astype(int))
+    return [points[i] for i in pick]
 
 
 def _without_calibration(model: str) -> bytes:

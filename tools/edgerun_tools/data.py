@@ -12,16 +12,13 @@ import io
 import os
 import tarfile
 import zipfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-try:
-    from edgerun.errors import DataError
-except ImportError:  # the tools also work without the runtime installed
-    class DataError(ValueError):
-        """A data set that cannot be used; the message names what was expected and what was found."""
+from edgerun.errors import DataError
 
 CIFAR10_CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 MNIST_CLASSES = [str(d) for d in range(10)]
@@ -31,6 +28,7 @@ CIFAR_CALIBRATION = 5000
 MNIST_RANGES = {"train": (0, 7000), "calibration": (7000, 8000), "test": (8000, 10000)}
 
 Images = np.ndarray | list[np.ndarray]
+Entry = tuple[str, str, bytes]  # name inside the set, class, file contents
 
 
 def data_root() -> Path:
@@ -38,7 +36,7 @@ def data_root() -> Path:
     return Path(os.environ.get("EDGERUN_DATA", "../shared/data"))
 
 
-def load(spec: str | os.PathLike) -> tuple[Images, np.ndarray, list[str]]:
+def load(spec: str | os.PathLike[str]) -> tuple[Images, np.ndarray, list[str]]:
     """Read a labelled image set.
 
     spec: an ``.npz`` with arrays ``x`` (uint8 [N,H,W,C] or [N,H,W]) and ``y`` ([N]), optionally ``classes``;
@@ -59,6 +57,14 @@ def load(spec: str | os.PathLike) -> tuple[Images, np.ndarray, list[str]]:
         return _load_tree(_tar_entries(path), path)
     raise DataError(f"data set {path}: expected an .npz, a folder or a .tar(.gz), found a file ending in "
                     f"{path.suffix or 'nothing'!r}")
+
+
+def load_uniform(spec: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """As `load`, for sets whose images must all have one size: x is always uint8 [N,H,W,C]."""
+    x, y, names = load(spec)
+    if isinstance(x, list):
+        raise DataError(f"data set {spec}: expected images of one size, found {sorted({i.shape for i in x})[:4]}")
+    return x, y, names
 
 
 def _load_npz(path: Path) -> tuple[Images, np.ndarray, list[str]]:
@@ -98,24 +104,26 @@ def _default_names(x: np.ndarray, y: np.ndarray) -> list[str]:
     return [str(i) for i in range(int(y.max()) + 1)]
 
 
-def _folder_entries(root: Path):
+def _folder_entries(root: Path) -> Iterator[Entry]:
     for f in sorted(root.rglob("*")):
         if f.suffix.lower() in IMAGE_SUFFIXES and f.is_file():
             yield str(f.relative_to(root).as_posix()), f.parent.name if f.parent != root else "", f.read_bytes()
 
 
-def _tar_entries(path: Path):
+def _tar_entries(path: Path) -> Iterator[Entry]:
     try:
         with tarfile.open(path) as tar:
             for m in tar:
                 p = PurePosixPath(m.name)
-                if m.isfile() and p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."):
-                    yield m.name, p.parent.name, tar.extractfile(m).read()
+                if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".") and m.isfile():
+                    held = tar.extractfile(m)
+                    if held is not None:
+                        yield m.name, p.parent.name, held.read()
     except (tarfile.TarError, OSError, EOFError) as e:
         raise DataError(f"data set {path}: expected a readable tar archive, found: {e}") from e
 
 
-def _load_tree(entries, path: Path) -> tuple[Images, np.ndarray, list[str]]:
+def _load_tree(entries: Iterable[Entry], path: Path) -> tuple[Images, np.ndarray, list[str]]:
     rows = []
     for name, label, blob in entries:
         if not label:

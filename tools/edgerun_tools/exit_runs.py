@@ -129,7 +129,7 @@ def record(session: Session, tensors: Tensors, tick: Tick | None = None) -> np.n
         rows.append([outputs[name].reshape(-1) for name in session.exits])
         if tick:
             tick(i + 1, len(tensors))
-    out = np.asarray(rows, np.float32).transpose(1, 0, 2)
+    out: np.ndarray = np.asarray(rows, np.float32).transpose(1, 0, 2)
     for e, plain in enumerate(logits):
         if not plain:
             out[e] = np.log(np.maximum(out[e], np.finfo(np.float32).tiny))

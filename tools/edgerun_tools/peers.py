@@ -88,14 +88,17 @@ def openvino(model: Path, feeds: Feeds, threads: int, litert_model: Path | None 
 
 
 def mnn(model: Path, feeds: Feeds, threads: int, litert_model: Path | None = None) -> Call:
-    """MNN on the CPU, float32, converted from the ONNX file with MNN's own converter."""
-    api = _module("MNN", "MNN")
-    convert = _module("MNN.tools.mnnconvert", "MNN").main
+    """MNN on the CPU, float32, converted from the ONNX file with MNN's own converter.
+
+    Its native module is called, not MNN.tools: importing that installs packages with pip and sends usage reports.
+    """
+    with quiet.native_stdout():  # it prints the processor's features
+        api = _module("MNN", "MNN")
+        convert = _module("_tools", "MNN").mnnconvert
     with tempfile.TemporaryDirectory() as folder:
         converted = str(Path(folder) / "model.mnn")
-        with quiet.native_stdout(), quiet.argv("mnnconvert", "-f", "ONNX", "--modelFile", str(model), "--MNNModel",
-                                               converted, "--bizCode", "edgerun"):
-            convert()
+        with quiet.native_stdout():
+            convert(["mnnconvert", "-f", "ONNX", "--modelFile", str(model), "--MNNModel", converted, "--bizCode", "edgerun"])
         runtime = api.nn.create_runtime_manager(({"backend": 0, "numThread": threads, "precision": 1},))
         names = list(feeds)
         net = api.nn.load_module_from_file(converted, names, [], runtime_manager=runtime)

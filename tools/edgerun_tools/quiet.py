@@ -32,13 +32,3 @@ def _dropped(descriptor: int) -> Iterator[None]:
         os.dup2(kept, descriptor)
         os.close(kept)
         os.close(sink)
-
-
-@contextmanager
-def argv(*words: str) -> Iterator[None]:
-    """Command-line words for a library that only reads sys.argv."""
-    kept, sys.argv = sys.argv, list(words)
-    try:
-        yield
-    finally:
-        sys.argv = kept

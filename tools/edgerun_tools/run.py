@@ -46,6 +46,8 @@ def command(
     adaptive_state: Annotated[str | None, typer.Option("--adaptive-state", metavar="FILE.json", help=(
         "Go on from what --adaptive learned before (where the file exists), and save it there."))] = None,
     repeat: Annotated[int, typer.Option("--repeat", min=1, help="Runs per input; the time shown is their median.")] = 1,
+    warmup: Annotated[int, typer.Option("--warmup", "-w", min=0, help=(
+        "Runs before the first timed one (C++ engine): memory is touched, threads are awake."))] = 1,
     save_outputs: Annotated[str | None, typer.Option("--save-outputs", metavar="FILE.npz", help=(
         "Write all computed outputs; several inputs: NAME_0, NAME_1 …"))] = None,
     executor: common.Executor = "auto",
@@ -84,6 +86,9 @@ def command(
         else:
             samples = list(read_samples(input or [], session.inputs, session.preprocess))
         results = []
+        if samples and session.executor_name == "engine":
+            for _ in range(warmup):
+                session.run_raw(session.check(samples[0].feeds))
         for sample in samples:
             result = _median_of(session, sample, repeat)
             results.append(result)

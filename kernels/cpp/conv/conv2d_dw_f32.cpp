@@ -2,7 +2,7 @@
 //                                                             w[ky, kx, c] + b[c] + r[n, oy, ox, c]).
 //
 // Vectorised over channels. Where windows lie inside the image, several output pixels of a row share the loads of their inputs
-// (span_tile); at the edges the same is done through a table of pointers, outside pixels pointing at zeros (edge_tile). Other
+// (span_tiles); at the edges the same is done through a table of pointers, outside pixels pointing at zeros (edge_tile). Other
 // kernel widths, the last partial vector of channels and m > 1 take one pixel at a time.
 // Weights are packed [channel vector][tap][kLanes]. NaN in, NaN out. |error| <= taps eps sum |x||w|.
 #include "conv/conv_shape.h"
@@ -76,61 +76,65 @@ EDGERUN_SIMD vf bias_of(const Product& g, int64_t c, int n) {
 
 inline constexpr int kAtTheEnd = -1;
 
-// kPixels neighbouring output pixels from ox on, all windows inside the row; channels [0, whole), whole a multiple of kLanes.
-// With kCode an activation, a pixel is finished and checked as soon as its last tap is in, among the taps of the others: the
-// checks then run on units the multiply-adds leave free. kAtTheEnd: anything else (residual, checks off, raw results).
+// `count` tiles of kPixels neighbouring output pixels from ox on, all windows inside the row; channels [0, whole), whole a
+// multiple of kLanes. With kCode an activation, a pixel is finished and checked as soon as its last tap is in, among the taps
+// of the others: the checks then run on units the multiply-adds leave free. kAtTheEnd: anything else (residual, checks off,
+// raw results).
 template <int kPixels, int kWidth, int kStride, int kCode>
-static EDGERUN_NOINLINE void span_tile(const Row& row, int64_t ox, int64_t whole) {
+static EDGERUN_NOINLINE void span_tiles(const Row& row, int64_t ox, int64_t count, int64_t whole) {
   constexpr int kColumns = (kPixels - 1) * kStride + kWidth;
   constexpr bool kEarly = kCode != kAtTheEnd;
   const ConvShape& s = row.p->s;
   const Product& g = *row.out;
-  const int64_t channels = s.channels, line = s.width * channels, taps = s.kernel_h * kWidth;
-  const float* first = row.x + (row.top + row.ky0) * line + (ox * kStride - s.pad_left) * channels;
-  const int64_t rows = row.ky1 - row.ky0 - kEarly, pixel = row.oy * s.out_width + ox, ldc = g.ldc;
-  const float* weights = row.w + row.ky0 * kWidth * kLanes;
+  const int64_t channels = s.channels, line = s.width * channels, skipped = (s.kernel_h - (row.ky1 - row.ky0)) * kWidth * kLanes;
+  const int64_t rows = row.ky1 - row.ky0 - kEarly, ldc = g.ldc, from = row.oy * s.out_width + ox;
   const ActVectors act(g.act);
-  float* out = g.c + pixel * ldc;
   Checker seen;
-  for (int64_t c = 0; c < whole; c += kLanes, weights += taps * kLanes) {
-    vf acc[kPixels][1];
-    const vf bias = bias_of(g, c, kLanes);
+  for (int64_t tile = 0; tile < count; ++tile) {
+    const int64_t pixel = from + tile * kPixels;
+    const float* first = row.x + (row.top + row.ky0) * line + ((ox + tile * kPixels) * kStride - s.pad_left) * channels;
+    const float* tap = row.w + row.ky0 * kWidth * kLanes;
+    float* out = g.c + pixel * ldc;
+    for (int64_t c = 0; c < whole; c += kLanes, tap += skipped) {
+      vf acc[kPixels][1];
+      const vf bias = bias_of(g, c, kLanes);
 #pragma GCC unroll 8
-    for (int i = 0; i < kPixels; ++i) acc[i][0] = bias;
-    const float *in = first + c, *tap = weights;
-    for (int64_t ky = 0; ky < rows; ++ky, in += line, tap += kWidth * kLanes) {
-      vf w[kWidth];
+      for (int i = 0; i < kPixels; ++i) acc[i][0] = bias;
+      const float* in = first + c;
+      for (int64_t ky = 0; ky < rows; ++ky, in += line, tap += kWidth * kLanes) {
+        vf w[kWidth];
 #pragma GCC unroll 8
-      for (int k = 0; k < kWidth; ++k) w[k] = loadu(tap + k * kLanes);
+        for (int k = 0; k < kWidth; ++k) w[k] = loadu(tap + k * kLanes);
 #pragma GCC unroll 24
-      for (int j = 0; j < kColumns; ++j) {
-        const vf v = loadu(in + j * channels);
+        for (int j = 0; j < kColumns; ++j) {
+          const vf v = loadu(in + j * channels);
 #pragma GCC unroll 8
-        for (int i = 0; i < kPixels; ++i) {
-          const int k = j - i * kStride;
-          if (k >= 0 && k < kWidth) acc[i][0] = fma(v, w[k], acc[i][0]);
+          for (int i = 0; i < kPixels; ++i) {
+            const int k = j - i * kStride;
+            if (k >= 0 && k < kWidth) acc[i][0] = fma(v, w[k], acc[i][0]);
+          }
         }
       }
-    }
-    if constexpr (kEarly) {
-      vf w[kWidth];
+      if constexpr (kEarly) {
+        vf w[kWidth];
 #pragma GCC unroll 8
-      for (int k = 0; k < kWidth; ++k) w[k] = loadu(tap + k * kLanes);
+        for (int k = 0; k < kWidth; ++k, tap += kLanes) w[k] = loadu(tap);
 #pragma GCC unroll 24
-      for (int j = 0; j < kColumns; ++j) {
-        const vf v = loadu(in + j * channels);
+        for (int j = 0; j < kColumns; ++j) {
+          const vf v = loadu(in + j * channels);
 #pragma GCC unroll 8
-        for (int i = 0; i < kPixels; ++i) {
-          const int k = j - i * kStride;
-          if (k >= 0 && k < kWidth) acc[i][0] = fma(v, w[k], acc[i][0]);
-          if (k == kWidth - 1) storeu(out + i * ldc + c, activate<kCode, true>(acc[i][0], act, seen));
+          for (int i = 0; i < kPixels; ++i) {
+            const int k = j - i * kStride;
+            if (k >= 0 && k < kWidth) acc[i][0] = fma(v, w[k], acc[i][0]);
+            if (k == kWidth - 1) storeu(out + i * ldc + c, activate<kCode, true>(acc[i][0], act, seen));
+          }
         }
+      } else {
+        emit(g, acc, pixel, c, kLanes);
       }
-    } else {
-      emit(g, acc, pixel, c, kLanes);
     }
   }
-  if (kEarly) fold(seen, g.sink, g.flat + pixel * ldc, 0);
+  if (kEarly) fold(seen, g.sink, g.flat + from * ldc, 0);
 }
 
 // The same for windows that may leave the row: `at` holds the address of every input column of each kernel row.
@@ -209,10 +213,10 @@ void tiles(const Row& row, int64_t begin, int64_t end, int64_t whole) {
   for (int64_t ox = 0; ox < width;) {
     const int64_t room = ox >= begin ? end - ox : 0;
     if (room >= 8) {
-      span_tile<8, kWidth, kStride, kCode>(row, ox, whole);
-      ox += 8;
+      span_tiles<8, kWidth, kStride, kCode>(row, ox, room / 8, whole);
+      ox += room / 8 * 8;
     } else if (room >= 4) {
-      span_tile<4, kWidth, kStride, kCode>(row, ox, whole);
+      span_tiles<4, kWidth, kStride, kCode>(row, ox, 1, whole);
       ox += 4;
     } else {
       const int64_t n = least(width - ox, 4);

@@ -5,8 +5,10 @@
 // of A is kernel_h segments of kernel_w * channels floats. Where there is padding, the input rows a block of output rows
 // needs are first copied into scratch with their zero margins (a share of 1 / (kernel area * output channels / lanes) of the
 // work), so that the inner loop knows no borders. 1x1 with stride 1 is one GEMM over all pixels.
-// NaN in, NaN out; r and y may not overlap. Accuracy: |error| <= K eps sum |x||w|.
+// 3x3 with stride 1 and enough channels runs through Winograd's algorithm (winograd.h).
+// NaN in, NaN out; r and y may not overlap. Accuracy of the direct way: |error| <= K eps sum |x||w|.
 #include "conv/conv_shape.h"
+#include "conv/winograd.h"
 #include "matmul/gemm.h"
 
 EDGERUN_ISA_BEGIN
@@ -26,6 +28,8 @@ struct Params {
   int64_t row_floats;  // of one input row as the tiles see it
   int64_t n_segments, length, weights_at;
   int64_t padded_floats;
+  bool winograd;
+  Winograd w;
 };
 
 int64_t rounded(int64_t n, int64_t to) { return ceil_div(n, to) * to; }
@@ -73,6 +77,7 @@ Status resolve(const Request& r, Params* p) {
   } else {
     p->block_pixels = least(least(pixels, finished), rounded(most(kBlockFloats / most(k, 1), 1), kRowsPerUnit));
   }
+  p->winograd = winograd_chosen(s, &p->w);
   return Status::ok;
 }
 
@@ -85,6 +90,11 @@ Status query(const Request& r, Need* need) {
   need->packed = static_cast<size_t>(p.weights_at + s.group * rounded(packed_floats(k, s.out_channels / s.group), 16) * 4);
   need->scratch = static_cast<size_t>(rounded(p.block_pixels, 8) * 8 + p.padded_floats * 4);
   need->units = outputs == 0 ? 0 : p.by_columns ? panels_of(s.out_channels) : s.batch * p.units_per_image;
+  if (p.winograd) {
+    need->packed = winograd_packed_bytes(p.w);
+    need->scratch = winograd_scratch_bytes(s, p.w);
+    need->units = outputs == 0 ? 0 : p.w.by_columns ? panels_of(s.out_channels) : s.batch * p.w.tiles_high;
+  }
   need->work = 2.0 * static_cast<double>(outputs) * static_cast<double>(k);
   need->bytes = 4.0 * static_cast<double>(r.in[0].elements() + r.in[1].elements() + outputs);
   return Status::ok;
@@ -94,6 +104,10 @@ Status prepare(const Request& r, void* params, void* packed) {
   Params& p = *static_cast<Params*>(params);
   EDGERUN_TRY(resolve(r, &p));
   const ConvShape& s = p.s;
+  if (p.winograd) {
+    winograd_pack(s, p.w, r.in[1].as<const float>(), static_cast<float*>(packed));
+    return Status::ok;
+  }
   int64_t* segments = static_cast<int64_t*>(packed);
   for (int64_t i = 0; i < p.n_segments; ++i) {
     const int64_t taps = p.n_segments / s.kernel_h;
@@ -124,6 +138,10 @@ void copy_padded(const Params& p, const float* x, int64_t from, int64_t rows, fl
   }
 }
 
+const float* optional(const Run& r, int32_t k) {
+  return r.n_in > k && !r.in[k].absent() ? r.in[k].as<const float>() : nullptr;
+}
+
 // Output pixels [begin, end) of image n, panels [first, last).
 void run_pixels(const Run& r, const Params& p, int64_t n, int64_t begin, int64_t end, int64_t first, int64_t last) {
   const ConvShape& s = p.s;
@@ -140,8 +158,7 @@ void run_pixels(const Run& r, const Params& p, int64_t n, int64_t begin, int64_t
   product.ldc = s.out_channels, product.columns = columns;
   product.act = p.act, product.sink = r.sink;
   const float* weights = reinterpret_cast<const float*>(static_cast<const char*>(r.packed) + p.weights_at);
-  const float* bias = r.n_in > 2 && !r.in[2].absent() ? r.in[2].as<const float>() : nullptr;
-  const float* residual = r.n_in > 3 && !r.in[3].absent() ? r.in[3].as<const float>() : nullptr;
+  const float *bias = optional(r, 2), *residual = optional(r, 3);
 
   for (int64_t at = begin; at < end;) {
     const int64_t m = least(p.block_pixels, end - at);
@@ -174,6 +191,15 @@ void run_pixels(const Run& r, const Params& p, int64_t n, int64_t begin, int64_t
 
 void run(const Run& r) {
   const Params& p = *static_cast<const Params*>(r.params);
+  if (p.winograd) {
+    WinogradRun w{&p.s, &p.w, r.in[0].as<const float>(), static_cast<const float*>(r.packed), {}, static_cast<float*>(r.scratch)};
+    w.product.bias = optional(r, 2), w.product.residual = optional(r, 3);
+    w.product.c = r.out[0].as<float>();
+    w.product.ldc = w.product.columns = p.s.out_channels;
+    w.product.act = p.act, w.product.sink = r.sink;
+    if (p.w.by_columns) return winograd_rows(w, 0, p.s.batch * p.w.tiles_high, r.begin, r.end);
+    return winograd_rows(w, r.begin, r.end, 0, panels_of(p.s.out_channels));
+  }
   const int64_t pixels = p.s.out_height * p.s.out_width, panels = panels_of(p.s.out_channels / p.s.group);
   if (p.by_columns) {
     for (int64_t n = 0; n < p.s.batch; ++n) run_pixels(r, p, n, 0, pixels, r.begin, r.end);

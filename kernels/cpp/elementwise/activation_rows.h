@@ -6,23 +6,24 @@
 
 namespace edgerun::EDGERUN_ISA {
 
-// Chains of dependent check updates are kept apart, or their latency would bound the cheap activations.
-inline constexpr int kChains = 4;
+inline constexpr int kPack = 4;  // vectors in flight
 
 template <int kCode, bool kChecked>
 inline void activation_row(const float* x, float* y, int64_t n, const ActVectors& act, Checker* seen) {
-  Checker chain[kChains];
+  Checker local;
   int64_t k = 0;
-  for (; k + kChains * kLanes <= n; k += kChains * kLanes)
-    for (int c = 0; c < kChains; ++c)
-      storeu(y + k + c * kLanes, activate<kCode, kChecked>(loadu(x + k + c * kLanes), act, chain[c]));
-  for (; k + kLanes <= n; k += kLanes) storeu(y + k, activate<kCode, kChecked>(loadu(x + k), act, chain[0]));
+  for (; k + kPack * kLanes <= n; k += kPack * kLanes) {
+    vf pack[kPack];
+    for (int c = 0; c < kPack; ++c) pack[c] = loadu(x + k + c * kLanes);
+    activate_pack<kCode, kChecked>(pack, act, local);
+    for (int c = 0; c < kPack; ++c) storeu(y + k + c * kLanes, pack[c]);
+  }
+  for (; k + kLanes <= n; k += kLanes) storeu(y + k, activate<kCode, kChecked>(loadu(x + k), act, local));
   if (k < n) {
     const int rest = static_cast<int>(n - k);
-    store_partial(y + k, activate<kCode, kChecked>(load_partial(x + k, rest), act, chain[1]), rest);
+    store_partial(y + k, activate<kCode, kChecked>(load_partial(x + k, rest), act, local), rest);
   }
-  if (kChecked)
-    for (int c = 0; c < kChains; ++c) seen->join(chain[c]);
+  if (kChecked) seen->join(local);
 }
 
 // The same with an armed fault somewhere in the row.

@@ -17,22 +17,23 @@ struct ArithmeticParams {
 template <class Op, bool kChecked>
 inline void relu_row(const float* a, bool a_scalar, const float* b, bool b_scalar, float* y, int64_t n, Checker* seen) {
   const ActVectors act{ActParams{}};
-  Checker chain[kChains];
   const vf av = broadcast(*a), bv = broadcast(*b);
+  Checker local;
   int64_t k = 0;
-  for (; k + kChains * kLanes <= n; k += kChains * kLanes)
-    for (int c = 0; c < kChains; ++c) {
-      const int64_t at = k + c * kLanes;
-      const vf v = Op::v(a_scalar ? av : loadu(a + at), b_scalar ? bv : loadu(b + at));
-      storeu(y + at, activate<kRelu, kChecked>(v, act, chain[c]));
-    }
+  for (; k + kPack * kLanes <= n; k += kPack * kLanes) {
+    vf pack[kPack];
+    for (int c = 0; c < kPack; ++c)
+      pack[c] = Op::v(a_scalar ? av : loadu(a + k + c * kLanes), b_scalar ? bv : loadu(b + k + c * kLanes));
+    activate_pack<kRelu, kChecked>(pack, act, local);
+    for (int c = 0; c < kPack; ++c) storeu(y + k + c * kLanes, pack[c]);
+  }
   for (; k < n; k += kLanes) {
     const int rest = static_cast<int>(least(kLanes, n - k));
     const vf v = Op::v(a_scalar ? av : load_partial(a + k, rest), b_scalar ? bv : load_partial(b + k, rest));
     const vf inside = as_float(as_int(v) & first_lanes(rest));  // what lies beyond the row may be x / 0
-    store_partial(y + k, activate<kRelu, kChecked>(inside, act, chain[0]), rest);
+    store_partial(y + k, activate<kRelu, kChecked>(inside, act, local), rest);
   }
-  for (int c = 0; c < kChains; ++c) seen->join(chain[c]);
+  seen->join(local);
 }
 
 template <class Op> struct Arithmetic {

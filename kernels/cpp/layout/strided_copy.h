@@ -4,7 +4,7 @@
 #pragma once
 #include <cstring>
 
-#include "operand.h"
+#include "runs.h"
 
 namespace edgerun::EDGERUN_ISA {
 
@@ -14,6 +14,8 @@ struct StridedCopy {
   int64_t block, blocks;          // last dimension is cut in `blocks` pieces of `block`
   int64_t tile_block, tile_blocks;  // likewise dimension `tile`
   int64_t tile_out;               // stride of dimension `tile` in y
+  int64_t rows;                   // > 0: a unit has up to this many short rows, neighbours in dimension rank − 2
+  int64_t row_blocks;
   int64_t units;
   int32_t rank, tile;             // tile < 0: no tiling
 };
@@ -39,7 +41,7 @@ inline void plan_strided(StridedCopy* p, const int64_t* dims, const int64_t* str
   const int32_t in = p->rank - 1;
   const int64_t n = p->dims[in];
   p->tile = -1;
-  p->block = least(n, 8192), p->tile_block = 1, p->tile_blocks = 1, p->tile_out = 0;
+  p->block = least(n, 8192), p->tile_block = 1, p->tile_blocks = 1, p->tile_out = 0, p->rows = 0, p->row_blocks = 1;
   if (p->stride[in] != 1 && p->stride[in] != 0)
     for (int32_t k = 0; k < in; ++k)
       if (p->stride[k] == 1) p->tile = k;
@@ -50,15 +52,18 @@ inline void plan_strided(StridedCopy* p, const int64_t* dims, const int64_t* str
     p->tile_block = least(m, n < 32 ? 1024 : 64);
     p->block = least(n, m < 32 ? 1024 : 64);
     p->tile_blocks = p->tile_block ? ceil_div(m, p->tile_block) : 0;
+  } else if (in > 0 && n > 0 && n <= 256) {
+    p->rows = least(p->dims[in - 1], 8192 / n);
+    p->row_blocks = p->rows ? ceil_div(p->dims[in - 1], p->rows) : 0;
   }
   if (empty) {
     p->units = p->blocks = 0;
     return;
   }
   p->blocks = ceil_div(n, p->block);
-  p->units = p->blocks * p->tile_blocks;
+  p->units = p->blocks * p->tile_blocks * p->row_blocks;
   for (int32_t k = 0; k < in; ++k)
-    if (k != p->tile) p->units *= p->dims[k];
+    if (k != p->tile && !(p->rows && k == in - 1)) p->units *= p->dims[k];
 }
 
 template <class T> inline void copy_row(const T* x, int64_t s, T* y, int64_t n) {
@@ -70,6 +75,25 @@ template <class T> inline void copy_row(const T* x, int64_t s, T* y, int64_t n) 
   } else {
     for (int64_t k = 0; k < n; ++k) y[k] = x[k * s];
   }
+}
+
+// `rows` short rows of n elements, `step` apart in x and dense in y.
+template <class T, int kFixed> inline void copy_short(const T* __restrict x, int64_t s, int64_t step, T* __restrict y, int64_t n, int64_t rows) {
+  const int64_t width = kFixed ? kFixed : n;
+  for (int64_t i = 0; i < rows; ++i, x += step, y += width)
+    for (int64_t k = 0; k < width; ++k) y[k] = x[k * s];
+}
+
+template <class T> inline void copy_rows(const T* x, int64_t s, int64_t step, T* y, int64_t n, int64_t rows) {
+  switch (n) {
+    case 2: return copy_short<T, 2>(x, s, step, y, n, rows);
+    case 3: return copy_short<T, 3>(x, s, step, y, n, rows);
+    case 4: return copy_short<T, 4>(x, s, step, y, n, rows);
+    default: break;
+  }
+  if (s != 1) return copy_short<T, 0>(x, s, step, y, n, rows);
+  for (int64_t i = 0; i < rows; ++i, x += step, y += n)
+    copy_run(reinterpret_cast<char*>(y), reinterpret_cast<const char*>(x), static_cast<size_t>(n) * sizeof(T));
 }
 
 // y[i·n_out + j] = x[i + j·s] for a fixed, small number of columns: interleaves planes (NCHW → NHWC of an image).
@@ -130,11 +154,15 @@ template <class T> inline void transpose_tile(const T* x, int64_t s, T* y, int64
   int64_t i = 0;
 #ifdef EDGERUN_SHUFFLE
   if constexpr (sizeof(T) == 4) {
-    for (; i + 4 <= m; i += 4) {
+    for (; i + 8 <= m; i += 8) {  // 8 × 8: half a cache line on either side before it is left, or long strides evict it
       int64_t j = 0;
-      for (; j + 4 <= n; j += 4) transpose_quad(x + i + j * s, s, y + i * y_stride + j, y_stride);
+      for (; j + 8 <= n; j += 8)
+        for (int k = 0; k < 8; k += 4) {
+          transpose_quad(x + i + (j + k) * s, s, y + i * y_stride + j + k, y_stride);
+          transpose_quad(x + i + 4 + (j + k) * s, s, y + (i + 4) * y_stride + j + k, y_stride);
+        }
       for (; j < n; ++j)
-        for (int k = 0; k < 4; ++k) y[(i + k) * y_stride + j] = x[i + k + j * s];
+        for (int k = 0; k < 8; ++k) y[(i + k) * y_stride + j] = x[i + k + j * s];
     }
   }
 #endif
@@ -156,10 +184,15 @@ template <class T> inline void run_strided(const StridedCopy& p, const T* x, T* 
     if (p.tile >= 0) {
       i = rest % p.tile_blocks * p.tile_block;
       rest /= p.tile_blocks;
+    } else if (p.rows) {
+      i = rest % p.row_blocks * p.rows;
+      rest /= p.row_blocks;
     }
     for (int32_t k = in - 1; k >= 0; --k) {
       if (k == p.tile) {
         from += i, to += i * p.tile_out;
+      } else if (p.rows && k == in - 1) {
+        from += i * p.stride[k], to += i * out;
       } else {
         const int64_t at = rest % p.dims[k];
         rest /= p.dims[k];
@@ -170,6 +203,8 @@ template <class T> inline void run_strided(const StridedCopy& p, const T* x, T* 
     const int64_t n = least(p.block, p.dims[in] - j);
     if (p.tile >= 0)
       transpose_tile(x + from, p.stride[in], y + to, p.tile_out, least(p.tile_block, p.dims[p.tile] - i), n);
+    else if (p.rows)
+      copy_rows(x + from, p.stride[in], p.stride[in - 1], y + to, n, least(p.rows, p.dims[in - 1] - i));
     else
       copy_row(x + from, p.stride[in], y + to, n);
   }

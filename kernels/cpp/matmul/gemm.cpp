@@ -15,15 +15,17 @@ TileFn full_tile(int64_t rows) {
     case 2: return tile<2, kPanelVectors, 1>;
     case 3: return tile<3, kPanelVectors, 1>;
     case 4: return tile<4, kPanelVectors, 1>;
-    case 5: return tile<5, kPanelVectors, 1>;
-    case 6: return tile<6, kPanelVectors, 1>;
-#if defined(EDGERUN_SIMD_AVX512) || defined(__aarch64__)
-    case 7: return tile<7, kPanelVectors, 1>;
-    default: return tile<8, kPanelVectors, 1>;
-#else
-    default: return nullptr;
-#endif
+    default: break;
   }
+  if constexpr (kTileRows > 4) {
+    if (rows == 5) return tile<5, kPanelVectors, 1>;
+    if (rows == 6) return tile<6, kPanelVectors, 1>;
+  }
+  if constexpr (kTileRows > 6) {
+    if (rows == 7) return tile<7, kPanelVectors, 1>;
+    if (rows == 8) return tile<8, kPanelVectors, 1>;
+  }
+  return nullptr;
 }
 
 TileFn narrow_tile(int64_t rows) {

@@ -10,7 +10,11 @@ EDGERUN_ISA_BEGIN
 
 inline constexpr int kPanelVectors = 2;
 inline constexpr int kPanel = kPanelVectors * kLanes;               // columns of a full panel
+#if defined(__arm__)
+inline constexpr int kTileRows = 4;                                 // GCC spills more rows on armv7
+#else
 inline constexpr int kTileRows = kVectorRegisters >= 32 ? 8 : 6;    // rows of a full tile
+#endif
 inline constexpr int kNarrowRows = 8;                               // the same where the panel has one vector
 inline constexpr int kMostRows = 8;
 

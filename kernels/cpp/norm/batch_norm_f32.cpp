@@ -56,6 +56,7 @@ void run(const Run& r) {
   const Params& p = *static_cast<const Params*>(r.params);
   const float *x = r.in[0].as<const float>(), *scale = r.in[1].as<const float>(), *shift = r.in[2].as<const float>();
   float* y = r.out[0].as<float>();
+  if (r.begin >= r.end) return;  // no channels: nothing to repeat
   if (p.row != p.channels) {
     float *s = static_cast<float*>(r.scratch), *t = s + p.row;
     const size_t bytes = static_cast<size_t>(p.channels) * sizeof(float);

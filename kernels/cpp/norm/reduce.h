@@ -1,16 +1,18 @@
 // Reductions over any set of axes. Dimensions are merged into alternating kept and reduced groups. If the last group is
-// reduced, an output element is a loop over contiguous rows; if it is kept, a block of kColumns output elements is reduced at
-// once. Partial results are kept in many lanes and joined into a wider total every kChunk elements, so that the rounding error
+// reduced, an output element is a loop over contiguous rows; if it is kept, a block of up to kWide output elements is reduced
+// at once. Partial results are kept in many lanes and joined into a wider total every kChunk elements, so that the rounding error
 // of a sum is bounded by c · kChunk · eps · Σ|x|, however many elements there are.
 // An output element never depends on how units are split between threads.
 //
-// Op: Part (lane type), Total; part0(), total0(); step(Part, x); join(Total, Part); finish(Total, count) → output.
+// Op: Part (lane type), Total; part0(), total0(); step(Part, x); merge(Part, Part); join(Total, Part); finish(Total, count) →
+// output.
 #pragma once
 #include "operand.h"
 
 namespace edgerun::EDGERUN_ISA {
 
 inline constexpr int kColumns = 32;
+inline constexpr int kWide = 64;        // columns of a block where there are as many
 inline constexpr int64_t kChunk = 128;  // steps of one lane
 
 struct Reduce {
@@ -52,7 +54,7 @@ inline Status plan_reduce(const TensorView& x, const TensorView& y, const bool* 
   p->row = 1, p->columns = 0, p->outer = 1, p->units = 1, p->blocks = 1;
   if (n > 0) {
     if (reduce[n - 1]) p->row = dims[n - 1];
-    else p->columns = dims[n - 1], p->blocks = p->units = ceil_div(dims[n - 1], kColumns);
+    else p->columns = dims[n - 1], p->blocks = p->units = ceil_div(dims[n - 1], kWide);
     --n;
   }
   for (int32_t k = 0; k < n; ++k) {
@@ -95,23 +97,27 @@ template <class Op, class T> inline void reduce_contiguous(const T* x, int64_t n
     for (int64_t k = 0; k < steps; ++k, x += kColumns)
       for (int c = 0; c < kColumns; ++c) part[c] = Op::step(part[c], x[c]);
     n -= steps * kColumns;
-    if (steps > 0)
-      for (int c = 0; c < kColumns; ++c) *total = Op::join(*total, part[c]);
+    if (steps > 0) {
+      for (int half = kColumns / 2; half >= 4; half /= 2)
+        for (int c = 0; c < half; ++c) part[c] = Op::merge(part[c], part[c + half]);
+      for (int c = 0; c < 4; ++c) *total = Op::join(*total, part[c]);
+    }
     if (n < kColumns) {
       for (; n > 0; --n, ++x) *total = Op::join(*total, Op::step(Op::part0(), *x));
     }
   }
 }
 
-// kFull: all kColumns columns; otherwise `width` of them.
-template <class Op, bool kFull, class T, class U>
+// kWidth columns, or where that is 0 `width` of them.
+template <class Op, int kWidth, class T, class U>
 inline void reduce_columns(const Reduce& p, const T* x, U* y, int64_t width) {
-  const int64_t w = kFull ? kColumns : width;
-  typename Op::Total total[kColumns];
+  const int64_t w = kWidth ? kWidth : width;
+  constexpr int kRoom = kWidth ? kWidth : kColumns;
+  typename Op::Total total[kRoom];
   for (int64_t c = 0; c < w; ++c) total[c] = Op::total0();
   int64_t at[kMaxRank] = {};
   for (int64_t k = 0; k < p.outer; k += kChunk) {
-    typename Op::Part part[kColumns];
+    typename Op::Part part[kRoom];
     for (int64_t c = 0; c < w; ++c) part[c] = Op::part0();
     const int64_t steps = least(kChunk, p.outer - k);
     if (p.n_reduced == 1) {
@@ -132,16 +138,21 @@ inline void reduce_columns(const Reduce& p, const T* x, U* y, int64_t width) {
 template <class Op, class T, class U> inline void run_reduce(const Reduce& p, const T* x, U* y, int64_t begin, int64_t end) {
   for (int64_t u = begin; u < end; ++u) {
     int64_t rest = u / p.blocks, from = 0;
-    const int64_t block = u % p.blocks * kColumns;
+    const int64_t block = u % p.blocks * kWide;
     U* to = y + (p.columns ? rest * p.columns + block : u);
     for (int32_t k = p.n_kept - 1; k >= 0; --k) {
       from += rest % p.kept[k] * p.kept_stride[k];
       rest /= p.kept[k];
     }
     if (p.columns) {
-      const int64_t width = least(kColumns, p.columns - block);
-      if (width == kColumns) reduce_columns<Op, true>(p, x + from + block, to, width);
-      else reduce_columns<Op, false>(p, x + from + block, to, width);
+      const T* of = x + from + block;
+      int64_t left = least(kWide, p.columns - block);
+      if (left == kWide) {
+        reduce_columns<Op, kWide>(p, of, to, left);
+        continue;
+      }
+      if (left >= kColumns) reduce_columns<Op, kColumns>(p, of, to, left), of += kColumns, to += kColumns, left -= kColumns;
+      if (left > 0) reduce_columns<Op, 0>(p, of, to, left);
       continue;
     }
     typename Op::Total total = Op::total0();
@@ -193,6 +204,7 @@ struct SumF32 {
   EDGERUN_INLINE static Part part0() { return 0.f; }
   EDGERUN_INLINE static Total total0() { return 0.; }
   EDGERUN_INLINE static Part step(Part a, float x) { return a + x; }
+  EDGERUN_INLINE static Part merge(Part a, Part b) { return a + b; }
   EDGERUN_INLINE static Total join(Total t, Part a) { return t + static_cast<double>(a); }
   EDGERUN_INLINE static float finish(Total t, int64_t) { return static_cast<float>(t); }
 };
@@ -205,6 +217,7 @@ struct ProdF32 {
   EDGERUN_INLINE static Part part0() { return 1.; }
   EDGERUN_INLINE static Total total0() { return 1.; }
   EDGERUN_INLINE static Part step(Part a, float x) { return a * static_cast<double>(x); }
+  EDGERUN_INLINE static Part merge(Part a, Part b) { return a * b; }
   EDGERUN_INLINE static Total join(Total t, Part a) { return t * a; }
   EDGERUN_INLINE static float finish(Total t, int64_t) { return static_cast<float>(t); }
 };
@@ -214,6 +227,7 @@ template <class T, class U> struct SumInt {  // U unsigned: wraps
   EDGERUN_INLINE static U part0() { return 0; }
   EDGERUN_INLINE static U total0() { return 0; }
   EDGERUN_INLINE static U step(U a, T x) { return a + static_cast<U>(x); }
+  EDGERUN_INLINE static U merge(U a, U b) { return a + b; }
   EDGERUN_INLINE static U join(U t, U a) { return t + a; }
   EDGERUN_INLINE static T finish(U t, int64_t) { return static_cast<T>(t); }
 };
@@ -227,6 +241,7 @@ template <class T> struct MaxOf {  // NaN wins
   EDGERUN_INLINE static T part0() { return Lowest<T>::low; }
   EDGERUN_INLINE static T total0() { return Lowest<T>::low; }
   EDGERUN_INLINE static T step(T a, T x) { return a != a ? a : a > x ? a : x; }
+  EDGERUN_INLINE static T merge(T a, T b) { return step(a, b); }
   EDGERUN_INLINE static T join(T t, T a) { return step(t, a); }
   EDGERUN_INLINE static T finish(T t, int64_t) { return t; }
 };
@@ -236,6 +251,7 @@ template <class T> struct MinOf {
   EDGERUN_INLINE static T part0() { return Lowest<T>::high; }
   EDGERUN_INLINE static T total0() { return Lowest<T>::high; }
   EDGERUN_INLINE static T step(T a, T x) { return a != a ? a : a < x ? a : x; }
+  EDGERUN_INLINE static T merge(T a, T b) { return step(a, b); }
   EDGERUN_INLINE static T join(T t, T a) { return step(t, a); }
   EDGERUN_INLINE static T finish(T t, int64_t) { return t; }
 };

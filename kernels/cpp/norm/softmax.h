@@ -1,6 +1,6 @@
 // softmax and log_softmax along one axis: y = e^(x − max) / Σ e^(x − max), or its logarithm. NaN anywhere makes its row NaN.
 // Contiguous rows are reduced across lanes; other axes take kLanes neighbouring rows side by side.
-// Sums go to f64 every kChunk vectors, so a row's length does not enter the error: y is within about 8 eps of its value.
+// Sums go to f64 every kChunk vectors, so a row's length does not enter the error: y is within (8 + |x − max|) eps of its value.
 // Checks (softmax): Σ y = 1 within kSumBound, which also finds NaN; log_softmax: finite. The index reported is the row's first.
 #pragma once
 #include "check.h"
@@ -11,10 +11,14 @@ namespace edgerun::EDGERUN_ISA {
 
 inline constexpr float kSumBound = 64 * 1.1920929e-7f;
 inline constexpr int64_t kFlush = 64;  // vectors
+inline constexpr int64_t kFew = 4;     // rows that short are taken side by side
 
 struct Softmax {
   int64_t n, inner, blocks, units;
+  int64_t rows;  // of short contiguous rows; a unit is kRows of them
 };
+
+inline constexpr int64_t kRows = 8 * kLanes;
 
 inline Status softmax_resolve(const Request& r, Softmax* p) {
   EDGERUN_TRY(arity(r, 1, 1, 1));
@@ -31,7 +35,8 @@ inline Status softmax_resolve(const Request& r, Softmax* p) {
   p->n = x.rank > 0 ? x.dims[axis] : 1;
   p->inner = x.rank > 0 ? x.span(axis + 1, x.rank) : 1;
   p->blocks = ceil_div(p->inner, kLanes);
-  p->units = x.elements() == 0 ? 0 : (x.rank > 0 ? x.span(0, axis) : 1) * p->blocks;
+  p->rows = x.rank > 0 ? x.span(0, axis) : 1;
+  p->units = x.elements() == 0 ? 0 : p->inner == 1 && p->n <= kFew ? ceil_div(p->rows, kRows) : p->rows * p->blocks;
   return Status::ok;
 }
 
@@ -67,53 +72,96 @@ inline double row_sum(const float* y, int64_t n) {
   return total + static_cast<double>(reduce_add(sum));
 }
 
+// Calls f(offset, lanes) for whole vectors and for what is left.
+template <class F> EDGERUN_SIMD void each_vector(int64_t n, const F& f) {
+  int64_t k = 0;
+  for (; k + kLanes <= n; k += kLanes) f(k, kLanes);
+  if (k < n) f(k, static_cast<int>(n - k));
+}
+
+// A sum over vectors that is moved to f64 every kFlush of them.
+struct LongSum {
+  vf part = zero();
+  double total = 0;
+  int64_t since = 0;
+  EDGERUN_INLINE void add_vector(vf v) {
+    part = add(part, v);
+    if (++since == kFlush) flush();
+  }
+  EDGERUN_INLINE void flush() { total += static_cast<double>(reduce_add(part)), part = zero(), since = 0; }
+};
+
 template <bool kLog> inline void softmax_row(const float* x, float* y, int64_t n, int64_t index, CheckSink* sink) {
   const vf lowest = broadcast(-__builtin_inff());
   vf top = lowest;
-  for (int64_t k = 0; k < n; k += kLanes) top = max_nan(load_or(x + k, static_cast<int>(least(kLanes, n - k)), lowest), top);
+  each_vector(n, [&](int64_t k, int lanes) __attribute__((always_inline)) { top = max_nan(load_or(x + k, lanes, lowest), top); });
   const vf m = broadcast(reduce_max(top));
-  double total = 0;
-  vf sum = zero();
-  int64_t flush = 0;
-  for (int64_t k = 0; k < n; k += kLanes) {
-    const int rest = static_cast<int>(least(kLanes, n - k));
-    const vf d = sub(load_or(x + k, rest, lowest), m);
-    vf e = exp(d);
-    if (rest < kLanes) e = as_float(as_int(e) & first_lanes(rest));
-    sum = add(sum, e);
-    if (++flush == kFlush) total += static_cast<double>(reduce_add(sum)), sum = zero(), flush = 0;
-    store_partial(y + k, kLog ? d : e, rest);
-  }
-  total += static_cast<double>(reduce_add(sum));
-  const vf factor = kLog ? log(broadcast(static_cast<float>(total))) : broadcast(static_cast<float>(1.0 / total));
+  LongSum sum;
+  each_vector(n, [&](int64_t k, int lanes) __attribute__((always_inline)) {
+    const vf d = sub(load_or(x + k, lanes, lowest), m);
+    const vf e = exp(d);
+    sum.add_vector(lanes == kLanes ? e : as_float(as_int(e) & first_lanes(lanes)));
+    store_partial(y + k, kLog ? d : e, lanes);
+  });
+  sum.flush();
+  const vf factor = kLog ? log(broadcast(static_cast<float>(sum.total))) : broadcast(static_cast<float>(1.0 / sum.total));
   Checker seen;
-  vf check = zero();
-  double checked = 0;
-  flush = 0;
-  for (int64_t k = 0; k < n; k += kLanes) {
-    const int rest = static_cast<int>(least(kLanes, n - k));
-    const vf v = load_partial(y + k, rest);
+  LongSum check;
+  each_vector(n, [&](int64_t k, int lanes) __attribute__((always_inline)) {
+    const vf v = load_or(y + k, lanes, zero());
     vf out = kLog ? sub(v, factor) : mul(v, factor);
-    if (kLog) out = as_float(as_int(out) & first_lanes(rest));
-    store_partial(y + k, out, rest);
-    if (!sink) continue;
-    if (kLog) {
-      seen.finite(out);
-    } else {
-      check = add(check, out);
-      if (++flush == kFlush) checked += static_cast<double>(reduce_add(check)), check = zero(), flush = 0;
-    }
-  }
+    if (lanes < kLanes) out = as_float(as_int(out) & first_lanes(lanes));
+    store_partial(y + k, out, lanes);
+    if (kLog) seen.finite(out);
+    else check.add_vector(out);
+  });
   if (!sink) return;
+  check.flush();
+  double total = check.total;
   if (fault_in(sink, index, index + n)) {
     inject(sink, index, y);
-    if (kLog)
-      for (int64_t k = 0; k < n; k += kLanes) seen.finite(load_partial(y + k, static_cast<int>(least(kLanes, n - k))));
-    else
-      return check_sum(sink, row_sum(y, n), index, n);
+    for (int64_t k = 0; k < n; k += kLanes) seen.finite(load_partial(y + k, static_cast<int>(least(kLanes, n - k))));
+    total = row_sum(y, n);
   }
   if (kLog) fold(seen, sink, index, n);
-  else check_sum(sink, checked + static_cast<double>(reduce_add(check)), index, n);
+  else check_sum(sink, total, index, n);
+}
+
+// Up to kLanes rows of at most kFew elements, one row a lane.
+template <bool kLog>
+inline void softmax_few(const float* x, float* y, int64_t n, int rows, int64_t index, CheckSink* sink) {
+  float t[kFew][kLanes] = {};
+  for (int row = 0; row < rows; ++row)
+    for (int64_t k = 0; k < n; ++k) t[k][row] = x[row * n + k];
+  vf top = loadu(t[0]);
+  for (int64_t k = 1; k < n; ++k) top = max_nan(loadu(t[k]), top);
+  vf sum = zero(), check = zero();
+  for (int64_t k = 0; k < n; ++k) {
+    const vf d = sub(loadu(t[k]), top), e = exp(d);
+    sum = add(sum, e);
+    storeu(t[k], kLog ? d : e);
+  }
+  const vf factor = kLog ? log(sum) : div(broadcast(1.f), sum);
+  for (int64_t k = 0; k < n; ++k) {
+    const vf out = kLog ? sub(loadu(t[k]), factor) : mul(loadu(t[k]), factor);
+    check = add(check, kLog ? sub(out, out) : out);
+    storeu(t[k], out);
+  }
+  for (int row = 0; row < rows; ++row)
+    for (int64_t k = 0; k < n; ++k) y[row * n + k] = t[k][row];
+  if (!sink) return;
+  const bool faulty = fault_in(sink, index, index + rows * n);
+  if (faulty) inject(sink, index, y);
+  const vm wrong = not_less_equal(abs(sub(check, broadcast(kLog ? 0.f : 1.f))), broadcast(kSumBound)) & first_lanes(rows);
+  if (EDGERUN_LIKELY(!faulty && !any(wrong))) {
+    sink->checked += static_cast<uint64_t>(rows * n);
+    return;
+  }
+  for (int row = 0; row < rows; ++row) {
+    const double total = row_sum(y + row * n, n);
+    if (kLog) check_sum(sink, total - total == 0 ? 1.0 : total, index + row * n, n);
+    else check_sum(sink, total, index + row * n, n);
+  }
 }
 
 // kLanes rows (or `width` of them) side by side; element k of row c is x[k·stride + c].
@@ -168,6 +216,12 @@ template <bool kLog> struct SoftmaxKernel {
     const float* x = r.in[0].as<const float>();
     float* y = r.out[0].as<float>();
     for (int64_t u = r.begin; u < r.end; ++u) {
+      if (p.inner == 1 && p.n <= kFew) {
+        const int64_t end = least((u + 1) * kRows, p.rows);
+        for (int64_t row = u * kRows; row < end; row += kLanes)
+          softmax_few<kLog>(x + row * p.n, y + row * p.n, p.n, static_cast<int>(least(kLanes, end - row)), row * p.n, r.sink);
+        continue;
+      }
       if (p.inner == 1) {
         softmax_row<kLog>(x + u * p.n, y + u * p.n, p.n, u * p.n, r.sink);
         continue;

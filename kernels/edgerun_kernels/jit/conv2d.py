@@ -13,6 +13,7 @@ from edgerun_kernels.jit.windows import columns, padded, window
 from edgerun_kernels.types import Attrs, Inputs, Kernel, Outputs, integer, operand, optional
 
 
+@np.errstate(all="ignore")
 def conv2d(inputs: Inputs, attrs: Attrs, outputs: Outputs, sink: Sink | None) -> None:
     """x w b? r? → y."""
     x, w, y = operand(inputs, 0), operand(inputs, 1), outputs[0]

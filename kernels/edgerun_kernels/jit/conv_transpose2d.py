@@ -14,6 +14,7 @@ from edgerun_kernels.jit.windows import tap, window
 from edgerun_kernels.types import Attrs, Inputs, Kernel, Outputs, integer, operand, optional
 
 
+@np.errstate(all="ignore")
 def conv_transpose2d(inputs: Inputs, attrs: Attrs, outputs: Outputs, sink: Sink | None) -> None:
     """x w b? → y."""
     x, w, y = operand(inputs, 0), operand(inputs, 1), outputs[0]

@@ -14,8 +14,10 @@ from edgerun_kernels.types import Attrs, Inputs, Kernel, Outputs, operand
 
 def pow_float(inputs: Inputs, attrs: Attrs, outputs: Outputs, sink: Sink | None) -> None:
     """a b → y, float32, in float64 rounded once."""
+    a, b = np.broadcast_arrays(operand(inputs, 0), operand(inputs, 1))
+    # astype makes the broadcast exponent a real array: NumPy takes short cuts for a repeated one, as sqrt(-inf) = NaN.
     with np.errstate(all="ignore"):
-        outputs[0][...] = np.power(operand(inputs, 0).astype(np.float64), operand(inputs, 1).astype(np.float64))
+        outputs[0][...] = np.power(a.astype(np.float64, order="C"), b.astype(np.float64, order="C"))
 
 
 def pow_integer(inputs: Inputs, attrs: Attrs, outputs: Outputs, sink: Sink | None) -> None:

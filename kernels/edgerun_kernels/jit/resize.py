@@ -77,7 +77,11 @@ def resize_linear(inputs: Inputs, attrs: Attrs, outputs: Outputs, sink: Sink | N
         shape = [1] * x.ndim
         shape[axis] = m
         t = (at - low).astype(np.float32).reshape(shape)
-        x = np.take(x, low, axis=axis) * (np.float32(1) - t) + np.take(x, high, axis=axis) * t
+        left = np.take(x, low, axis=axis)
+        with np.errstate(all="ignore"):
+            between = left * (np.float32(1) - t) + np.take(x, high, axis=axis) * t
+        # On an element its neighbour has no say, not even if it is infinite.
+        x = np.where(t == 0, left, between)
     y[...] = x
 
 

@@ -56,8 +56,9 @@ class PythonExecutor:
 
     def arm_fault(self, step: int, index: int, mask: int) -> None:
         """XOR `mask` into output `index` of step `step` before it is checked, in the next run only."""
-        if not 0 <= step < len(self.plan.steps):
-            raise PlanError(f"fault injection: expected a step in [0, {len(self.plan.steps)}), found {step}")
+        outputs = self.plan.steps[step].outputs if 0 <= step < len(self.plan.steps) else ()
+        if not outputs or not 0 <= index < self.plan.slots[outputs[0]].elements:
+            raise PlanError(f"fault injection: no kernel step {step} with an output element {index}")
         self._fault = (step, index, mask)
 
     def set_coefficients(self, coeff: Sequence[Sequence[float]]) -> None:

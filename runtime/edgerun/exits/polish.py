@@ -18,7 +18,7 @@ from edgerun.planner.decide import NEVER
 
 GRID = np.concatenate([np.arange(0.02, 0.99, 0.02), [0.985, 0.99, 0.995, 0.9975]])
 """Quantiles of the score that are tried as thresholds, besides "always" (0) and "never"."""
-BETAS = (0.0, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5)
+BETAS = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 CLASS_LOW, CLASS_HIGH = 0.1, 2.0
 
 
@@ -63,10 +63,14 @@ class Rule:
         t = np.clip(self.coeff[i, view.predicted[i]] * base + self.beta * view.alpha, 0.0, 1.0)
         return np.where(base > 1.0, NEVER, t)
 
+    def stops(self, view: View, i: int) -> NDArray[np.bool_]:
+        """Who would leave at exit i, [N]."""
+        return np.asarray(view.score[i] > self.threshold(view, i))
+
 
 def objective(rule: Rule, view: View, beta_opt: float) -> float:
     """J of a rule on the records."""
-    return float(_later(rule, view, beta_opt, -1).mean())
+    return float(_later(_all_stops(rule, view), view, beta_opt, -1).mean())
 
 
 def polish(rule: Rule, view: View, beta_opt: float, *, betas: tuple[float, ...] = BETAS, classes: bool = False,
@@ -84,42 +88,47 @@ def polish(rule: Rule, view: View, beta_opt: float, *, betas: tuple[float, ...] 
     if classes:
         for _ in range(2):
             for i in range(best.base.shape[0]):
-                _class_factors(best, view, beta_opt, i, shrink)
+                _class_factors(best, view, beta_opt, i, shrink, _all_stops(best, view))
             _ascend(best, view, beta_opt, 2)
     return best
 
 
 def _ascend(rule: Rule, view: View, beta_opt: float, sweeps: int) -> float:
-    j = objective(rule, view, beta_opt)
+    stops = _all_stops(rule, view)
+    j = float(_later(stops, view, beta_opt, -1).mean())
     for _ in range(sweeps):
         for i in range(rule.base.shape[0] - 1, -1, -1):
-            _thresholds(rule, view, beta_opt, i)
-        before, j = j, objective(rule, view, beta_opt)
+            _thresholds(rule, view, beta_opt, i, stops)
+            stops[i] = rule.stops(view, i)
+        before, j = j, float(_later(stops, view, beta_opt, -1).mean())
         if j <= before + 1e-12:
             break
     return j
 
 
-def _later(rule: Rule, view: View, beta_opt: float, i: int) -> Array:
+def _all_stops(rule: Rule, view: View) -> list[NDArray[np.bool_]]:
+    return [rule.stops(view, i) for i in range(rule.base.shape[0])]
+
+
+def _later(stops: list[NDArray[np.bool_]], view: View, beta_opt: float, i: int) -> Array:
     """Reward [N] of a sample that goes on after exit i (-1: from the start)."""
     reward = view.correct[-1] - beta_opt * view.costs[-1]
-    for later in range(rule.base.shape[0] - 1, i, -1):
-        here = view.correct[later] - beta_opt * view.costs[later]
-        reward = np.where(view.score[later] > rule.threshold(view, later), here, reward)
+    for later in range(len(stops) - 1, i, -1):
+        reward = np.where(stops[later], view.correct[later] - beta_opt * view.costs[later], reward)
     return np.asarray(reward)
 
 
-def _gain(rule: Rule, view: View, beta_opt: float, i: int) -> tuple[NDArray[np.bool_], Array]:
+def _gain(stops: list[NDArray[np.bool_]], view: View, beta_opt: float, i: int) -> tuple[NDArray[np.bool_], Array]:
     """Which samples reach exit i, [N], and what leaving there earns over going on, [N]."""
     reach = np.ones(view.score.shape[1], bool)
     for earlier in range(i):
-        reach &= view.score[earlier] <= rule.threshold(view, earlier)
-    return reach, view.correct[i] - beta_opt * view.costs[i] - _later(rule, view, beta_opt, i)
+        reach &= ~stops[earlier]
+    return reach, view.correct[i] - beta_opt * view.costs[i] - _later(stops, view, beta_opt, i)
 
 
-def _thresholds(rule: Rule, view: View, beta_opt: float, i: int) -> None:
+def _thresholds(rule: Rule, view: View, beta_opt: float, i: int, stops: list[NDArray[np.bool_]]) -> None:
     """Move base[i,·] to its best values."""
-    reach, gain = _gain(rule, view, beta_opt, i)
+    reach, gain = _gain(stops, view, beta_opt, i)
     margin = (view.score[i] - rule.beta * view.alpha) / rule.coeff[i, view.predicted[i]]
     levels = np.concatenate([[0.0], view.levels[i] - rule.beta * float(view.alpha.mean())])
     levels = np.unique(np.clip(levels, 0.0, 1.0))
@@ -133,8 +142,8 @@ def _thresholds(rule: Rule, view: View, beta_opt: float, i: int) -> None:
         rule.base[i, a] = tried[pick] if totals[pick] > 1e-12 else NEVER
 
 
-def _class_factors(rule: Rule, view: View, beta_opt: float, i: int, shrink: float) -> None:
-    reach, gain = _gain(rule, view, beta_opt, i)
+def _class_factors(rule: Rule, view: View, beta_opt: float, i: int, shrink: float, stops: list[NDArray[np.bool_]]) -> None:
+    reach, gain = _gain(stops, view, beta_opt, i)
     for k in range(rule.coeff.shape[1]):
         chosen = reach & (view.predicted[i] == k)
         base = rule.base[i, rule.column]
@@ -156,4 +165,4 @@ def _totals(margin: Array, gain: Array, tried: Array) -> Array:
 
 def _argmax_high(tried: Array, totals: Array) -> int:
     """Index of the best total; of equals, the highest (most careful) value."""
-    return int(max(range(len(tried)), key=lambda c: (round(float(totals[c]), 9), tried[c])))
+    return int(np.argmax(np.where(totals >= totals.max() - 1e-9, tried, -np.inf)))

@@ -57,14 +57,16 @@ class Records:
         return np.asarray(self.predicted == self.labels)
 
     def scores(self, mix: float = 0.0, temperature: Sequence[float] = ()) -> Array:
-        """Confidence s of each exit, [E,N], in [0,1]; an empty `temperature` is 1 everywhere."""
+        """Confidence s of each exit, [E,N], in [0,1]; an empty `temperature` is 1 everywhere. Rounded to float32, in which
+        executors decide: scores that are equal to them must not look different to the search."""
         t = np.asarray(temperature or [1.0] * self.exits, np.float64)[:, None, None]
         p = softmax(self.logits / t)
         best = p.max(axis=2)
         if mix == 0:
-            return np.asarray(best)
+            return np.asarray(best.astype(np.float32), np.float64)
         entropy = -np.sum(p * np.log(np.maximum(p, 1e-300)), axis=2)
-        return np.asarray((1 - mix) * best + mix * (1 - entropy / np.log(p.shape[2])))
+        score = (1 - mix) * best + mix * (1 - entropy / np.log(p.shape[2]))
+        return np.asarray(score.astype(np.float32), np.float64)
 
     def take(self, index: NDArray[np.int64]) -> Records:
         """The records of some of the images."""
@@ -87,7 +89,7 @@ def folds(n: int, k: int, seed: int = 0) -> Iterator[tuple[NDArray[np.int64], ND
 def temperatures(records: Records) -> tuple[float, ...]:
     """Temperature of each exit that minimises the cross-entropy of its answers (Guo et al. 2017, arXiv 1706.04599).
 
-    Golden-section search over log T in [1/8, 8]; cross-entropy is convex in 1/T, so the search cannot get stuck.
+    Golden-section search over log T in [1/16, 16]; cross-entropy is convex in 1/T, so the search cannot get stuck.
     """
     return tuple(_temperature(z, records.labels) for z in records.logits)
 
@@ -100,8 +102,16 @@ def _temperature(z: Array, y: NDArray[np.int64]) -> float:
         scale = np.exp(-log_t)
         return float(np.mean(np.log(np.exp(z * scale).sum(axis=1)) - own * scale))
 
-    low, high, ratio = -np.log(8.0), np.log(8.0), (np.sqrt(5) - 1) / 2
-    while high - low > 1e-3:
-        a, b = high - ratio * (high - low), low + ratio * (high - low)
-        low, high = (low, b) if loss(a) < loss(b) else (a, high)
+    low, high, ratio = -np.log(16.0), np.log(16.0), (np.sqrt(5) - 1) / 2
+    a, b = high - ratio * (high - low), low + ratio * (high - low)
+    loss_a, loss_b = loss(a), loss(b)
+    while high - low > 5e-3:
+        if loss_a < loss_b:
+            high, b, loss_b = b, a, loss_a
+            a = high - ratio * (high - low)
+            loss_a = loss(a)
+        else:
+            low, a, loss_a = a, b, loss_b
+            b = low + ratio * (high - low)
+            loss_b = loss(b)
     return float(np.exp((low + high) / 2))

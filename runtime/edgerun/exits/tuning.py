@@ -123,9 +123,10 @@ def tune(family: Family, records: Records, max_loss: float, *, knob: float | Non
 
 
 def cost_at(points: list[Point], losses: tuple[float, ...], safety: float = 0.0) -> float:
-    """Mean cost that a front needs to stay within each of some losses (points), between its points linearly."""
+    """Mean cost that a front needs to stay within each of some losses (points), between its points linearly. Never leaving
+    early (no loss, cost 1) belongs to every front."""
     hull = sorted((p.bound(safety), p.cost) for p in points)
-    reach: list[tuple[float, float]] = []
+    reach = [(0.0, 1.0)] if hull[0][0] > 0 else []
     for loss, cost in hull:
         if not reach or cost < reach[-1][1]:
             reach.append((loss, cost))

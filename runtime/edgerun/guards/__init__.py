@@ -1,4 +1,5 @@
-"""What is verified while a plan runs. The planner marks the steps (`planner.checks`); kernels verify; executors report."""
+"""What is verified while a plan runs. The planner marks the steps (`planner.checks`); kernels verify; executors
+report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Constant folding: nodes whose inputs are all constant are evaluated once with onnx.reference; Shape and Size of static values too.
+"""Constant folding: nodes whose inputs are all constant are evaluated once with onnx.reference; Shape and Size of
+static values too.
 
 Constants afterwards are values with `const_value` that no node produces and no graph owns.
 """
@@ -13,12 +14,15 @@ from edgerun.ops.graph import array_of, constant, get
 
 from .single import captured, operands, single
 
-RANDOM = frozenset({"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"})
+RANDOM = frozenset(
+    {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
+)
 _CONTROL = frozenset({"Loop", "Scan", "SequenceMap"})
 
 
 def fold(model: ir.Model, max_bytes: int) -> int:
-    """Evaluate what is constant, and replace an If with a constant condition by its branch. Returns the number of nodes removed."""
+    """Evaluate what is constant, and replace an If with a constant condition by its branch. Returns the number of
+    nodes removed."""
     return _fold_graph(model.graph, dict(model.graph.opset_imports), max_bytes)
 
 

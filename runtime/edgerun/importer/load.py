@@ -53,8 +53,12 @@ class Graph:
         return self.model.graph.opset_imports.get("", 0)
 
 
-def load(source: str | os.PathLike[str] | bytes | onnx.ModelProto, *, shapes: Mapping[str, tuple[int, ...]] | None = None,
-         max_fold_bytes: int = MAX_FOLD_BYTES) -> Graph:
+def load(
+    source: str | os.PathLike[str] | bytes | onnx.ModelProto,
+    *,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    max_fold_bytes: int = MAX_FOLD_BYTES,
+) -> Graph:
     """Read, check and make static.
 
     shapes: input name → shape, for inputs with symbolic dimensions; a symbolic first dimension (batch) is 1 without it.
@@ -74,7 +78,9 @@ def load(source: str | os.PathLike[str] | bytes | onnx.ModelProto, *, shapes: Ma
     outputs, output_shapes = tuple(v.name or "" for v in graph.outputs), tuple(_declared(v) for v in graph.outputs)
     bind(model, shapes or {}, name)
     dynamic = _make_static(model, name, max_fold_bytes)
-    return Graph(model, proto, name, inputs, outputs, output_shapes, {p.key: p.value for p in proto.metadata_props}, dynamic)
+    return Graph(
+        model, proto, name, inputs, outputs, output_shapes, {p.key: p.value for p in proto.metadata_props}, dynamic
+    )
 
 
 def _declared(value: ir.Value) -> tuple[int | str | None, ...]:
@@ -82,7 +88,8 @@ def _declared(value: ir.Value) -> tuple[int | str | None, ...]:
 
 
 def _detach_constants(model: ir.Model) -> None:
-    """Initializers become free constant values with unique names; those listed as inputs too (old files) leave the inputs."""
+    """Initializers become free constant values with unique names; those listed as inputs too (old files) leave the
+    inputs."""
     seen: set[str] = set()
     for graph in model.graphs():
         owned = set(graph.initializers.values())
@@ -101,7 +108,8 @@ def _detach_constants(model: ir.Model) -> None:
 
 
 def _unique(value: ir.Value, seen: set[str]) -> None:
-    """Branches of an If may use the same name twice; shape inference results are matched by name, so make names differ."""
+    """Branches of an If may use the same name twice; shape inference results are matched by name, so make names
+    differ."""
     if not value.name:
         return
     name, k = value.name, 0
@@ -126,8 +134,11 @@ def _make_static(model: ir.Model, name: str, max_fold_bytes: int) -> str:
     if value is None:
         return ""
     node = value.producer()
-    if any(isinstance(v.type, ir.TensorType) and not ((v.shape and v.shape.is_static()) or (v.shape is not None and not len(v.shape)))
-           for v in model.graph.inputs):
+    if any(
+        isinstance(v.type, ir.TensorType)
+        and not ((v.shape and v.shape.is_static()) or (v.shape is not None and not len(v.shape)))
+        for v in model.graph.inputs
+    ):
         raise ShapeError(f"{name}: input shapes are not static")
     op = f"{node.op_type} '{node.name}'" if node is not None else "an input"
     return f"the shape or type of '{value.name}' ({op}) depends on data"

@@ -26,7 +26,9 @@ def read(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> tuple[onnx
     else:
         proto, name = _load(Path(source)), str(source)
     if not proto.ir_version or not proto.opset_import or not proto.HasField("graph"):
-        raise ModelFormatError(f"{name}: expected an ONNX model, found a file without ir_version, opset_import or graph")
+        raise ModelFormatError(
+            f"{name}: expected an ONNX model, found a file without ir_version, opset_import or graph"
+        )
     _check(proto, name)
     return proto, name
 
@@ -51,15 +53,19 @@ def _parse(data: bytes, name: str) -> onnx.ModelProto:
     try:
         proto.ParseFromString(data)
     except (DecodeError, RuntimeError) as error:
-        raise ModelFormatError(f"{name}: not an ONNX model, or damaged ({len(data)} bytes that protobuf cannot parse)") from error
+        raise ModelFormatError(
+            f"{name}: not an ONNX model, or damaged ({len(data)} bytes that protobuf cannot parse)"
+        ) from error
     return proto
 
 
 def _check(proto: onnx.ModelProto, name: str) -> None:
     opsets = {entry.domain if entry.domain != "ai.onnx" else "": entry.version for entry in proto.opset_import}
     if opsets.get("", OLDEST_OPSET) < OLDEST_OPSET and not _same_since(proto.graph, opsets[""]):
-        raise ModelFormatError(f"{name}: expected opset {OLDEST_OPSET} or newer, found {opsets['']}; "
-                               "convert it with onnx.version_converter")
+        raise ModelFormatError(
+            f"{name}: expected opset {OLDEST_OPSET} or newer, found {opsets['']}; "
+            "convert it with onnx.version_converter"
+        )
     functions = {(f.domain, f.name) for f in proto.functions}
     for node in _nodes(proto.graph):
         domain = "" if node.domain == "ai.onnx" else node.domain
@@ -70,8 +76,10 @@ def _check(proto: onnx.ModelProto, name: str) -> None:
             version is not None and not onnx.defs.has(node.op_type, version, domain)
         ):
             where = f"{domain}.{node.op_type}" if domain else node.op_type
-            raise UnsupportedOpError(f"{name}: node '{node.name}' uses operator {where}, which ONNX opset {version} does not "
-                                     "define and the model does not contain as a function")
+            raise UnsupportedOpError(
+                f"{name}: node '{node.name}' uses operator {where}, which ONNX opset {version} does not "
+                "define and the model does not contain as a function"
+            )
     try:
         onnx.checker.check_model(proto)
     except (onnx.checker.ValidationError, ValueError) as error:
@@ -80,6 +88,7 @@ def _check(proto: onnx.ModelProto, name: str) -> None:
 
 def _same_since(graph: onnx.GraphProto, opset: int) -> bool:
     """Whether every operator of an older opset still meant the same in the oldest one that is read."""
+
     def since(op: str, version: int) -> int:
         return int(onnx.defs.get_schema(op, version, "").since_version) if onnx.defs.has(op, version, "") else -1
 

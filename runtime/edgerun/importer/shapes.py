@@ -15,11 +15,14 @@ _SMALL = 256
 
 
 def bind(model: ir.Model, shapes: Mapping[str, tuple[int, ...]], name: str) -> None:
-    """Give every graph input a static shape: from `shapes`, else batch (a symbolic first dimension) = 1, else ShapeError."""
+    """Give every graph input a static shape: from `shapes`, else batch (a symbolic first dimension) = 1, else
+    ShapeError."""
     inputs = {v.name or "": v for v in model.graph.inputs}
     for given in shapes:
         if given not in inputs:
-            raise ShapeError(f"{name}: a shape is given for '{given}', which is no input; inputs are {', '.join(map(repr, inputs))}")
+            raise ShapeError(
+                f"{name}: a shape is given for '{given}', which is no input; inputs are {', '.join(map(repr, inputs))}"
+            )
     known: dict[str, int] = {}
     for key, shape in shapes.items():
         _bind_given(inputs[key], tuple(shape), known, name)
@@ -41,13 +44,19 @@ def _symbol(dim: int | ir.SymbolicDim) -> str | None:
 def _bind_given(value: ir.Value, shape: tuple[int, ...], known: dict[str, int], name: str) -> None:
     declared = value.shape
     if declared is not None:
-        fits = len(declared) == len(shape) and all(_symbol(d) is not None or d == s for d, s in zip(declared, shape, strict=False))
+        fits = len(declared) == len(shape) and all(
+            _symbol(d) is not None or d == s for d, s in zip(declared, shape, strict=False)
+        )
         if not fits:
-            raise ShapeError(f"{name}: input '{value.name}': expected a shape that fits {declared}, found {list(shape)}")
+            raise ShapeError(
+                f"{name}: input '{value.name}': expected a shape that fits {declared}, found {list(shape)}"
+            )
         for dim, size in zip(declared, shape, strict=True):
             symbol = _symbol(dim)
             if symbol and known.setdefault(symbol, size) != size:
-                raise ShapeError(f"{name}: input '{value.name}': dimension '{symbol}' is {known[symbol]} in another input, found {size}")
+                raise ShapeError(
+                    f"{name}: input '{value.name}': dimension '{symbol}' is {known[symbol]} in another input, found {size}"
+                )
     value.shape = ir.Shape(shape)
 
 
@@ -65,12 +74,15 @@ def _bind_rest(key: str, value: ir.Value, known: Mapping[str, int], name: str) -
         elif position == 0:
             dims.append(1)
         else:
-            raise ShapeError(f"{name}: input '{key}': dimension {position} ('{symbol or '?'}') of {value.shape} is not known; {hint}")
+            raise ShapeError(
+                f"{name}: input '{key}': dimension {position} ('{symbol or '?'}') of {value.shape} is not known; {hint}"
+            )
     value.shape = ir.Shape(dims)
 
 
 def infer(model: ir.Model, name: str) -> None:
-    """Run onnx.shape_inference once and store what it finds in the values. Raises ShapeError where shapes contradict each other."""
+    """Run onnx.shape_inference once and store what it finds in the values. Raises ShapeError where shapes contradict
+    each other."""
     proto = _skeleton(model)
     try:
         inferred = onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True)
@@ -93,7 +105,9 @@ def _store(value: ir.Value, info: onnx.TypeProto) -> None:
     if tensor.elem_type:
         value.type = ir.TensorType(ir.DataType(tensor.elem_type))
     if tensor.HasField("shape"):
-        value.shape = ir.Shape([d.dim_value if d.HasField("dim_value") else (d.dim_param or None) for d in tensor.shape.dim])
+        value.shape = ir.Shape(
+            [d.dim_value if d.HasField("dim_value") else (d.dim_param or None) for d in tensor.shape.dim]
+        )
 
 
 def _infos(graph: onnx.GraphProto) -> Iterator[tuple[str, onnx.TypeProto]]:
@@ -106,10 +120,13 @@ def _infos(graph: onnx.GraphProto) -> Iterator[tuple[str, onnx.TypeProto]]:
 
 
 def _skeleton(model: ir.Model) -> onnx.ModelProto:
-    """The graph without big constants and without declared intermediate and output shapes, which may still be symbolic."""
+    """The graph without big constants and without declared intermediate and output shapes, which may still be
+    symbolic."""
     graph = model.graph
     proto = onnx.GraphProto(name="g")
-    constants = {v: None for g in model.graphs() for n in g for v in n.inputs if v is not None and v.const_value is not None}
+    constants = {
+        v: None for g in model.graphs() for n in g for v in n.inputs if v is not None and v.const_value is not None
+    }
     for g in model.graphs():
         constants.update({v: None for v in g.outputs if v.const_value is not None})
     for value in constants:
@@ -144,6 +161,8 @@ def unresolved(model: ir.Model) -> ir.Value | None:
         for node in graph:
             for value in node.outputs:
                 used = value.uses() or value.is_graph_output()
-                if used and not (isinstance(value.type, ir.TensorType) and value.shape is not None and value.shape.is_static()):
+                if used and not (
+                    isinstance(value.type, ir.TensorType) and value.shape is not None and value.shape.is_static()
+                ):
                     return value
     return None

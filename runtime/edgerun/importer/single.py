@@ -15,7 +15,13 @@ def captured(node: ir.Node) -> list[ir.Value]:
     """Values of outer graphs that the node's subgraphs use, in order of first use."""
     found: dict[ir.Value, None] = {}
     for attr in node.attributes.values():
-        graphs = [attr.value] if attr.type == ir.AttributeType.GRAPH else attr.value if attr.type == ir.AttributeType.GRAPHS else []
+        graphs = (
+            [attr.value]
+            if attr.type == ir.AttributeType.GRAPH
+            else attr.value
+            if attr.type == ir.AttributeType.GRAPHS
+            else []
+        )
         for graph in graphs:
             _captured(graph, set(), found)
     return list(found)

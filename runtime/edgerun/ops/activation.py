@@ -1,4 +1,5 @@
-"""Activations: Relu Clip LeakyRelu Sigmoid Tanh HardSigmoid HardSwish Swish Gelu Elu PRelu. Codes as in docs/kernels.md."""
+"""Activations: Relu Clip LeakyRelu Sigmoid Tanh HardSigmoid HardSwish Swish Gelu Elu PRelu. Codes as in
+docs/kernels.md."""
 
 from __future__ import annotations
 
@@ -11,8 +12,18 @@ from .dtypes import F, N, require
 from .graph import Unsupported, array_of, constant, dtype_of, get, is_op, scalar_of, shape_of
 from .registry import Legal, elementwise, legalises
 
-CODES = {"relu": 1, "clip": 2, "leaky_relu": 3, "sigmoid": 4, "tanh": 5, "hard_sigmoid": 6, "hard_swish": 7, "silu": 8,
-         "gelu": 9, "elu": 11}
+CODES = {
+    "relu": 1,
+    "clip": 2,
+    "leaky_relu": 3,
+    "sigmoid": 4,
+    "tanh": 5,
+    "hard_sigmoid": 6,
+    "hard_swish": 7,
+    "silu": 8,
+    "gelu": 9,
+    "elu": 11,
+}
 """Internal operator → activation code (gelu with tanh = 1 is code 10)."""
 
 elementwise(*CODES, "prelu")

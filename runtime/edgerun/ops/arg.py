@@ -17,8 +17,11 @@ def arg(legal: Legal) -> ir.Value:
     x, node = legal.required(0), legal.node
     require(x, F)
     rank = len(shape_of(x))
-    attrs = {"axis": get(node, "axis", 0) % max(rank, 1), "select_last": get(node, "select_last_index", 0),
-             "keepdims": get(node, "keepdims", 1)}
+    attrs = {
+        "axis": get(node, "axis", 0) % max(rank, 1),
+        "select_last": get(node, "select_last_index", 0),
+        "keepdims": get(node, "keepdims", 1),
+    }
     op = "arg_max" if node.op_type == "ArgMax" else "arg_min"
     return legal.emit(op, [x], shape_of(node.outputs[0]), ir.DataType.INT64, attrs)
 

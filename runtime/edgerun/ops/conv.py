@@ -44,5 +44,10 @@ def lower(node: ir.Node, ctx: Lowering) -> None:
         kernel, packed = "conv2d_f32", np.ascontiguousarray(w)
         attrs["group"] = (group,)
     name = node.inputs[1].name or ""  # type: ignore[union-attr]
-    ctx.step(kernel, [flat_slot(ctx, x), ctx.const(packed, name), ctx.use(operand(node, 2)), flat_slot(ctx, operand(node, 3))],
-             [flat_slot(ctx, y)], attrs, macs)
+    ctx.step(
+        kernel,
+        [flat_slot(ctx, x), ctx.const(packed, name), ctx.use(operand(node, 2)), flat_slot(ctx, operand(node, 3))],
+        [flat_slot(ctx, y)],
+        attrs,
+        macs,
+    )

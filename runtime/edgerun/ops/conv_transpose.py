@@ -26,14 +26,19 @@ def conv_transpose(legal: Legal) -> ir.Value:
     rank = weights.ndim - 2
     if rank not in (1, 2):
         raise Unsupported(f"{rank} spatial dimensions (1 and 2 have kernels)")
-    attrs = {"strides": tuple(get(node, "strides") or (1,) * rank), "dilations": tuple(get(node, "dilations") or (1,) * rank),
-             "pads": _pads(node, weights.shape[2:], shape_of(x)[2:], shape_of(y)[2:]), "group": get(node, "group", 1)}
+    attrs = {
+        "strides": tuple(get(node, "strides") or (1,) * rank),
+        "dilations": tuple(get(node, "dilations") or (1,) * rank),
+        "pads": _pads(node, weights.shape[2:], shape_of(x)[2:], shape_of(y)[2:]),
+        "group": get(node, "group", 1),
+    }
     w = constant(np.moveaxis(weights, 0, -1), legal.required(1).name)
     return sandwich(legal, "conv_transpose", x, [w, bias], y, attrs)
 
 
 def _pads(node: ir.Node, kernel: tuple[int, ...], sizes: tuple[int, ...], out: tuple[int, ...]) -> tuple[int, ...]:
-    """Begins then ends. With output_shape or auto_pad they follow from the output size (ONNX ConvTranspose, "total_padding")."""
+    """Begins then ends. With output_shape or auto_pad they follow from the output size (ONNX ConvTranspose,
+    "total_padding")."""
     rank = len(kernel)
     auto = get(node, "auto_pad", "NOTSET")
     if auto == "VALID":
@@ -59,7 +64,14 @@ def lower(node: ir.Node, ctx: Lowering) -> None:
     if w.ndim == 3:
         w = w[:, None]
     macs = elements(shape_of(x)) * elements(w.shape[:3])
-    ctx.step("conv_transpose2d_f32",
-             [flat_slot(ctx, x), ctx.const(np.ascontiguousarray(w), node.inputs[1].name or ""),  # type: ignore[union-attr]
-              ctx.use(operand(node, 2))],
-             [flat_slot(ctx, y)], {**flat_attrs(node), "group": (get(node, "group"),), **epilogue(node)}, macs)
+    ctx.step(
+        "conv_transpose2d_f32",
+        [
+            flat_slot(ctx, x),
+            ctx.const(np.ascontiguousarray(w), node.inputs[1].name or ""),  # type: ignore[union-attr]
+            ctx.use(operand(node, 2)),
+        ],
+        [flat_slot(ctx, y)],
+        {**flat_attrs(node), "group": (get(node, "group"),), **epilogue(node)},
+        macs,
+    )

@@ -18,12 +18,12 @@ def gather(legal: Legal) -> ir.Value:
     require(indices, frozenset({"i32", "i64"}))
     shape = shape_of(x)
     axis = get(legal.node, "axis", 0) % len(shape)
-    out = (*shape[:axis], *shape_of(indices), *shape[axis + 1:])
+    out = (*shape[:axis], *shape_of(indices), *shape[axis + 1 :])
     index = scalar_of(indices)
     if index is not None and -shape[axis] <= index < shape[axis]:
         starts = [0] * len(shape)
         starts[axis] = int(index) % shape[axis]
-        kept = (*shape[:axis], 1, *shape[axis + 1:])
+        kept = (*shape[:axis], 1, *shape[axis + 1 :])
         part = legal.emit("slice", [x], kept, x.dtype, {"starts": starts, "steps": [1] * len(shape)})
         return legal.emit("reshape", [part], out, x.dtype)
     return legal.emit("gather", [x, indices], out, x.dtype, {"axis": axis})

@@ -1,7 +1,9 @@
 """Small words over onnx-ir that operator files, importer and passes share.
 
-Passes work on *internal* nodes: domain "edgerun", operator names equal to kernel stems ("conv", "relu", "add"), attributes as the
-kernels take them, every value with a static shape. ONNX nodes that no kernel serves stay as they are and become fallback steps.
+Passes work on *internal* nodes: domain "edgerun", operator names equal to kernel stems ("conv", "relu", "add"),
+attributes as the
+kernels take them, every value with a static shape. ONNX nodes that no kernel serves stay as they are and become
+fallback steps.
 """
 
 from __future__ import annotations
@@ -15,9 +17,17 @@ import onnx_ir as ir
 DOMAIN = "edgerun"
 
 PLAN_DTYPES: dict[ir.DataType, str] = {
-    ir.DataType.FLOAT: "f32", ir.DataType.DOUBLE: "f64", ir.DataType.FLOAT16: "f16",
-    ir.DataType.INT8: "i8", ir.DataType.UINT8: "u8", ir.DataType.INT16: "i16", ir.DataType.UINT16: "u16",
-    ir.DataType.INT32: "i32", ir.DataType.UINT32: "u32", ir.DataType.INT64: "i64", ir.DataType.UINT64: "u64",
+    ir.DataType.FLOAT: "f32",
+    ir.DataType.DOUBLE: "f64",
+    ir.DataType.FLOAT16: "f16",
+    ir.DataType.INT8: "i8",
+    ir.DataType.UINT8: "u8",
+    ir.DataType.INT16: "i16",
+    ir.DataType.UINT16: "u16",
+    ir.DataType.INT32: "i32",
+    ir.DataType.UINT32: "u32",
+    ir.DataType.INT64: "i64",
+    ir.DataType.UINT64: "u64",
     ir.DataType.BOOL: "b8",
 }
 """ONNX element type → plan dtype name; what is missing here has no kernels."""
@@ -45,7 +55,8 @@ def shape_of(value: ir.Value) -> tuple[int, ...]:
 
 
 def dtype_of(value: ir.Value) -> str:
-    """Plan dtype name ("f32") of a value. Raises Unsupported for types without kernels (strings, sequences, bfloat16)."""
+    """Plan dtype name ("f32") of a value. Raises Unsupported for types without kernels (strings, sequences,
+    bfloat16)."""
     if not isinstance(value.type, ir.TensorType):
         raise Unsupported(f"'{value.name}' is not a plain tensor: {value.type}")
     name = PLAN_DTYPES.get(value.type.dtype)
@@ -71,8 +82,12 @@ def elements(shape: Iterable[int]) -> int:
 def constant(array: np.ndarray, name: str | None = None) -> ir.Value:
     """A constant value that belongs to no graph (internal graphs are never serialised)."""
     array = np.ascontiguousarray(array) if array.ndim else array
-    return ir.Value(name=name, shape=ir.Shape(array.shape), type=ir.TensorType(ir.DataType.from_numpy(array.dtype)),
-                    const_value=ir.Tensor(array))
+    return ir.Value(
+        name=name,
+        shape=ir.Shape(array.shape),
+        type=ir.TensorType(ir.DataType.from_numpy(array.dtype)),
+        const_value=ir.Tensor(array),
+    )
 
 
 def scalar_of(value: ir.Value | None) -> float | None:
@@ -125,11 +140,18 @@ def origin(node: ir.Node) -> tuple[str, str]:
     return node.meta.get("node", node.name or ""), node.meta.get("op", node.op_type)
 
 
-def make(op: str, inputs: Sequence[ir.Value | None], attrs: Mapping[str, Any], outputs: Sequence[tuple[tuple[int, ...], Any]],
-         like: ir.Node | None = None) -> ir.Node:
+def make(
+    op: str,
+    inputs: Sequence[ir.Value | None],
+    attrs: Mapping[str, Any],
+    outputs: Sequence[tuple[tuple[int, ...], Any]],
+    like: ir.Node | None = None,
+) -> ir.Node:
     """A new internal node; `outputs` lists (shape, dtype), dtype a plan name or an onnx-ir data type."""
-    values = [ir.Value(shape=ir.Shape(shape), type=ir.TensorType(_IR_DTYPES[dtype] if isinstance(dtype, str) else dtype))
-              for shape, dtype in outputs]
+    values = [
+        ir.Value(shape=ir.Shape(shape), type=ir.TensorType(_IR_DTYPES[dtype] if isinstance(dtype, str) else dtype))
+        for shape, dtype in outputs
+    ]
     node = ir.Node(DOMAIN, op, inputs, [attribute(k, v) for k, v in attrs.items()], outputs=values)
     if like is not None:
         node.meta["node"], node.meta["op"] = origin(like)

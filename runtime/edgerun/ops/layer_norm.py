@@ -22,7 +22,9 @@ def layer_norm(legal: Legal) -> list[ir.Value]:
     attrs = {"axis": axis, "epsilon": get(node, "epsilon", 1e-5)}
     y = legal.emit("layer_norm", [x, legal.input(1), legal.input(2)], shape_of(x), x.dtype, attrs)
     used = [legal.output_used(k) for k in range(1, len(node.outputs))]
-    return [y, *_statistics(legal, x, axis, attrs["epsilon"])][:len(node.outputs)] if any(used) else [y] + [y] * len(used)
+    return (
+        [y, *_statistics(legal, x, axis, attrs["epsilon"])][: len(node.outputs)] if any(used) else [y] + [y] * len(used)
+    )
 
 
 def _statistics(legal: Legal, x: ir.Value, axis: int, epsilon: float) -> list[ir.Value]:
@@ -40,5 +42,9 @@ def _statistics(legal: Legal, x: ir.Value, axis: int, epsilon: float) -> list[ir
 
 @lowers("layer_norm")
 def lower(node: ir.Node, ctx: Lowering) -> None:
-    ctx.step("layer_norm_f32", [ctx.use(operand(node, k)) for k in range(3)], [ctx.use(node.outputs[0])],
-             {"axis": (get(node, "axis"),), "epsilon": (get(node, "epsilon"),)})
+    ctx.step(
+        "layer_norm_f32",
+        [ctx.use(operand(node, k)) for k in range(3)],
+        [ctx.use(node.outputs[0])],
+        {"axis": (get(node, "axis"),), "epsilon": (get(node, "epsilon"),)},
+    )

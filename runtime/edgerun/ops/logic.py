@@ -9,8 +9,17 @@ from .dtypes import A, B, N, require
 from .graph import shape_of
 from .registry import Legal, elementwise, legalises
 
-_OPS = {"Equal": ("equal", A), "Greater": ("greater", N), "Less": ("less", N), "GreaterOrEqual": ("greater_or_equal", N),
-        "LessOrEqual": ("less_or_equal", N), "And": ("and", B), "Or": ("or", B), "Xor": ("xor", B), "Not": ("not", B)}
+_OPS = {
+    "Equal": ("equal", A),
+    "Greater": ("greater", N),
+    "Less": ("less", N),
+    "GreaterOrEqual": ("greater_or_equal", N),
+    "LessOrEqual": ("less_or_equal", N),
+    "And": ("and", B),
+    "Or": ("or", B),
+    "Xor": ("xor", B),
+    "Not": ("not", B),
+}
 
 elementwise(*(name for name, _ in _OPS.values()))
 

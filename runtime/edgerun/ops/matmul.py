@@ -13,12 +13,16 @@ from .registry import Legal, Lowering, legalises, lowers
 
 @legalises("MatMul")
 def matmul(legal: Legal) -> ir.Value:
-    """Internal "matmul": a[…,M,K], b[…,K,N], bias[N]?, residual? with trans_a, trans_b, alpha. Vectors are reshaped around it."""
+    """Internal "matmul": a[…,M,K], b[…,K,N], bias[N]?, residual? with trans_a, trans_b, alpha. Vectors are reshaped
+    around it."""
     a, b, y = legal.required(0), legal.required(1), legal.node.outputs[0]
     require(a, F)
     sa, sb, shape = shape_of(a), shape_of(b), shape_of(y)
     if len(sa) == 1:
-        a, shape = legal.emit("reshape", [a], (1, *sa), a.dtype), (*shape[:-1], 1, *shape[-1:]) if len(sb) > 1 else (1, *shape)
+        a, shape = (
+            legal.emit("reshape", [a], (1, *sa), a.dtype),
+            (*shape[:-1], 1, *shape[-1:]) if len(sb) > 1 else (1, *shape),
+        )
     if len(sb) == 1:
         b, shape = legal.emit("reshape", [b], (*sb, 1), b.dtype), (*shape, 1)
     result = legal.emit("matmul", [a, b, None, None], shape, y.dtype, {"trans_a": 0, "trans_b": 0, "alpha": 1.0})
@@ -49,5 +53,12 @@ def lower(node: ir.Node, ctx: Lowering) -> None:
     assert a is not None
     trans_a = get(node, "trans_a")
     k = shape_of(a)[-2 if trans_a else -1]
-    attrs = {"trans_a": (trans_a,), "trans_b": (get(node, "trans_b"),), "alpha": (get(node, "alpha"),), **epilogue(node)}
-    ctx.step("matmul_f32", [ctx.use(operand(node, i)) for i in range(4)], [ctx.use(y)], attrs, elements(shape_of(y)) * k)
+    attrs = {
+        "trans_a": (trans_a,),
+        "trans_b": (get(node, "trans_b"),),
+        "alpha": (get(node, "alpha"),),
+        **epilogue(node),
+    }
+    ctx.step(
+        "matmul_f32", [ctx.use(operand(node, i)) for i in range(4)], [ctx.use(y)], attrs, elements(shape_of(y)) * k
+    )

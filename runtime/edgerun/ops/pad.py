@@ -52,5 +52,9 @@ def remap(node: ir.Node, perm: tuple[int, ...]) -> tuple[dict[str, Any], tuple[i
 @lowers("pad")
 def lower(node: ir.Node, ctx: Lowering) -> None:
     y = node.outputs[0]
-    ctx.step(f"pad_{bits(y)}", [ctx.use(v) for v in node.inputs], [ctx.use(y)],
-             {"pads": get(node, "pads"), "mode": (get(node, "mode"),)})
+    ctx.step(
+        f"pad_{bits(y)}",
+        [ctx.use(v) for v in node.inputs],
+        [ctx.use(y)],
+        {"pads": get(node, "pads"), "mode": (get(node, "mode"),)},
+    )

@@ -38,13 +38,24 @@ class Legal:
         value = self.node.outputs[index]
         return bool(value.uses()) or value.is_graph_output()
 
-    def emit(self, op: str, inputs: Sequence[ir.Value | None], shape: Sequence[int], dtype: Any,
-             attrs: Mapping[str, Any] | None = None) -> ir.Value:
+    def emit(
+        self,
+        op: str,
+        inputs: Sequence[ir.Value | None],
+        shape: Sequence[int],
+        dtype: Any,
+        attrs: Mapping[str, Any] | None = None,
+    ) -> ir.Value:
         """Append an internal node with one output and return that output."""
         return self.emit_many(op, inputs, [(tuple(shape), dtype)], attrs)[0]
 
-    def emit_many(self, op: str, inputs: Sequence[ir.Value | None], outputs: Sequence[tuple[tuple[int, ...], Any]],
-                  attrs: Mapping[str, Any] | None = None) -> Sequence[ir.Value]:
+    def emit_many(
+        self,
+        op: str,
+        inputs: Sequence[ir.Value | None],
+        outputs: Sequence[tuple[tuple[int, ...], Any]],
+        attrs: Mapping[str, Any] | None = None,
+    ) -> Sequence[ir.Value]:
         node = make(op, inputs, attrs or {}, outputs, like=self.node)
         self.emitted.append(node)
         return node.outputs
@@ -62,8 +73,14 @@ class Lowering(Protocol):
     def view(self, slot: int, shape: Sequence[int]) -> int:
         """Slot with the same bytes and another shape."""
 
-    def step(self, kernel: str, inputs: Sequence[int], outputs: Sequence[int], attrs: Mapping[str, Any] | None = None,
-             macs: int = 0) -> None:
+    def step(
+        self,
+        kernel: str,
+        inputs: Sequence[int],
+        outputs: Sequence[int],
+        attrs: Mapping[str, Any] | None = None,
+        macs: int = 0,
+    ) -> None:
         """Append a kernel call."""
 
 
@@ -78,33 +95,41 @@ ELEMENTWISE: set[str] = set()
 
 
 def legalises(*onnx_ops: str) -> Callable[[Legaliser], Legaliser]:
-    """Registers how ONNX operators (default domain) are rewritten into internal nodes: returns the values that replace the outputs."""
+    """Registers how ONNX operators (default domain) are rewritten into internal nodes: returns the values that
+    replace the outputs."""
+
     def register(function: Legaliser) -> Legaliser:
         for name in onnx_ops:
             LEGALISERS[name] = function
         return function
+
     return register
 
 
 def lowers(*ops: str) -> Callable[[Lower], Lower]:
     """Registers how internal operators become steps."""
+
     def register(function: Lower) -> Lower:
         for name in ops:
             LOWERINGS[name] = function
         return function
+
     return register
 
 
 def remaps(*ops: str) -> Callable[[Remap], Remap]:
     """Registers how an operator moves in front of a Transpose of its first input (all inputs, for concat).
 
-    The function gets the node and the permutation of its input and returns (changed attributes, permutation of its outputs),
+    The function gets the node and the permutation of its input and returns (changed attributes, permutation of its
+    outputs),
     or None where that is not possible: node(transpose(x, perm)) == transpose(node'(x), returned permutation).
     """
+
     def register(function: Remap) -> Remap:
         for name in ops:
             REMAPS[name] = function
         return function
+
     return register
 
 
@@ -117,8 +142,12 @@ def elementwise(*ops: str) -> None:
 
 def lower_elementwise(node: ir.Node, ctx: Lowering) -> None:
     kernel = f"{node.op_type}_{dtype_of(node.inputs[0])}"  # type: ignore[arg-type]
-    ctx.step(kernel, [ctx.use(v) for v in node.inputs], [ctx.use(v) for v in node.outputs],
-             {name: attr.value for name, attr in node.attributes.items()})
+    ctx.step(
+        kernel,
+        [ctx.use(v) for v in node.inputs],
+        [ctx.use(v) for v in node.outputs],
+        {name: attr.value for name, attr in node.attributes.items()},
+    )
 
 
 def legalise(node: ir.Node, opset: int) -> tuple[list[ir.Node], list[ir.Value]]:

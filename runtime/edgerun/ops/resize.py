@@ -37,8 +37,9 @@ def resize(legal: Legal) -> ir.Value:
         return legal.emit("resize_linear", [x], out, x.dtype, {"scales": scales, "coord": COORDINATES[coordinates]})
     bits(x)
     nearest = NEAREST["floor" if old else get(node, "nearest_mode", "round_prefer_floor")]
-    return legal.emit("resize_nearest", [x], out, x.dtype,
-                      {"scales": scales, "coord": COORDINATES[coordinates], "nearest": nearest})
+    return legal.emit(
+        "resize_nearest", [x], out, x.dtype, {"scales": scales, "coord": COORDINATES[coordinates], "nearest": nearest}
+    )
 
 
 def _scales(legal: Legal, shape: tuple[int, ...], old: bool) -> tuple[float, ...]:
@@ -78,6 +79,11 @@ def lower(node: ir.Node, ctx: Lowering) -> None:
     y = node.outputs[0]
     attrs = {"scales": get(node, "scales"), "coord": (get(node, "coord"),)}
     if node.op_type == "resize_nearest":
-        ctx.step(f"resize_nearest_{bits(y)}", [ctx.use(node.inputs[0])], [ctx.use(y)], {**attrs, "nearest": (get(node, "nearest"),)})
+        ctx.step(
+            f"resize_nearest_{bits(y)}",
+            [ctx.use(node.inputs[0])],
+            [ctx.use(y)],
+            {**attrs, "nearest": (get(node, "nearest"),)},
+        )
     else:
         ctx.step("resize_linear_f32", [ctx.use(node.inputs[0])], [ctx.use(y)], attrs)

@@ -39,7 +39,8 @@ def slice_(legal: Legal) -> ir.Value:
 
 
 def _end(end: int, step: int) -> int | None:
-    """Python's slice wants None for "beyond the first element" when it walks backwards; ONNX uses very small numbers."""
+    """Python's slice wants None for "beyond the first element" when it walks backwards; ONNX uses very small
+    numbers."""
     return None if step < 0 and end < -(2**31) + 2 else end
 
 
@@ -52,4 +53,9 @@ def remap(node: ir.Node, perm: tuple[int, ...]) -> tuple[dict[str, Any], tuple[i
 @lowers("slice")
 def lower(node: ir.Node, ctx: Lowering) -> None:
     y = node.outputs[0]
-    ctx.step(f"slice_{bits(y)}", [ctx.use(node.inputs[0])], [ctx.use(y)], {"starts": get(node, "starts"), "steps": get(node, "steps")})
+    ctx.step(
+        f"slice_{bits(y)}",
+        [ctx.use(node.inputs[0])],
+        [ctx.use(y)],
+        {"starts": get(node, "starts"), "steps": get(node, "steps")},
+    )

@@ -39,4 +39,6 @@ def remap(node: ir.Node, perm: tuple[int, ...]) -> tuple[dict[str, Any], tuple[i
 
 @lowers(*OPS)
 def lower(node: ir.Node, ctx: Lowering) -> None:
-    ctx.step(f"{node.op_type}_f32", [ctx.use(node.inputs[0])], [ctx.use(node.outputs[0])], {"axis": (get(node, "axis"),)})
+    ctx.step(
+        f"{node.op_type}_f32", [ctx.use(node.inputs[0])], [ctx.use(node.outputs[0])], {"axis": (get(node, "axis"),)}
+    )

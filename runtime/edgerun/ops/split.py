@@ -28,5 +28,9 @@ def remap(node: ir.Node, perm: tuple[int, ...]) -> tuple[dict[str, int], tuple[i
 
 @lowers("split")
 def lower(node: ir.Node, ctx: Lowering) -> None:
-    ctx.step(f"split_{bits(node.outputs[0])}", [ctx.use(node.inputs[0])], [ctx.use(y) for y in node.outputs],
-             {"axis": (get(node, "axis"),)})
+    ctx.step(
+        f"split_{bits(node.outputs[0])}",
+        [ctx.use(node.inputs[0])],
+        [ctx.use(y) for y in node.outputs],
+        {"axis": (get(node, "axis"),)},
+    )

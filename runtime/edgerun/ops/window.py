@@ -10,7 +10,9 @@ from .graph import Unsupported, channels_first, channels_last, get, permuted, sh
 from .registry import Legal, Lowering
 
 
-def geometry(node: ir.Node, kernel: Sequence[int], sizes: Sequence[int], out_sizes: Sequence[int]) -> dict[str, tuple[int, ...]]:
+def geometry(
+    node: ir.Node, kernel: Sequence[int], sizes: Sequence[int], out_sizes: Sequence[int]
+) -> dict[str, tuple[int, ...]]:
     """strides, pads (all begins, then all ends) and dilations of a node over `sizes` spatial dimensions."""
     rank = len(sizes)
     if rank not in (1, 2):
@@ -33,7 +35,9 @@ def geometry(node: ir.Node, kernel: Sequence[int], sizes: Sequence[int], out_siz
     return {"strides": strides, "pads": pads, "dilations": dilations}
 
 
-def sandwich(legal: Legal, op: str, x: ir.Value, rest: Sequence[ir.Value | None], y: ir.Value, attrs: dict[str, object]) -> ir.Value:
+def sandwich(
+    legal: Legal, op: str, x: ir.Value, rest: Sequence[ir.Value | None], y: ir.Value, attrs: dict[str, object]
+) -> ir.Value:
     """Emit transpose → channels-last `op` → transpose. The layout pass removes what cancels."""
     rank = len(shape_of(x))
     last, first = channels_last(rank), channels_first(rank)

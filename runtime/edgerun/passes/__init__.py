@@ -11,18 +11,22 @@ import onnx_ir as ir
 
 from .activation import fuse_activations
 from .affine import fold_affine
+from .focus import merge_slices
 from .hoist import hoist_activations
 from .layout import layout
 from .legalize import legalize
 from .padding import fold_padding
 from .patterns import spell_activations
+from .pools import chain_pools
 from .residual import fuse_residuals
 
 Pass = Callable[[ir.Model], int]
 
 PASSES: tuple[tuple[str, Pass], ...] = (
+    ("slices", merge_slices),
     ("layout", layout),
     ("patterns", spell_activations),
+    ("pools", chain_pools),
     ("affine", fold_affine),
     ("padding", fold_padding),
     ("residual", fuse_residuals),

@@ -1,4 +1,5 @@
-"""Scale and shift after a convolution or matrix product fold into its weights and bias: BatchNormalization, Mul, Div, Add, Sub."""
+"""Scale and shift after a convolution or matrix product fold into its weights and bias: BatchNormalization, Mul, Div,
+Add, Sub."""
 
 from __future__ import annotations
 
@@ -56,7 +57,8 @@ def scale_shift(node: ir.Node, index: int) -> tuple[Vector | None, Vector | None
     if vector is None or (index == 1 and node.op_type in ("sub", "div")):
         return None
     if node.op_type in ("mul", "div"):
-        return (vector if node.op_type == "mul" else 1.0 / vector), None
+        with np.errstate(divide="ignore"):
+            return (vector if node.op_type == "mul" else 1.0 / vector), None
     return None, (vector if node.op_type == "add" else -vector)
 
 

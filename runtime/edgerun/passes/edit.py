@@ -39,8 +39,12 @@ def before(node: ir.Node, new: ir.Node) -> ir.Value:
     return new.outputs[0]
 
 
-def rebuild(node: ir.Node, inputs: Sequence[ir.Value | None], changes: Mapping[str, Any],
-            shapes: Sequence[tuple[int, ...]] | None = None) -> ir.Node:
+def rebuild(
+    node: ir.Node,
+    inputs: Sequence[ir.Value | None],
+    changes: Mapping[str, Any],
+    shapes: Sequence[tuple[int, ...]] | None = None,
+) -> ir.Node:
     """A copy of an internal node with other inputs, some other attributes and, if given, other output shapes."""
     attrs = {name: attr.value for name, attr in node.attributes.items()} | dict(changes)
     outputs = [(shapes[k] if shapes else shape_of(v), v.dtype) for k, v in enumerate(node.outputs)]
@@ -53,10 +57,15 @@ def set_attrs(node: ir.Node, changes: Mapping[str, Any]) -> None:
 
 
 def only_use(value: ir.Value, user: ir.Node) -> bool:
-    """Whether `user`, in the same graph, is the one node that reads the value (possibly twice), and the value is no output."""
+    """Whether `user`, in the same graph, is the one node that reads the value (possibly twice), and the value is no
+    output."""
     node = value.producer()
-    return (node is not None and node.graph is user.graph and not value.is_graph_output()
-            and all(use.node is user for use in value.uses()))
+    return (
+        node is not None
+        and node.graph is user.graph
+        and not value.is_graph_output()
+        and all(use.node is user for use in value.uses())
+    )
 
 
 def absorb(keeper: ir.Node, other: ir.Node) -> None:

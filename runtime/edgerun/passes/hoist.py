@@ -12,7 +12,8 @@ _MONOTONE = ("relu", "clip")
 
 
 def hoist_activations(model: ir.Model) -> int:
-    """Returns how many activations moved in front of their pool. Taking a maximum and a non-decreasing function commute."""
+    """Returns how many activations moved in front of their pool. Taking a maximum and a non-decreasing function
+    commute."""
     return sum(_hoist(node) for graph in model.graphs() for node in list(graph) if is_op(node, *_MONOTONE))
 
 
@@ -21,7 +22,11 @@ def _hoist(node: ir.Node) -> int:
     if pool is None or not is_op(pool, "max_pool") or not only_use(pool.outputs[0], node):
         return 0
     front = producer(pool.inputs[0])
-    if front is None or not is_op(front, "conv", "conv_transpose", "batch_norm", "add") or not only_use(front.outputs[0], pool):
+    if (
+        front is None
+        or not is_op(front, "conv", "conv_transpose", "batch_norm", "add")
+        or not only_use(front.outputs[0], pool)
+    ):
         return 0
     if get(front, "activation", 0):
         return 0

@@ -1,7 +1,9 @@
 """Layout: transposes move towards the outputs, merge, cancel, and turn into views or permuted weights.
 
-Convolutions and pools arrive as transpose → channels-last node → transpose. One walk in topological order lets every other
-operator work in front of the transposes of its operands (`ops.registry.remaps`, elementwise operators by themselves), so that
+Convolutions and pools arrive as transpose → channels-last node → transpose. One walk in topological order lets every
+other
+operator work in front of the transposes of its operands (`ops.registry.remaps`, elementwise operators by themselves),
+so that
 transposes meet and cancel. At the end a network converted from a channels-last framework has none left.
 """
 
@@ -107,10 +109,15 @@ def _transpose(node: ir.Node, seen: Seen, hoist: bool = False) -> int:
 
 
 def _grows(x: ir.Value, user: ir.Node) -> bool:
-    """Whether x is a padded or enlarged tensor that only `user` reads: cheaper to transpose before, and a Pad then meets its Conv."""
+    """Whether x is a padded or enlarged tensor that only `user` reads: cheaper to transpose before, and a Pad then
+    meets its Conv."""
     node = producer(x)
-    return is_op(node, "pad", "resize_nearest", "resize_linear") and node is not None and only_use(x, user) and (
-        elements(shape_of(x)) >= elements(shape_of(node.inputs[0])))  # type: ignore[arg-type]
+    return (
+        is_op(node, "pad", "resize_nearest", "resize_linear")
+        and node is not None
+        and only_use(x, user)
+        and (elements(shape_of(x)) >= elements(shape_of(node.inputs[0])))
+    )  # type: ignore[arg-type]
 
 
 def _hoist(node: ir.Node, seen: Seen) -> ir.Value:
@@ -174,7 +181,8 @@ def _worth_moving(node: ir.Node, perm: Perm) -> bool:
 
 
 def _untransposed(node: ir.Node, indices: range, perm: Perm, seen: Seen) -> list[ir.Value | None] | None:
-    """The node's operands as they are in front of transpose(perm); None where that would add more transposes than it saves."""
+    """The node's operands as they are in front of transpose(perm); None where that would add more transposes than it
+    saves."""
     back, rank = inverse(perm), len(perm)
     gain = sum(elements(shape_of(f[0])) for k in indices if (f := _front(node.inputs[k])) and f[1] == perm)
     result = list(node.inputs)

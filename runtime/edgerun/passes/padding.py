@@ -1,4 +1,5 @@
-"""A zero Pad in front of Conv or AveragePool (-inf, or zero on non-negative data, for MaxPool) becomes the window's own padding."""
+"""A zero Pad in front of Conv or AveragePool (-inf, or zero on non-negative data, for MaxPool) becomes the window's
+own padding."""
 
 from __future__ import annotations
 
@@ -14,7 +15,12 @@ from .edit import absorb, before, drop, only_use, rebuild, replace
 
 def fold_padding(model: ir.Model) -> int:
     """Returns how many pads were folded."""
-    return sum(_fold(node) for graph in model.graphs() for node in list(graph) if is_op(node, "conv", "max_pool", "average_pool"))
+    return sum(
+        _fold(node)
+        for graph in model.graphs()
+        for node in list(graph)
+        if is_op(node, "conv", "max_pool", "average_pool")
+    )
 
 
 def _fold(node: ir.Node) -> int:
@@ -23,7 +29,7 @@ def _fold(node: ir.Node) -> int:
         return 0
     pads = tuple(get(pad, "pads"))
     rank = len(pads) // 2
-    spatial = (*pads[1:rank - 1], *pads[rank + 1:-1])
+    spatial = (*pads[1 : rank - 1], *pads[rank + 1 : -1])
     if min(pads) < 0 or pads[0] or pads[rank - 1] or pads[rank] or pads[-1]:
         return 0
     value = 0.0 if operand(pad, 1) is None else scalar_of(operand(pad, 1))

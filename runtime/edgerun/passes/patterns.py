@@ -12,6 +12,7 @@ from edgerun.ops.graph import dtype_of, get, is_op, make, producer, scalar_of, s
 from .edit import before, drop, only_use, replace, sweep
 
 _CLOSE = 1e-3
+_NAMES = {"silu": "SiLU", "hard_swish": "HardSwish", "hard_sigmoid": "HardSigmoid", "gelu": "Gelu"}
 
 
 def spell_activations(model: ir.Model) -> int:
@@ -33,6 +34,7 @@ def _match(node: ir.Node) -> int:
         if shape_of(x) != shape_of(node.outputs[0]):
             continue
         new = make(op, [x], attrs, [(shape_of(x), x.dtype)], like=node)
+        new.meta["op"] = _NAMES[op]
         replace(node.outputs[0], before(node, new))
         drop(node)
         return 1
@@ -108,7 +110,12 @@ def _factors(node: ir.Node) -> list[ir.Value]:
     result: list[ir.Value] = []
     for value in node.inputs:
         inner = producer(value)
-        if inner is not None and is_op(inner, "mul") and not get(inner, "activation", 0) and only_use(inner.outputs[0], node):
+        if (
+            inner is not None
+            and is_op(inner, "mul")
+            and not get(inner, "activation", 0)
+            and only_use(inner.outputs[0], node)
+        ):
             result += _factors(inner)
         elif value is not None:
             result.append(value)

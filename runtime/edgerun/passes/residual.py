@@ -10,7 +10,8 @@ from .edit import absorb, before, drop, only_use, rebuild, replace
 
 
 def fuse_residuals(model: ir.Model) -> int:
-    """Returns how many additions were fused. The convolution moves to where the addition was, so `r` is there before it."""
+    """Returns how many additions were fused. The convolution moves to where the addition was, so `r` is there before
+    it."""
     count = 0
     for graph in model.graphs():
         position = {node: k for k, node in enumerate(graph)}
@@ -24,8 +25,11 @@ def _fuse(node: ir.Node, position: dict[ir.Node, int]) -> int:
     shape = shape_of(node.outputs[0])
     if node.inputs[0] is node.inputs[1] or any(v is None or shape_of(v) != shape for v in node.inputs):
         return 0
-    fronts = [(position.get(front, -1), k, front) for k in (0, 1)
-              if (front := producer(node.inputs[k])) is not None and _takes(front, node)]
+    fronts = [
+        (position.get(front, -1), k, front)
+        for k in (0, 1)
+        if (front := producer(node.inputs[k])) is not None and _takes(front, node)
+    ]
     if not fronts:
         return 0
     _, k, front = max(fronts, key=lambda f: f[:2])
@@ -41,5 +45,9 @@ def _fuse(node: ir.Node, position: dict[ir.Node, int]) -> int:
 
 
 def _takes(front: ir.Node, node: ir.Node) -> bool:
-    return (is_op(front, "conv", "matmul") and not get(front, "activation", 0) and operand(front, 3) is None
-            and only_use(front.outputs[0], node))
+    return (
+        is_op(front, "conv", "matmul")
+        and not get(front, "activation", 0)
+        and operand(front, 3) is None
+        and only_use(front.outputs[0], node)
+    )

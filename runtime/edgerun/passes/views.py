@@ -21,7 +21,8 @@ def is_view(shape: Sequence[int], perm: Sequence[int]) -> bool:
 
 
 def merge_reshape(node: ir.Node) -> int:
-    """reshape(reshape(x)) → reshape(x); of a constant → constant; to the same shape → nothing. Returns 1 if the node is gone."""
+    """reshape(reshape(x)) → reshape(x); of a constant → constant; to the same shape → nothing. Returns 1 if the node
+    is gone."""
     x, out = node.inputs[0], node.outputs[0]
     assert x is not None
     inner = producer(x)
@@ -63,7 +64,8 @@ def groups(source: Sequence[int], target: Sequence[int]) -> list[Axes]:
 
 
 def _in_order(axes: Sequence[int], perm: Sequence[int], shape: Sequence[int]) -> bool:
-    """Whether transposed axes (of transpose(perm)) lie next to each other, in this order, in the source of shape `shape`."""
+    """Whether transposed axes (of transpose(perm)) lie next to each other, in this order, in the source of shape
+    `shape`."""
     real = [perm[a] for a in axes if shape[perm[a]] != 1]
     if real != sorted(real) or not real:
         return real == sorted(real)
@@ -71,7 +73,8 @@ def _in_order(axes: Sequence[int], perm: Sequence[int], shape: Sequence[int]) ->
 
 
 def sink_through_reshape(node: ir.Node) -> ir.Node | None:
-    """reshape(transpose(x)) → transpose(reshape(x)), where the reshape does not tear apart what the transpose joined."""
+    """reshape(transpose(x)) → transpose(reshape(x)), where the reshape does not tear apart what the transpose
+    joined."""
     front = producer(node.inputs[0])
     if not is_op(front, "transpose"):
         return None
@@ -114,8 +117,13 @@ def transposed_matmul(node: ir.Node) -> tuple[int, list[ir.Node]]:
         elif perm[-2] == len(perm) - 1 and len(front.outputs[0].uses()) == 1:
             # Rows stay whole if the innermost axis stays innermost: move the others, and let the product do the last swap.
             shape = shape_of(front.outputs[0])
-            rows = make("transpose", front.inputs, {"perm": (*perm[:-2], perm[-1], perm[-2])},
-                        [((*shape[:-2], shape[-1], shape[-2]), front.outputs[0].dtype)], like=front)
+            rows = make(
+                "transpose",
+                front.inputs,
+                {"perm": (*perm[:-2], perm[-1], perm[-2])},
+                [((*shape[:-2], shape[-1], shape[-2]), front.outputs[0].dtype)],
+                like=front,
+            )
             node.replace_input_with(index, before(front, rows))
             made.append(rows)
         else:

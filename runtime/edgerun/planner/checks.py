@@ -1,4 +1,5 @@
-"""Which steps are verified while they run: every activation (MAED), every convolution, matrix product and softmax (finite)."""
+"""Which steps are verified while they run: every activation (MAED), every convolution, matrix product and softmax
+(finite)."""
 
 from __future__ import annotations
 
@@ -17,12 +18,21 @@ MODES = ("off", "maed")
 
 _ROUNDED_CODES = frozenset({4, 5, 8, 11})
 _VERIFIED_CODES = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 11})
-_FINITE = ("conv2d_f32", "conv2d_dw_f32", "conv_transpose2d_f32", "matmul_f32", "log_softmax_f32", "batch_norm_f32",
-           "layer_norm_f32", "gelu_f32")
+_FINITE = (
+    "conv2d_f32",
+    "conv2d_dw_f32",
+    "conv_transpose2d_f32",
+    "matmul_f32",
+    "log_softmax_f32",
+    "batch_norm_f32",
+    "layer_norm_f32",
+    "gelu_f32",
+)
 
 
 def checks_of(kernel: str, attrs: Mapping[str, Ints | Floats], mode: str) -> tuple[Check, ...]:
-    """The checks of one step. A bound of 0 means that the identity is free of rounding (or only finiteness is tested)."""
+    """The checks of one step. A bound of 0 means that the identity is free of rounding (or only finiteness is
+    tested)."""
     if mode == "off":
         return ()
     code = CODES.get(kernel.removesuffix("_f32"), 0) or int((attrs.get("activation") or (0,))[0])

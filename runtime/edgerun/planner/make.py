@@ -2,49 +2,44 @@
 
 from __future__ import annotations
 
-import json
-import warnings
 from collections.abc import Collection
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 import onnx_ir as ir
 
 from edgerun import passes
-from edgerun.errors import EdgeRunWarning, ModelFormatError, PlanError, PolicyError, UnsupportedOpError
+from edgerun.errors import ModelFormatError, PlanError, PolicyError
 from edgerun.importer.load import Graph
 from edgerun.ops.graph import Unsupported, is_op, producer, shape_of
 
 from . import memory
 from .checks import MODES, checks_of
+from .difficulty import DifficultySource, difficulty_attrs
 from .plan import Difficulty, ExitPoint, Plan, Policy, Port, Slot, Step
 from .schedule import exit_outputs, segments
-from .select import FALLBACK, Draft, plan_dtype
-
-PREPROCESS_KEY = "edgerun.preprocess"
-_GRAY = (0.299, 0.587, 0.114)
+from .select import Draft
+from .whole import whole_model
 
 
-class DifficultySource(Protocol):
-    """Frozen constants of the difficulty estimate (exits.DifficultyConfig, or a plan's Difficulty)."""
-
-    @property
-    def tau_edge(self) -> float: ...
-    @property
-    def low(self) -> tuple[float, float, float]: ...
-    @property
-    def high(self) -> tuple[float, float, float]: ...
-    @property
-    def weights(self) -> tuple[float, float, float]: ...
-
-
-def make_plan(graph: Graph, *, policy: Policy | None = None, difficulty: DifficultySource | None = None, checks: str = "maed",
-              strict: bool = False, optimize: bool = True, without: Collection[str] = (), calibration: Any = None) -> Plan:
+def make_plan(
+    graph: Graph,
+    *,
+    policy: Policy | None = None,
+    difficulty: DifficultySource | None = None,
+    checks: str = "maed",
+    strict: bool = False,
+    optimize: bool = True,
+    without: Collection[str] = (),
+    calibration: Any = None,
+) -> Plan:
     """The plan of an imported model. The graph is used up: import again for another plan.
 
-    policy: tables of the exit policy. difficulty: constants of the estimate, wanted where the policy needs them; `calibration`
-    (an object with `.difficulty`) stands for it with policy "dart". checks: "maed" or "off". strict: UnsupportedOpError where
-    only onnx.reference could run a node (otherwise an EdgeRunWarning). optimize, without: passes to leave out (for tests).
+    policy: tables of the exit policy. difficulty: constants of the estimate, wanted where the policy needs them;
+    `calibration`
+    (an object with `.difficulty`) stands for it with policy "dart". checks: "maed" or "off". strict:
+    UnsupportedOpError where
+    only onnx.reference could run a node (otherwise an EdgeRunWarning). optimize, without: passes to leave out (for
+    tests).
     Raises PlanError, PolicyError, ModelFormatError, UnsupportedOpError.
     """
     policy = policy or Policy()
@@ -55,15 +50,17 @@ def make_plan(graph: Graph, *, policy: Policy | None = None, difficulty: Difficu
     exits = exit_outputs(graph)
     if policy.kind != "none" and not exits:
         raise PolicyError(f"{graph.name}: exit policy {policy.kind} needs a model with exits (metadata edgerun.exits)")
+    if graph.dynamic and policy.kind != "none":
+        raise PolicyError(f"{graph.name}: exit policy {policy.kind} needs shapes known ahead of time; {graph.dynamic}")
     if graph.dynamic:
-        return _whole(graph, graph.dynamic, strict)
+        return whole_model(graph, graph.dynamic, strict)
     if graph.model.graph.meta.get("used"):
         raise PlanError(f"{graph.name}: this graph was already made into a plan; import the model again")
     graph.model.graph.meta["used"] = True
     try:
         return _Maker(graph, policy, exits, strict).make(difficulty, checks, optimize, without)
     except Unsupported as refusal:
-        return _whole(graph, refusal.reason, strict)
+        return whole_model(graph, refusal.reason, strict)
 
 
 class _Maker:
@@ -119,9 +116,18 @@ class _Maker:
         slot = self.outputs[index]
         name = self.graph.outputs[index]
         if draft.slots[slot].dtype != "f32":
-            raise ModelFormatError(f"{self.graph.name}: exit '{name}': expected float32 scores, found {draft.slots[slot].dtype}")
-        self.points.append(ExitPoint(name, slot, not _is_softmax(self.root.outputs[index]),
-                                     sum(s.macs for s in draft.steps), len(draft.steps)))
+            raise ModelFormatError(
+                f"{self.graph.name}: exit '{name}': expected float32 scores, found {draft.slots[slot].dtype}"
+            )
+        self.points.append(
+            ExitPoint(
+                name,
+                slot,
+                not _is_softmax(self.root.outputs[index]),
+                sum(s.macs for s in draft.steps),
+                len(draft.steps),
+            )
+        )
 
     # -- difficulty ---------------------------------------------------------------------------------------------------
 
@@ -132,7 +138,12 @@ class _Maker:
         slot = draft.add("difficulty", "f32", (4,), "arena")
         low, high, weights = (tuple(float(v) for v in triple) for triple in (source.low, source.high, source.weights))
         tau = float(source.tau_edge)
-        draft.step("difficulty_f32", [image], [slot], {**attrs, "tau_edge": (tau,), "low": low, "high": high, "weights": weights})
+        draft.step(
+            "difficulty_f32",
+            [image],
+            [slot],
+            {**attrs, "tau_edge": (tau,), "low": low, "high": high, "weights": weights},
+        )
         return Difficulty(slot, weights, low, high, tau)  # type: ignore[arg-type]
 
     # -- the end ------------------------------------------------------------------------------------------------------
@@ -149,16 +160,42 @@ class _Maker:
             s = draft.slots[old]
             slots.append(Slot(s.name, s.dtype, s.shape, s.place, offsets[s.root] if s.place == "arena" else s.index))
         steps = tuple(
-            Step(s.kernel, tuple(number[i] for i in s.inputs), tuple(number[i] for i in s.outputs), s.attrs, s.node, s.op,
-                 checks_of(s.kernel, s.attrs, checks), s.segment, s.macs)
-            for s in draft.steps)
+            Step(
+                s.kernel,
+                tuple(number[i] for i in s.inputs),
+                tuple(number[i] for i in s.outputs),
+                s.attrs,
+                s.node,
+                s.op,
+                checks_of(s.kernel, s.attrs, checks),
+                s.segment,
+                s.macs,
+            )
+            for s in draft.steps
+        )
         points = tuple(ExitPoint(p.name, number[p.slot], p.logits, p.macs, p.step) for p in self.points)
         if estimate is not None:
-            estimate = Difficulty(number[estimate.slot], estimate.weights, estimate.low, estimate.high, estimate.tau_edge)
+            estimate = Difficulty(
+                number[estimate.slot], estimate.weights, estimate.low, estimate.high, estimate.tau_edge
+            )
         inputs = tuple(Port(p.name, number[k], p.onnx_shape) for k, p in enumerate(self.graph.inputs))
-        outputs = tuple(Port(name, number[self.outputs[k]], self.graph.output_shapes[k]) for k, name in enumerate(self.graph.outputs))
-        return Plan(tuple(slots), steps, tuple(draft.constants), inputs, outputs, arena, points, self.policy, estimate,
-                    tuple(draft.fallbacks), dict(self.graph.metadata))
+        outputs = tuple(
+            Port(name, number[self.outputs[k]], self.graph.output_shapes[k])
+            for k, name in enumerate(self.graph.outputs)
+        )
+        return Plan(
+            tuple(slots),
+            steps,
+            tuple(draft.constants),
+            inputs,
+            outputs,
+            arena,
+            points,
+            self.policy,
+            estimate,
+            tuple(draft.fallbacks),
+            dict(self.graph.metadata),
+        )
 
 
 def _is_softmax(value: ir.Value) -> bool:
@@ -166,55 +203,3 @@ def _is_softmax(value: ir.Value) -> bool:
     while node is not None and is_op(node, "reshape"):
         node = producer(node.inputs[0])
     return is_op(node, "softmax")
-
-
-def difficulty_attrs(graph: Graph, shape: tuple[int, ...], dtype: str) -> dict[str, Any]:
-    """layout, scale, offset and gray of difficulty_f32: pixel = x·scale + offset in [0, 1], from metadata `edgerun.preprocess`."""
-    if len(shape) != 4 or shape[0] != 1 or dtype != "f32":
-        raise PolicyError(f"{graph.name}: difficulty needs one float32 image [1,C,H,W] or [1,H,W,C] as first input, found {dtype} {shape}")
-    text = graph.metadata.get(PREPROCESS_KEY)
-    if text is None:
-        raise PolicyError(f"{graph.name}: difficulty needs metadata {PREPROCESS_KEY} (layout, color, scale, mean, std), found none")
-    try:
-        recipe = json.loads(text)
-        nhwc = recipe.get("layout", "NCHW") == "NHWC"
-        channels = shape[3] if nhwc else shape[1]
-        mean = np.broadcast_to(np.asarray(recipe.get("mean", 0.0), np.float64).reshape(-1), channels)
-        std = np.broadcast_to(np.asarray(recipe.get("std", 1.0), np.float64).reshape(-1), channels)
-        full = 255.0 * float(recipe.get("scale", 1 / 255))
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ModelFormatError(f"{graph.name}: metadata {PREPROCESS_KEY}: {error}") from error
-    gray = _GRAY if channels == 3 else (1.0 / channels,) * channels
-    if recipe.get("color", "RGB") == "BGR":
-        gray = gray[::-1]
-    return {"layout": (int(nhwc),), "scale": tuple((std / full).tolist()), "offset": tuple((mean / full).tolist()), "gray": gray}
-
-
-def _whole(graph: Graph, reason: str, strict: bool) -> Plan:
-    """One onnx_reference step for the whole model; slots have the shape () where it is not known."""
-    if strict:
-        raise UnsupportedOpError(f"{graph.name}: expected shapes known ahead of time, found that {reason}; without strict the slow "
-                                 "onnx.reference fallback runs the whole model")
-    warnings.warn(f"{graph.name}: {reason}; the slow onnx.reference fallback runs the whole model", EdgeRunWarning, stacklevel=3)
-    blob = np.frombuffer(graph.proto.SerializeToString(), np.uint8)
-    slots = [Slot("model", "u8", blob.shape, "const", 0)]
-    values = {v.name: v for v in ir.from_proto(graph.proto).graph.inputs}
-    for k, port in enumerate(graph.inputs):
-        value = values[port.name]
-        slots.append(Slot(port.name, plan_dtype(value.dtype), _known(port.onnx_shape), "input", k))
-    offset = 0
-    for k, name in enumerate(graph.outputs):
-        value = ir.from_proto(graph.proto).graph.outputs[k]
-        slot = Slot(name, plan_dtype(value.dtype), _known(graph.output_shapes[k]), "arena", offset)
-        offset += -(-max(slot.nbytes, 1) // 64) * 64
-        slots.append(slot)
-    n = len(graph.inputs)
-    step = Step(FALLBACK, tuple(range(n + 1)), tuple(range(n + 1, len(slots))), {}, graph.proto.graph.name, "model")
-    inputs = tuple(Port(p.name, k + 1, p.onnx_shape) for k, p in enumerate(graph.inputs))
-    outputs = tuple(Port(name, n + 1 + k, graph.output_shapes[k]) for k, name in enumerate(graph.outputs))
-    return Plan(tuple(slots), (step,), (blob,), inputs, outputs, offset, fallbacks=((0, graph.proto.graph.name, "model", reason),),
-                metadata=dict(graph.metadata))
-
-
-def _known(shape: tuple[int | str | None, ...]) -> tuple[int, ...]:
-    return tuple(d for d in shape if isinstance(d, int)) if all(isinstance(d, int) for d in shape) else ()

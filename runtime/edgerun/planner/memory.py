@@ -1,6 +1,7 @@
 """The arena: lifetimes over the linear step order, results written over dying operands, greedy best fit by size.
 
-Branches only jump forward, so the span from the first step that writes a slot to the last that reads it covers every path.
+Branches only jump forward, so the span from the first step that writes a slot to the last that reads it covers every
+path.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ class Block:
     last: int
 
 
-def place(slots: Sequence[DraftSlot], steps: Sequence[DraftStep], kept: Collection[int]) -> tuple[dict[int, int], int, list[Block]]:
+def place(
+    slots: Sequence[DraftSlot], steps: Sequence[DraftStep], kept: Collection[int]
+) -> tuple[dict[int, int], int, list[Block]]:
     """Byte offset of every arena root, arena size, and the map. `kept`: slots whose bytes must survive to the end."""
     first: dict[int, int] = {}
     last: dict[int, int] = {}
@@ -45,8 +48,10 @@ def place(slots: Sequence[DraftSlot], steps: Sequence[DraftStep], kept: Collecti
         groups.setdefault(_find(same, root), []).append(root)
     blocks: list[Block] = []
     offsets: dict[int, int] = {}
-    spans = {leader: (min(first[r] for r in members), max(last[r] for r in members), max(size[r] for r in members))
-             for leader, members in groups.items()}
+    spans = {
+        leader: (min(first[r] for r in members), max(last[r] for r in members), max(size[r] for r in members))
+        for leader, members in groups.items()
+    }
     for leader in sorted(spans, key=lambda g: (-spans[g][2], spans[g][0], g)):
         begin, end, need = spans[leader]
         offset = _best_fit([b for b in blocks if b.first <= end and begin <= b.last], need)
@@ -56,8 +61,9 @@ def place(slots: Sequence[DraftSlot], steps: Sequence[DraftStep], kept: Collecti
     return offsets, arena, sorted(blocks, key=lambda b: (b.first, b.offset))
 
 
-def _in_place(slots: Sequence[DraftSlot], steps: Sequence[DraftStep], first: dict[int, int], last: dict[int, int],
-              kept: set[int]) -> dict[int, int]:
+def _in_place(
+    slots: Sequence[DraftSlot], steps: Sequence[DraftStep], first: dict[int, int], last: dict[int, int], kept: set[int]
+) -> dict[int, int]:
     """root → root whose bytes it takes over, for elementwise steps whose operand dies there."""
     same: dict[int, int] = {}
     for k, step in enumerate(steps):
@@ -70,7 +76,12 @@ def _in_place(slots: Sequence[DraftSlot], steps: Sequence[DraftStep], first: dic
         if any(o.shape != out.shape or o.dtype != out.dtype for o in operands):
             continue
         for operand in operands:
-            if operand.place == "arena" and last[operand.root] == k and operand.root not in kept and operand.root != out.root:
+            if (
+                operand.place == "arena"
+                and last[operand.root] == k
+                and operand.root not in kept
+                and operand.root != out.root
+            ):
                 same[out.root] = operand.root
                 break
     return same

@@ -14,25 +14,31 @@ EXITS_KEY = "edgerun.exits"
 
 
 def exit_outputs(graph: Graph) -> list[int]:
-    """Indices of the outputs that are exits, first to last; empty for a model without exits. Raises ModelFormatError."""
+    """Indices of the outputs that are exits, first to last; empty for a model without exits. Raises
+    ModelFormatError."""
     text = graph.metadata.get(EXITS_KEY, "").strip()
     if not text:
         return []
     try:
         names = json.loads(text) if text.startswith("[") else [part.strip() for part in text.split(",")]
     except ValueError as error:
-        raise ModelFormatError(f"{graph.name}: metadata {EXITS_KEY}: expected a JSON array of output names, found {text!r}") from error
+        raise ModelFormatError(
+            f"{graph.name}: metadata {EXITS_KEY}: expected a JSON array of output names, found {text!r}"
+        ) from error
     for name in names:
         if name not in graph.outputs:
-            raise ModelFormatError(f"{graph.name}: metadata {EXITS_KEY}: expected names of outputs "
-                                   f"({', '.join(graph.outputs)}), found {name!r}")
+            raise ModelFormatError(
+                f"{graph.name}: metadata {EXITS_KEY}: expected names of outputs "
+                f"({', '.join(graph.outputs)}), found {name!r}"
+            )
     if len(set(names)) != len(names):
         raise ModelFormatError(f"{graph.name}: metadata {EXITS_KEY}: expected different names, found {names}")
     return [graph.outputs.index(name) for name in names]
 
 
 def segments(graph: ir.Graph, exits: list[int]) -> list[list[ir.Node]]:
-    """Nodes of each segment in topological order; without exits one segment holds all. What no exit needs comes last."""
+    """Nodes of each segment in topological order; without exits one segment holds all. What no exit needs comes
+    last."""
     order = list(graph)
     if not exits:
         return [order]

@@ -70,7 +70,9 @@ class Draft:
 
     # -- slots --------------------------------------------------------------------------------------------------------
 
-    def add(self, name: str, dtype: str, shape: Sequence[int], place: Place, index: int = -1, root: int | None = None) -> int:
+    def add(
+        self, name: str, dtype: str, shape: Sequence[int], place: Place, index: int = -1, root: int | None = None
+    ) -> int:
         self.slots.append(DraftSlot(name, dtype, tuple(shape), place, index, len(self.slots) if root is None else root))
         return len(self.slots) - 1
 
@@ -113,11 +115,28 @@ class Draft:
 
     # -- steps --------------------------------------------------------------------------------------------------------
 
-    def step(self, kernel: str, inputs: Sequence[int], outputs: Sequence[int], attrs: Mapping[str, Any] | None = None,
-             macs: int = 0) -> None:
+    def step(
+        self,
+        kernel: str,
+        inputs: Sequence[int],
+        outputs: Sequence[int],
+        attrs: Mapping[str, Any] | None = None,
+        macs: int = 0,
+    ) -> None:
         node, op = origin(self._node) if self._node is not None else ("", "")
-        self.steps.append(DraftStep(kernel, list(inputs), list(outputs), {k: _tuple(v) for k, v in (attrs or {}).items()},
-                                    node, op, self.segment, macs, self._may_overwrite()))
+        self.steps.append(
+            DraftStep(
+                kernel,
+                list(inputs),
+                list(outputs),
+                {k: _tuple(v) for k, v in (attrs or {}).items()},
+                node,
+                op,
+                self.segment,
+                macs,
+                self._may_overwrite(),
+            )
+        )
 
     def _may_overwrite(self) -> bool:
         node = self._node
@@ -142,17 +161,24 @@ class Draft:
     def _fallback(self, node: ir.Node, reason: str) -> None:
         name, op = origin(node)
         if self.strict:
-            raise UnsupportedOpError(f"{op}, node '{name}': expected an operator with a kernel, found none ({reason}); "
-                                     "without strict the slow onnx.reference fallback runs it")
+            raise UnsupportedOpError(
+                f"{op}, node '{name}': expected an operator with a kernel, found none ({reason}); "
+                "without strict the slow onnx.reference fallback runs it"
+            )
         inputs = operands(node)
         model = single(node, self.opsets)
         try:
             ReferenceEvaluator(model)
         except Exception as error:  # the reference raises many types for what it lacks
-            raise UnsupportedOpError(f"{op}, node '{name}': neither a kernel nor onnx.reference runs it "
-                                     f"({reason}; {str(error).splitlines()[0]})") from error
-        warnings.warn(f"{op}, node '{name}': no kernel ({reason}); the slow onnx.reference fallback runs it", EdgeRunWarning,
-                      stacklevel=4)
+            raise UnsupportedOpError(
+                f"{op}, node '{name}': neither a kernel nor onnx.reference runs it "
+                f"({reason}; {str(error).splitlines()[0]})"
+            ) from error
+        warnings.warn(
+            f"{op}, node '{name}': no kernel ({reason}); the slow onnx.reference fallback runs it",
+            EdgeRunWarning,
+            stacklevel=4,
+        )
         blob = self.const(np.frombuffer(model.SerializeToString(), np.uint8), "node")
         self.fallbacks.append((len(self.steps), name, op, reason))
         self.step(FALLBACK, [blob, *(self.use(v) for v in inputs)], [self.use(v) for v in node.outputs if v.name])
@@ -160,7 +186,8 @@ class Draft:
     # -- If -----------------------------------------------------------------------------------------------------------
 
     def _branches(self, node: ir.Node) -> None:
-        """branch (to else when false) · then-steps · jump (to end) · else-steps; both write the If's own output slots."""
+        """branch (to else when false) · then-steps · jump (to end) · else-steps; both write the If's own output
+        slots."""
         outputs = [self.use(v) for v in node.outputs]
         self.step("branch", [self.use(node.inputs[0])], [])
         branch = self.steps[-1]

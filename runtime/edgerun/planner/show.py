@@ -31,10 +31,18 @@ def blocks(plan: Plan) -> list[Block]:
     for k, step in enumerate(plan.steps):
         for index in step.outputs:
             slot = plan.slots[index] if index != ABSENT else None
-            if slot is None or slot.place != "arena" or ((slot.offset, slot.nbytes) in open_blocks and index in written):
+            if (
+                slot is None
+                or slot.place != "arena"
+                or ((slot.offset, slot.nbytes) in open_blocks and index in written)
+            ):
                 continue
             key = (slot.offset, slot.nbytes)
-            operands = {(plan.slots[i].offset, plan.slots[i].nbytes) for i in step.inputs if i != ABSENT and plan.slots[i].place == "arena"}
+            operands = {
+                (plan.slots[i].offset, plan.slots[i].nbytes)
+                for i in step.inputs
+                if i != ABSENT and plan.slots[i].place == "arena"
+            }
             if key in open_blocks and key not in operands:
                 done.append(_close(key, open_blocks.pop(key)))
             entry = open_blocks.setdefault(key, [[], k, k])
@@ -65,11 +73,22 @@ def summary(plan: Plan) -> dict[str, Any]:
         "macs": plan.macs,
         "arena_bytes": plan.arena_bytes,
         "constant_bytes": sum(c.nbytes for c in plan.constants),
-        "exits": [{"name": e.name, "after_step": e.step, "macs": e.macs, "logits": e.logits, "shape": list(plan.slots[e.slot].shape)}
-                  for e in plan.exits],
+        "exits": [
+            {
+                "name": e.name,
+                "after_step": e.step,
+                "macs": e.macs,
+                "logits": e.logits,
+                "shape": list(plan.slots[e.slot].shape),
+            }
+            for e in plan.exits
+        ],
         "policy": plan.policy.kind,
         "difficulty": plan.difficulty is not None,
-        "memory": [{"names": list(b.names), "offset": b.offset, "bytes": b.size, "first": b.first, "last": b.last} for b in blocks(plan)],
+        "memory": [
+            {"names": list(b.names), "offset": b.offset, "bytes": b.size, "first": b.first, "last": b.last}
+            for b in blocks(plan)
+        ],
         "fallbacks": [{"step": k, "node": node, "op": op, "reason": reason} for k, node, op, reason in plan.fallbacks],
     }
 
@@ -83,23 +102,43 @@ def _step(plan: Plan, index: int, step: Step) -> dict[str, Any]:
     def shapes(slots: tuple[int, ...]) -> list[list[int] | None]:
         return [None if k == ABSENT else list(plan.slots[k].shape) for k in slots]
 
-    return {"index": index, "kernel": step.kernel, "op": step.op, "node": step.node, "inputs": shapes(step.inputs),
-            "outputs": shapes(step.outputs), "attrs": {k: list(v) for k, v in step.attrs.items()}, "macs": step.macs,
-            "checks": [c.kind for c in step.checks], "segment": step.segment}
+    return {
+        "index": index,
+        "kernel": step.kernel,
+        "op": step.op,
+        "node": step.node,
+        "inputs": shapes(step.inputs),
+        "outputs": shapes(step.outputs),
+        "attrs": {k: list(v) for k, v in step.attrs.items()},
+        "macs": step.macs,
+        "checks": [c.kind for c in step.checks],
+        "segment": step.segment,
+    }
 
 
 def describe(plan: Plan) -> str:
     """Tables of steps, exits and fallbacks, then the memory map, as plain text."""
-    head = (f"{len(plan.steps)} steps, {_count(plan.macs)} MAC, arena {_bytes(plan.arena_bytes)}, "
-            f"constants {_bytes(sum(c.nbytes for c in plan.constants))}")
+    head = (
+        f"{len(plan.steps)} steps, {_count(plan.macs)} MAC, arena {_bytes(plan.arena_bytes)}, "
+        f"constants {_bytes(sum(c.nbytes for c in plan.constants))}"
+    )
     parts = [head, _table([("", "kernel", "operator", "shape", "MAC", "checks", "seg", "node"), *_rows(plan)])]
     if plan.exits:
         rows = [(e.name, str(e.step), _count(e.macs), "logits" if e.logits else "softmax") for e in plan.exits]
-        parts.append(f"exits, policy {plan.policy.kind}{', difficulty estimated' if plan.difficulty else ''}\n"
-                     + _table([("exit", "after step", "MAC up to here", "scores"), *rows]))
+        parts.append(
+            f"exits, policy {plan.policy.kind}{', difficulty estimated' if plan.difficulty else ''}\n"
+            + _table([("exit", "after step", "MAC up to here", "scores"), *rows])
+        )
     if plan.fallbacks:
-        parts.append("run by the slow onnx.reference fallback\n"
-                     + _table([("step", "operator", "node", "reason"), *((str(k), op, node, why) for k, node, op, why in plan.fallbacks)]))
+        parts.append(
+            "run by the slow onnx.reference fallback\n"
+            + _table(
+                [
+                    ("step", "operator", "node", "reason"),
+                    *((str(k), op, node, why) for k, node, op, why in plan.fallbacks),
+                ]
+            )
+        )
     parts.append(memory_map(plan))
     return "\n\n".join(parts) + "\n"
 
@@ -108,8 +147,18 @@ def _rows(plan: Plan) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for k, step in enumerate(plan.steps):
         shape = "x".join(map(str, plan.slots[step.outputs[0]].shape)) if step.outputs else _control(step)
-        rows.append((str(k), step.kernel, step.op, shape, _count(step.macs) if step.macs else "",
-                     " ".join(c.kind for c in step.checks), str(step.segment), _short(step.node)))
+        rows.append(
+            (
+                str(k),
+                step.kernel,
+                step.op,
+                shape,
+                _count(step.macs) if step.macs else "",
+                " ".join(c.kind for c in step.checks),
+                str(step.segment),
+                _short(step.node),
+            )
+        )
     return rows
 
 
@@ -137,7 +186,7 @@ def _table(rows: list[tuple[str, ...]]) -> str:
 
 
 def _short(text: str, limit: int = 48) -> str:
-    return text if len(text) <= limit else text[:limit - 1] + "…"
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _count(n: int) -> str:

@@ -23,13 +23,14 @@ def main(argv: list[str] | None = None) -> int:
     except ImportError:
         print("training needs PyTorch: pip install 'edgerun[train]'", file=sys.stderr)
         return 2
+    from edgerun.errors import DataError
     from edgerun_tools import data
     from edgerun_tools.train import loop, recipes
     recipe = recipes.RECIPES[a.recipe]
     a.work.mkdir(parents=True, exist_ok=True)
     try:
         splits = recipe.read(a.data or data.data_root(), a.work)
-    except data.DataError as e:
+    except DataError as e:
         print(f"error: {e}", file=sys.stderr)
         return 4
     if a.export_only:

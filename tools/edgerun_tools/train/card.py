@@ -92,7 +92,8 @@ def text(recipe: Recipe, facts: dict, notes: str = "") -> str:
     shape = ",".join(map(str, recipe.shape))
     done, planned = history[-1]["epoch"], history[-1]["of"]
     interim = [] if done == planned else [f"**Interim export** after epoch {done} of {planned}: to be replaced.", ""]
-    changed = sorted({h["of"] for h in history} - {planned})
+    early = [h for h in history if (h["of"], h.get("peak_lr", recipe.lr)) != (planned, recipe.lr)]
+    changed = sorted({h["of"] for h in early})
     return "\n".join([
         f"# {recipe.name}", "", f"{recipe.title}.", "", *interim,
         *_prose(f"Input `image` float32 [batch,{shape}] {recipe.color}, x = (pixel/255 - mean)/std with mean "
@@ -108,8 +109,8 @@ def text(recipe: Recipe, facts: dict, notes: str = "") -> str:
         "", "## Recipe", "", f"`python -m edgerun_tools.train {recipe.name}` (data: `--data` or `EDGERUN_DATA`)", "",
         *_recipe(recipe, facts), "", "![training curve](curve.png)", "",
         *_prose("Per-epoch figures: `history.json` (before the last epoch measured on every second calibration image). "
-                + (f"The first epochs of this run followed the learning-rate schedule of {changed} epochs; it was "
-                   f"resumed with {planned} to end in time. " if changed else "")
+                + (f"This run was resumed with changed settings: epochs 1-{len(early)} followed the schedules of "
+                   f"{changed} epochs, peak learning rate {early[0].get('peak_lr', recipe.lr)}. " if early else "")
                 + "Floating-point summation order depends on the machine, so a re-run agrees in accuracy to a few "
                 "tenths of a point, not in bits."),
         *(["", "## On the sample images", "", *_prose(notes)] if notes else []),

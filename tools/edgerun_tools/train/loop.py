@@ -4,6 +4,7 @@ The last epoch's weights are the result: no epoch is chosen by any measured accu
 """
 from __future__ import annotations
 
+import functools
 import json
 import math
 import time
@@ -100,7 +101,7 @@ def train(recipe: Recipe, splits: Splits, work: Path, epochs: int, resume: bool)
             images = norm(_batch(recipe, x[pick], phase.crop, side[pick] ^ bool(epoch % 2), rng))
             share = recipe.distil if at >= recipe.distil_from else 0.0
             losses.append(replicas.backward(images, torch.from_numpy(y[pick]),
-                                            lambda z, t, share=share: joint_loss(z, t, recipe, share)))
+                                            functools.partial(joint_loss, recipe=recipe, share=share)))
             opt.step()
             if not math.isfinite(losses[-1]):
                 raise FloatingPointError(f"{recipe.name}: loss {losses[-1]} in epoch {epoch + 1}, batch {len(losses)}")
@@ -109,9 +110,9 @@ def train(recipe: Recipe, splits: Splits, work: Path, epochs: int, resume: bool)
         half = slice(None, None, 1 if epoch + 1 == epochs else 2)  # every second image is enough for the curve
         cal = accuracy(predict(net, splits.calibration[0][half], norm), splits.calibration[1][half])
         torch.set_num_threads(1)
-        history.append({"epoch": epoch + 1, "of": epochs, "crop": phase.crop, "loss": round(float(np.mean(losses)), 4),
-                        "calibration_accuracy": cal, "seconds": round(time.time() - wall, 1),
-                        "cpu_seconds": round(time.process_time() - cpu, 1)})
+        history.append({"epoch": epoch + 1, "of": epochs, "crop": phase.crop, "peak_lr": recipe.lr,
+                        "loss": round(float(np.mean(losses)), 4), "calibration_accuracy": cal,
+                        "seconds": round(time.time() - wall, 1), "cpu_seconds": round(time.process_time() - cpu, 1)})
         progress.note(f"epoch {epoch + 1}/{epochs} crop {phase.crop} loss {history[-1]['loss']} calibration % {cal} "
                       f"{history[-1]['seconds']} s (cpu {history[-1]['cpu_seconds']} s)")
         tmp = ckpt.with_suffix(".tmp")

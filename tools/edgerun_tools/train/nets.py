@@ -137,7 +137,8 @@ def macs(net: ExitNet, shape: tuple[int, int, int]) -> dict[str, list[int]]:
     handles = [m.register_forward_hook(hook) for m in net.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
     was_training, x = net.training, torch.zeros(1, *shape)
     net.eval()
-    trunk, heads = [], []
+    trunk: list[int] = []
+    heads: list[int] = []
     for segment, classify in zip(net.segments, net.heads, strict=True):
         counted[0] = 0
         x = segment(x)

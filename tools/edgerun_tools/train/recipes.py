@@ -65,19 +65,19 @@ def read_cifar10(root: Path, cache: Path | None = None) -> Splits:
     cache: folder in which the decoded training images are kept, so that a resumed run does not decode again."""
     kept = cache / "cifar10_train.npz" if cache else None
     if kept and kept.exists():
-        x, y, classes = data.load(kept)
+        x, y, classes = data.load_uniform(kept)
     else:
-        x, y, classes = data.load(root / "sets" / "cifar10_train.tar.gz")
+        x, y, classes = data.load_uniform(root / "sets" / "cifar10_train.tar.gz")
         if kept:
             np.savez(kept, x=x, y=y, classes=np.array(classes))
     train, calibration = data.cifar_split(len(x))
-    xt, yt, _ = data.load(root / "sets" / "cifar10_test_5k.npz")
+    xt, yt, _ = data.load_uniform(root / "sets" / "cifar10_test_5k.npz")
     return Splits((x[train], y[train]), (x[calibration], y[calibration]), (xt, yt), classes)
 
 
 def read_mnist(root: Path, cache: Path | None = None) -> Splits:
     """The 10,000 MNIST test-set images, split by index (see `data.MNIST_RANGES`)."""
-    x, y, classes = data.load(root / "sets" / "mnist")
+    x, y, classes = data.load_uniform(root / "sets" / "mnist")
     parts = {k: (x[data.mnist_split(k)], y[data.mnist_split(k)]) for k in data.MNIST_RANGES}
     return Splits(parts["train"], parts["calibration"], parts["test"], classes)
 
@@ -89,8 +89,8 @@ RECIPES = {r.name: r for r in (
     Recipe("mnist_alexnet", "AlexNet-like, MNIST, 3 exits", nets.mnist_alexnet, read_mnist, (1, 28, 28), "L",
            mean=(0.1307,), std=(0.3081,), epochs=18, phases=(Phase(1.0, 28, 128),), augment="warp", lr=0.05,
            smoothing=0.05),
-    Recipe("cifar10_resnet18", "ResNet-18 at half width, CIFAR-10, 5 exits", nets.cifar10_resnet18, epochs=8, lr=0.1,
-           phases=(Phase(0.20, 20, 128), Phase(0.75, 24, 128), Phase(0.86, 28, 96), Phase(1.0, 32, 64)), **_CIFAR),
-    Recipe("cifar10_alexnet", "AlexNet-like, CIFAR-10, 4 exits", nets.cifar10_alexnet, epochs=5, lr=0.06, distil_from=0.3,
-           phases=(Phase(0.25, 20, 128), Phase(0.75, 24, 128), Phase(1.0, 32, 64)), **_CIFAR),
+    Recipe("cifar10_resnet18", "ResNet-18 at half width, CIFAR-10, 5 exits", nets.cifar10_resnet18, epochs=10, lr=0.06,
+           phases=(Phase(0.20, 20, 128), Phase(0.60, 24, 128), Phase(0.90, 28, 96), Phase(1.0, 32, 64)), **_CIFAR),
+    Recipe("cifar10_alexnet", "AlexNet-like, CIFAR-10, 4 exits", nets.cifar10_alexnet, epochs=5, lr=0.06,
+           distil_from=0.3, phases=(Phase(0.25, 20, 128), Phase(0.75, 24, 128), Phase(1.0, 32, 64)), **_CIFAR),
 )}

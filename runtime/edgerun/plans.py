@@ -1,0 +1,143 @@
+"""The plans of one model, one per combination of input shapes, each with the executor that serves it."""
+
+from __future__ import annotations
+
+import warnings
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import onnx
+
+from edgerun import importer, planner
+from edgerun.describe import Description
+from edgerun.errors import EdgeRunWarning, PlanError
+from edgerun.executors import engine
+from edgerun.executors.base import Executor
+from edgerun.exits import Calibration
+from edgerun.exits.adaptive import Adaptive
+from edgerun.options import Options, default_threads
+from edgerun.planner.decide import NEVER
+from edgerun.planner.plan import Plan, Policy
+from edgerun.result import ExitTaken
+
+TUNE_AFTER = 3
+"""Runs of a plan after which the threads of its steps are measured: a single run does not pay for it."""
+Shapes = tuple[tuple[int, ...], ...]
+
+
+@dataclass
+class Ready:
+    """A plan with its executor (`kind`: "engine" or "python"), and what a result needs of it.
+
+    work: multiply-accumulates up to each exit, or of the whole plan; names: of the outputs; taken: one entry per exit, at
+    least one; audit: an executor that decides nothing and runs to the last exit, for adaptive thresholds; untuned: runs
+    until the threads of the steps are measured, 0 when that is done or not wanted.
+    """
+
+    plan: Plan
+    executor: Executor
+    kind: str
+    work: tuple[int, ...]
+    names: tuple[str, ...]
+    taken: tuple[ExitTaken, ...]
+    audit: Executor | None = None
+    untuned: int = 0
+
+    def tune(self, arrays: Sequence[np.ndarray]) -> None:
+        """Count a run; at the right one, measure which steps gain from several threads. Answers do not change."""
+        self.untuned -= 1
+        if self.untuned == 0 and isinstance(self.executor, engine.EngineExecutor):
+            self.executor.tune(arrays)
+
+    def close(self) -> None:
+        self.executor.close()
+        if self.audit is not None:
+            self.audit.close()
+
+
+class Plans:
+    """Makes plans when they are asked for and keeps the last `Options.plan_cache` ones. Not thread-safe."""
+
+    def __init__(self, proto: onnx.ModelProto, name: str, said: Description, options: Options, policy: Policy,
+                 calibration: Calibration | None, adaptive: Adaptive | None) -> None:
+        self._proto, self._name, self._said, self._options = proto, name, said, options
+        self._policy, self._calibration, self._adaptive = policy, calibration, adaptive
+        self._threads = options.threads or default_threads()
+        self._held: OrderedDict[Shapes, Ready] = OrderedDict()
+        self._current: tuple[Shapes, Ready] | None = None
+        self._closed = False
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    @property
+    def latest(self) -> Ready | None:
+        """What was asked for last."""
+        return self._current[1] if self._current else None
+
+    def ready(self, shapes: Shapes) -> Ready:
+        """The plan for inputs of these shapes, with its executor. Raises PlanError, ModelError, PolicyError."""
+        if self._current is not None and self._current[0] == shapes:
+            return self._current[1]
+        if self._closed:
+            raise PlanError(f"{self._name}: expected an open session; found it closed")
+        found = self._held.get(shapes)
+        if found is None:
+            found = self._held[shapes] = self._serve(self._make(shapes))
+            while len(self._held) > self._options.plan_cache:
+                self._held.popitem(last=False)[1].close()
+        self._held.move_to_end(shapes)
+        self._current = shapes, found
+        return found
+
+    def set_coefficients(self, coeff: Sequence[Sequence[float]]) -> None:
+        """Hand adaptive factors to every executor."""
+        for held in self._held.values():
+            held.executor.set_coefficients(coeff)
+
+    def close(self) -> None:
+        """Close every executor; `ready` refuses from now on."""
+        self._closed, self._current = True, None
+        while self._held:
+            self._held.popitem()[1].close()
+
+    def _make(self, shapes: Shapes) -> Plan:
+        named = {i.name: s for i, s in zip(self._said.inputs, shapes, strict=True)}
+        single = all(len(s) == 0 or s[0] == 1 for s in shapes)  # an exit decides for one sample
+        return planner.make_plan(importer.load(self._proto, shapes=named), policy=self._policy if single else Policy(),
+                                 calibration=self._calibration, strict=self._options.strict, checks=self._options.checks)
+
+    def _serve(self, plan: Plan) -> Ready:
+        wanted = self._options.executor
+        reason = engine.unsupported(plan) if wanted != "python" else "asked for"
+        if wanted == "engine" and reason:
+            raise PlanError(f"{self._name}: executor engine: {reason}; use executor auto or python")
+        if wanted == "auto" and reason and engine.available():
+            warnings.warn(f"{self._name}: {reason}; the slower Python executor serves", EdgeRunWarning, stacklevel=5)
+        executor, audit = self._executor(plan, reason), None
+        if self._adaptive is not None and plan.exits:
+            never = replace(plan.policy, thresholds=(NEVER,) * (len(plan.exits) - 1), table=(), bin_edges=())
+            audit = self._executor(replace(plan, policy=never), reason)
+            executor.set_coefficients(self._adaptive.coefficients())
+        tune = self._options.tune and not reason and self._threads > 1
+        return Ready(plan, executor, "python" if reason else "engine", tuple(e.macs for e in plan.exits) or (plan.macs,),
+                     tuple(p.name for p in plan.outputs), self._taken(plan), audit, TUNE_AFTER if tune else 0)
+
+    def _taken(self, plan: Plan) -> tuple[ExitTaken, ...]:
+        """Where a run may end; a batch through a model with exits decides nothing and ends at the last one."""
+        names = [e.name for e in plan.exits]
+        if names:
+            return tuple(ExitTaken(k, len(names), name) for k, name in enumerate(names))
+        exits, outputs = self._said.exits, self._said.outputs
+        if exits:
+            return (ExitTaken(len(exits) - 1, len(exits), exits[-1]),)
+        return (ExitTaken(0, 1, outputs[0].name if outputs else ""),)
+
+    def _executor(self, plan: Plan, reason: str) -> Executor:
+        if reason:
+            from edgerun.executors.python import PythonExecutor  # not at the top: Numba takes a second to import
+
+            return PythonExecutor(plan)
+        return engine.EngineExecutor(plan, self._threads, self._options.checks != "off")
