@@ -3,10 +3,10 @@
 #pragma once
 #include "isa.h"
 
-#define EDGERUN_TRY(expression)                                   \
-  do {                                                            \
-    const Status status_ = (expression);                          \
-    if (status_ != Status::ok) return status_;                    \
+#define EDGERUN_TRY(expression)                \
+  do {                                         \
+    const Status status_ = (expression);       \
+    if (status_ != Status::ok) return status_; \
   } while (0)
 
 // A loop whose iterations are independent although output and input may be the same buffer (in-place elementwise).

@@ -1,4 +1,5 @@
 // Stored plan -> Plan. Nothing in the bytes is trusted: every index, size and name is checked before it is used.
+#include <algorithm>
 #include <cstring>
 
 #include "plan_bytes.h"
@@ -61,16 +62,19 @@ void place_slots(Plan& plan) {
     const Slot& s = plan.slots[plan.inputs[k].slot];
     if (s.place != Place::input || s.offset != k) fail("input '" + plan.inputs[k].name + "' does not refer to a slot of its own");
   }
+  uint64_t reach = 0;
   for (const Slot& s : plan.slots) {
     if (s.place == Place::arena) {
       need(s.offset % kCacheLine == 0, ("offset of slot '" + s.name + "'").c_str(), "a multiple of 64", s.offset);
       if (s.offset > plan.arena_bytes || s.bytes > plan.arena_bytes - s.offset) fail("slot '" + s.name + "' lies outside the arena");
+      reach = std::max(reach, s.offset + s.bytes);
     } else if (s.place == Place::input) {
       need(s.offset < plan.inputs.size(), ("input of slot '" + s.name + "'").c_str(), "an index into the inputs", s.offset);
       const Slot& source = plan.slots[plan.inputs[static_cast<size_t>(s.offset)].slot];
       need(s.bytes <= source.bytes, ("size of slot '" + s.name + "'").c_str(), "at most its input's", s.bytes);
     }
   }
+  plan.arena_bytes = std::min(plan.arena_bytes, reach);  // never more than the slots need, whatever the header claims
 }
 
 std::vector<Port> read_ports(const Reader& r, const Plan& plan, f::SectionId id) {

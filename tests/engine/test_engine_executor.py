@@ -235,9 +235,16 @@ def test_an_unknown_kernel_is_refused_before_loading():
 
 
 def test_more_memory_than_there_can_be_is_a_plan_error():
-    slots = (Slot("x", "f32", (1, 4), "input", 0), Slot("y", "f32", (1, 4), "arena", 0))
+    shape = (1 << 44,)
+    slots = (Slot("x", "f32", shape, "input", 0), Slot("y", "f32", shape, "arena", 0))
     with pytest.raises(PlanError):
-        EngineExecutor(replace(chain(1, 4), slots=slots, arena_bytes=1 << 60))
+        EngineExecutor(replace(chain(1, 4), slots=slots, arena_bytes=1 << 46))
+
+
+def test_an_arena_larger_than_its_slots_is_not_allocated():
+    x = np.array([[-1, 2, -3, 4]], np.float32)
+    run = EngineExecutor(replace(chain(1, 4), arena_bytes=1 << 50)).run([x])
+    np.testing.assert_array_equal(run.outputs[0], np.maximum(x, 0))
 
 
 def test_coefficients_of_the_wrong_form_change_nothing():

@@ -53,6 +53,7 @@ def test_induction_is_optimal_under_its_own_chances() -> None:
 def test_induction_looks_at_confidence(digits) -> None:
     """Not the degenerate solution of leaving in every state, nor of never leaving."""
     v = View.of(digits.calibration)
+    assert v.correct.min() >= 0 and v.correct.max() <= 1
     tau, _ = induction.solve(induction.count(v.score, v.correct, v.alpha), v.costs, 0.05)
     assert (tau > 0.3).all() and (tau < 1).any()
 
@@ -131,3 +132,30 @@ def test_choice_is_no_worse_than_its_members(digits) -> None:
     costs = dict(choice.costs)
     assert costs[choice.form.name] <= 1.005 * costs[dart.Form().name], "plain confidence is a member of the family"
     assert dart.choose(half, 1.0, pairs=((0.0, 0.0), (0.0, 1.0))) == choice, "same records, same choice"
+
+
+def test_blend_goes_from_one_policy_to_the_other() -> None:
+    a = Policy("dart", thresholds=(0.9, NEVER, NEVER), beta=0.2, coeff=((1.0, 0.5),) * 3)
+    b = Policy("dart", thresholds=(0.5, 0.5, NEVER), beta=0.0, coeff=((1.0, 1.5),) * 3)
+    half = tuning.blend(a, b, 0.5)
+    assert half.thresholds[0] == pytest.approx(0.75) and 0.5 < half.thresholds[1] <= 1 and half.thresholds[2] == NEVER
+    assert half.beta == pytest.approx(0.1) and half.coeff[0] == (1.0, 1.0)
+    assert tuning.blend(a, b, 0.0).thresholds[0] == pytest.approx(0.9)
+    assert tuning.blend(a, b, 1.0).thresholds[:2] == pytest.approx((0.5, 0.5))
+
+
+def test_between_points_use_the_allowed_loss(digits) -> None:
+    """The chosen point is at least as cheap as the cheapest legal vertex of the front."""
+    family = dart.Form(heat=1.0, knobs=(0.005, 0.05, 0.5))
+    tuned = tuning.tune(family, digits.calibration, max_loss=1.2)
+    vertices = [p.cost for p, _ in tuned.front if p.bound() <= 1.2]
+    assert vertices and tuned.point.bound() <= 1.2 and tuned.point.cost <= 1.01 * min(vertices)
+
+
+def test_rightness_is_unbiased_and_less_noisy(digits) -> None:
+    """The last exit's calibrated probabilities say on average what the labels say."""
+    c = digits.calibration
+    for exit_, (soft, hard) in enumerate(zip(c.rightness(trust=0.0), c.correct, strict=True)):
+        assert soft.mean() == pytest.approx(hard.mean(), abs=0.03), f"exit {exit_}"
+        assert soft.std() < hard.std()
+    assert np.array_equal(c.rightness(trust=1.0), c.correct)

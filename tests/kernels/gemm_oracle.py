@@ -85,7 +85,7 @@ def conv2d(x, w, b=None, r=None, strides=(1, 1), pads=(0, 0, 0, 0), dilations=(1
 
 def conv_transpose2d(x, w, b, shape, strides, pads, dilations, group):
     """x[N,H,W,Ci], w[Co/g,KH,KW,Ci] in float64, output shape given; returns (y, sum of |terms|)."""
-    n, oh, ow, co = shape
+    _, oh, ow, _ = shape
     each, kh, kw, ci = w.shape
     deep = ci // group
     y, magnitude = np.zeros(shape), np.zeros(shape)

@@ -17,8 +17,18 @@ LENGTHS = sorted({0, 1, *(k for lanes in (4, 8, 16) for k in (lanes - 1, lanes, 
 """Row lengths around the vector widths of every instruction set, their unrolled loops and a block."""
 
 DTYPES = {
-    "f32": np.float32, "f64": np.float64, "f16": np.float16, "i8": np.int8, "u8": np.uint8, "i16": np.int16,
-    "u16": np.uint16, "i32": np.int32, "u32": np.uint32, "i64": np.int64, "u64": np.uint64, "b8": np.bool_,
+    "f32": np.float32,
+    "f64": np.float64,
+    "f16": np.float16,
+    "i8": np.int8,
+    "u8": np.uint8,
+    "i16": np.int16,
+    "u16": np.uint16,
+    "i32": np.int32,
+    "u32": np.uint32,
+    "i64": np.int64,
+    "u64": np.uint64,
+    "b8": np.bool_,
 }
 NUMBERS = ("f32", "f64", "i8", "u8", "i16", "u16", "i32", "u32", "i64", "u64")
 SIZES = {"x8": np.int8, "x16": np.int16, "x32": np.int32, "x64": np.int64}
@@ -38,8 +48,9 @@ class Guarded:
         return bool((self.raw[:GUARD] == 0xA5).all() and (self.raw[len(self.raw) - GUARD :] == 0xA5).all())
 
 
-def call(name: str, inputs: list[Any], attrs: dict[str, tuple[Any, ...]], shapes: Any, dtype: Any, isa: str,
-         **options: Any) -> tuple[list[np.ndarray], dict[str, Any]]:
+def call(
+    name: str, inputs: list[Any], attrs: dict[str, tuple[Any, ...]], shapes: Any, dtype: Any, isa: str, **options: Any
+) -> tuple[list[np.ndarray], dict[str, Any]]:
     """The outputs (one for every shape) and what the checks saw."""
     outs = [Guarded(s, dtype) for s in shapes]
     arrays = [None if x is None else np.ascontiguousarray(x).reshape(np.shape(x)) for x in inputs]
@@ -50,7 +61,9 @@ def call(name: str, inputs: list[Any], attrs: dict[str, tuple[Any, ...]], shapes
     return [o.array for o in outs], seen
 
 
-def one(name: str, inputs: list[Any], attrs: dict[str, tuple[Any, ...]], shape: Any, dtype: Any, isa: str, **options: Any) -> np.ndarray:
+def one(
+    name: str, inputs: list[Any], attrs: dict[str, tuple[Any, ...]], shape: Any, dtype: Any, isa: str, **options: Any
+) -> np.ndarray:
     """The only output."""
     return call(name, inputs, attrs, [tuple(shape)], dtype, isa, **options)[0][0]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from gemm_oracle import (CODES, ISAS, activate, activation_attrs, assert_close, call, conv2d, conv_transpose2d)
+from gemm_oracle import CODES, ISAS, activate, activation_attrs, assert_close, call, conv2d, conv_transpose2d
 
 RNG = np.random.default_rng
 
@@ -168,7 +168,7 @@ def test_depthwise_edges(width, channels, stride, isa):
     x, w = normal((1, 4, width, channels), 1), normal((3, 3, channels), 2)
     geometry = ((stride, stride), (1, 1, 1, 1), (1, 1))
     exact, magnitude = conv2d(x, np.moveaxis(w, -1, 0)[..., None], None, None, *geometry, channels)
-    attrs = dict(zip(("strides", "pads", "dilations"), geometry))
+    attrs = dict(zip(("strides", "pads", "dilations"), geometry, strict=True))
     got, info = call("conv2d_dw_f32", [x, w], attrs, exact.shape, isa, constants=[1])
     assert_close(got, exact, magnitude, 9)
     assert info["checked"] == exact.size
@@ -180,8 +180,8 @@ def test_depthwise_edges(width, channels, stride, isa):
 def test_depthwise_flipped_bit_is_found(activation, index, isa):
     inputs, attrs, exact, *_ = depthwise_case("same", residual=False)
     inputs[1] *= np.float32(0.2)
-    got, info = call("conv2d_dw_f32", inputs, attrs | activation_attrs(activation), exact.shape, isa,
-                     fault=(index, 1 << 30))
+    _, info = call("conv2d_dw_f32", inputs, attrs | activation_attrs(activation), exact.shape, isa,
+                   fault=(index, 1 << 30))
     assert info["flags"]  # a flip that makes the exponent all ones counts as non-finite
     assert info["first_index"] <= index
 
@@ -201,7 +201,7 @@ TRANSPOSED = {
 def transposed_case(name: str):
     n, h, w, ci, co, kernel, strides, pads, dilations, group, extra = TRANSPOSED[name]
     size = [(d - 1) * s + (k - 1) * e + 1 - pads[i] - pads[i + 2] + o
-            for i, (d, s, k, e, o) in enumerate(zip((h, w), strides, kernel, dilations, extra))]
+            for i, (d, s, k, e, o) in enumerate(zip((h, w), strides, kernel, dilations, extra, strict=True))]
     x, weights, b = normal((n, h, w, ci), 1), normal((co // group, *kernel, ci), 2), normal((co,), 3)
     exact, magnitude = conv_transpose2d(x, weights, b, (n, *size, co), strides, pads, dilations, group)
     attrs = {"strides": strides, "pads": pads, "dilations": dilations, "group": (group,)}
@@ -228,7 +228,7 @@ def test_conv_transpose_flipped_bit_is_found(index, isa):
     assert info["flags"] and info["first_index"] <= index
 
 
-@pytest.mark.parametrize("change, reason", [
+@pytest.mark.parametrize(("change", "reason"), [
     ({"strides": (0, 1)}, "bad_attribute"), ({"pads": (1, 1, 1)}, "bad_attribute"), ({"pads": (-1, 0, 0, 0)}, "bad_attribute"),
     ({"dilations": (1, 0)}, "bad_attribute"), ({"group": (3,)}, "bad_shape"), ({"strides": (2, 2)}, "bad_shape"),
     ({"activation": (99,)}, "bad_attribute"),

@@ -11,8 +11,16 @@ GRAY = {1: (1.0,), 2: (0.5, 0.5), 3: (0.299, 0.587, 0.114), 5: (0.2,) * 5}
 
 
 def attributes(c, layout, scale=1.0, offset=0.0, tau=0.45):
-    return {"layout": (layout,), "scale": (scale,) * c, "offset": (offset,) * c, "gray": GRAY[c], "tau_edge": (tau,), "low": LOW, "high": HIGH,
-            "weights": WEIGHTS}
+    return {
+        "layout": (layout,),
+        "scale": (scale,) * c,
+        "offset": (offset,) * c,
+        "gray": GRAY[c],
+        "tau_edge": (tau,),
+        "low": LOW,
+        "high": HIGH,
+        "weights": WEIGHTS,
+    }
 
 
 def image(c, h, w, seed=0):
@@ -25,7 +33,9 @@ def image(c, h, w, seed=0):
 
 def expected(x, attrs):
     """(alpha, edge, variance, laplacian) of [C, H, W] in float64, and how many positions are too close to tau to call."""
-    scale, offset, gray = (np.asarray(np.float32(attrs[k]), np.float64)[:, None, None] for k in ("scale", "offset", "gray"))
+    scale, offset, gray = (
+        np.asarray(np.float32(attrs[k]), np.float64)[:, None, None] for k in ("scale", "offset", "gray")
+    )
     p = x.astype(np.float64) * scale + offset
     g = np.pad((p * gray).sum(0), 1, mode="edge")
     h, w = x.shape[1:]
@@ -43,7 +53,10 @@ def expected(x, attrs):
 @each_isa
 @pytest.mark.parametrize("layout", [0, 1])
 @pytest.mark.parametrize("c", GRAY)
-@pytest.mark.parametrize(("h", "w"), [(1, 1), (1, 9), (9, 1), (2, 2), (3, 7), (8, 8), (7, 9), (28, 28), (32, 32), (33, 17), (40, 300), (150, 16)])
+@pytest.mark.parametrize(
+    ("h", "w"),
+    [(1, 1), (1, 9), (9, 1), (2, 2), (3, 7), (8, 8), (7, 9), (28, 28), (32, 32), (33, 17), (40, 300), (150, 16)],
+)
 def test_matches_the_formulas(isa, layout, c, h, w):
     x = image(c, h, w)
     attrs = attributes(c, layout, scale=0.5, offset=0.25)
@@ -80,7 +93,14 @@ def test_both_layouts_give_the_same_bits(isa, c):
 @pytest.mark.parametrize("c", [1, 3])
 @pytest.mark.parametrize("level", [0.0, 0.3, 1.0])
 def test_a_flat_image_is_as_easy_as_can_be(isa, c, level):
-    got = one("difficulty_f32", [np.full((1, c, 28, 28), level, np.float32)], attributes(c, 0, tau=0.0001), (4,), np.float32, isa)
+    got = one(
+        "difficulty_f32",
+        [np.full((1, c, 28, 28), level, np.float32)],
+        attributes(c, 0, tau=0.0001),
+        (4,),
+        np.float32,
+        isa,
+    )
     np.testing.assert_allclose(got, 0, atol=2e-7)
 
 
@@ -96,8 +116,17 @@ def test_normalisation_is_undone(isa):
 @each_isa
 def test_more_texture_is_harder(isa):
     rng = np.random.default_rng(3)
-    levels = [one("difficulty_f32", [np.clip(0.5 + s * rng.standard_normal((1, 1, 28, 28)), 0, 1).astype(np.float32)], attributes(1, 0), (4,),
-                  np.float32, isa)[0] for s in (0.01, 0.05, 0.2, 0.5)]
+    levels = [
+        one(
+            "difficulty_f32",
+            [np.clip(0.5 + s * rng.standard_normal((1, 1, 28, 28)), 0, 1).astype(np.float32)],
+            attributes(1, 0),
+            (4,),
+            np.float32,
+            isa,
+        )[0]
+        for s in (0.01, 0.05, 0.2, 0.5)
+    ]
     assert levels == sorted(levels) and levels[0] < 0.1 and levels[-1] > 0.9
 
 
@@ -109,14 +138,27 @@ def test_nan_is_passed_on(isa):
     assert np.isnan(got[[0, 2, 3]]).all()
 
 
-@pytest.mark.parametrize(("change", "shape", "out"), [
-    ({"layout": (2,)}, (1, 3, 8, 8), (4,)), ({"scale": (1.0,)}, (1, 3, 8, 8), (4,)), ({"high": LOW}, (1, 3, 8, 8), (4,)), ({"tau_edge": (-1.0,)}, (1, 3, 8, 8), (4,)),
-    ({}, (1, 3, 8, 8), (5,)), ({}, (2, 3, 8, 8), (4,)), ({}, (1, 3, 0, 8), (4,)), ({}, (3, 8), (4,)), ({"weights": (0.5, 0.5)}, (1, 3, 8, 8), (4,)),
-    ({"gray": (float("nan"),) * 3, "low": (float("nan"),) * 3}, (1, 3, 8, 8), (4,)),
-], ids=str)
+@pytest.mark.parametrize(
+    ("change", "shape", "out"),
+    [
+        ({"layout": (2,)}, (1, 3, 8, 8), (4,)),
+        ({"scale": (1.0,)}, (1, 3, 8, 8), (4,)),
+        ({"high": LOW}, (1, 3, 8, 8), (4,)),
+        ({"tau_edge": (-1.0,)}, (1, 3, 8, 8), (4,)),
+        ({}, (1, 3, 8, 8), (5,)),
+        ({}, (2, 3, 8, 8), (4,)),
+        ({}, (1, 3, 0, 8), (4,)),
+        ({}, (3, 8), (4,)),
+        ({"weights": (0.5, 0.5)}, (1, 3, 8, 8), (4,)),
+        ({"gray": (float("nan"),) * 3, "low": (float("nan"),) * 3}, (1, 3, 8, 8), (4,)),
+    ],
+    ids=str,
+)
 def test_inconsistent_requests_are_refused(change, shape, out):
     with pytest.raises(ValueError, match="query: bad_"):
-        call("difficulty_f32", [np.zeros(shape, np.float32)], {**attributes(3, 0), **change}, [out], np.float32, ISAS[0])
+        call(
+            "difficulty_f32", [np.zeros(shape, np.float32)], {**attributes(3, 0), **change}, [out], np.float32, ISAS[0]
+        )
 
 
 def test_native_and_python_kernels_agree():
@@ -126,4 +168,6 @@ def test_native_and_python_kernels_agree():
     attrs = attributes(3, 0)
     python = np.zeros(4, np.float32)
     KERNELS["difficulty_f32"]([x], attrs, [python], None)
-    np.testing.assert_allclose(one("difficulty_f32", [x], attrs, (4,), np.float32, native.isa()), python, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        one("difficulty_f32", [x], attrs, (4,), np.float32, native.isa()), python, rtol=1e-5, atol=1e-6
+    )

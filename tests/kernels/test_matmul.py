@@ -93,7 +93,7 @@ def test_activations(activation, rows, isa):
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("rows, index", [(1, 0), (1, 42), (9, 0), (9, 200), (9, 386)])
+@pytest.mark.parametrize(("rows", "index"), [(1, 0), (1, 42), (9, 0), (9, 200), (9, 386)])
 @pytest.mark.parametrize("activation", ["relu", "clip", "sigmoid", "tanh"])
 def test_flipped_bit_is_found(activation, rows, index, isa):
     inputs, attrs, exact, *_ = case((rows, 33), (33, 43))
@@ -113,7 +113,7 @@ def test_nan_is_kept_and_reported(isa):
     assert info["flags"] & 2
 
 
-@pytest.mark.parametrize("a, b, y, reason", [
+@pytest.mark.parametrize(("a", "b", "y", "reason"), [
     ((3, 4), (5, 6), (3, 6), "bad_shape"), ((3, 4), (4, 6), (3, 7), "bad_shape"), ((4,), (4, 6), (3, 6), "bad_rank"),
     ((2, 3, 4), (3, 4, 6), (2, 3, 6), "bad_shape"),
 ])

@@ -6,8 +6,17 @@ import numpy as np
 import pytest
 from kernel_case import DTYPES, EPS, ISAS, LENGTHS, call, close, each_isa, native, one, sample
 
-SOFTMAX_SHAPES = [*(((3, n), 1) for n in LENGTHS if n), ((2, 5, 7), 1), ((2, 5, 33), 1), ((4, 3), 0), ((2, 3, 4, 5), -3), ((10,), 0), ((0, 3), 1), ((3, 0), 1),
-                  ((2, 700, 3), 1)]
+SOFTMAX_SHAPES = [
+    *(((3, n), 1) for n in LENGTHS if n),
+    ((2, 5, 7), 1),
+    ((2, 5, 33), 1),
+    ((4, 3), 0),
+    ((2, 3, 4, 5), -3),
+    ((10,), 0),
+    ((0, 3), 1),
+    ((3, 0), 1),
+    ((2, 700, 3), 1),
+]
 each_softmax = pytest.mark.parametrize(("shape", "axis"), SOFTMAX_SHAPES, ids=str)
 
 
@@ -68,7 +77,9 @@ def test_huge_logits_do_not_overflow(isa, op):
 @pytest.mark.parametrize("bit", [26, 30, 31])
 def test_a_flipped_bit_breaks_the_sum(isa, shape, axis, index, bit):
     x = sample(shape, np.float32) * 0.1
-    _, seen = call("softmax_f32", [x], {"axis": (axis,)}, [shape], np.float32, isa, checks=True, fault=(index, 1 << bit))
+    _, seen = call(
+        "softmax_f32", [x], {"axis": (axis,)}, [shape], np.float32, isa, checks=True, fault=(index, 1 << bit)
+    )
     assert seen["flags"] and 0 <= seen["first_index"] <= index
 
 
@@ -76,7 +87,11 @@ def test_a_flipped_bit_breaks_the_sum(isa, shape, axis, index, bit):
 @pytest.mark.parametrize("n", [k for k in LENGTHS if k])
 @pytest.mark.parametrize("bias", [False, True])
 def test_layer_norm(isa, n, bias):
-    x, scale, shift = sample((3, n), np.float32) + 10, sample((n,), np.float32, 1), sample((n,), np.float32, 2) if bias else None
+    x, scale, shift = (
+        sample((3, n), np.float32) + 10,
+        sample((n,), np.float32, 1),
+        sample((n,), np.float32, 2) if bias else None,
+    )
     wide = x.astype(np.float64)
     centred = wide - wide.mean(1, keepdims=True)
     unit = centred / np.sqrt((centred**2).mean(1, keepdims=True) + 1e-5)
@@ -94,11 +109,17 @@ def test_layer_norm_over_several_dimensions(isa):
     wide = x.astype(np.float64)
     centred = wide - wide.mean((2, 3), keepdims=True)
     want = centred / np.sqrt((centred**2).mean((2, 3), keepdims=True) + 0.5) * scale
-    close(one("layer_norm_f32", [x, scale, None], {"axis": (2,), "epsilon": (0.5,)}, x.shape, np.float32, isa), want, 64 * EPS * 8)
+    close(
+        one("layer_norm_f32", [x, scale, None], {"axis": (2,), "epsilon": (0.5,)}, x.shape, np.float32, isa),
+        want,
+        64 * EPS * 8,
+    )
 
 
 @each_isa
-@pytest.mark.parametrize("shape", [(4, 3), (2, 9, 9, 16), (50, 50, 3), (7, 1), (3, 700), (2, 5000), (0, 4), (4, 0), (11, 127)], ids=str)
+@pytest.mark.parametrize(
+    "shape", [(4, 3), (2, 9, 9, 16), (50, 50, 3), (7, 1), (3, 700), (2, 5000), (0, 4), (4, 0), (11, 127)], ids=str
+)
 @pytest.mark.parametrize("code", [0, 1, 4])
 @pytest.mark.parametrize("checks", [False, True])
 def test_batch_norm(isa, shape, code, checks):
@@ -106,16 +127,34 @@ def test_batch_norm(isa, shape, code, checks):
     want = x.astype(np.float64) * scale + shift
     bound = 2 * EPS * (np.abs(x.astype(np.float64) * scale) + np.abs(shift))
     want = {0: want, 1: np.maximum(want, 0), 4: 1 / (1 + np.exp(-want))}[code]
-    (got,), seen = call("batch_norm_f32", [x, scale, shift], {"activation": (code,)}, [shape], np.float32, isa, checks=checks)
+    (got,), seen = call(
+        "batch_norm_f32", [x, scale, shift], {"activation": (code,)}, [shape], np.float32, isa, checks=checks
+    )
     close(got, want, bound + 4 * EPS * np.abs(want))
     assert (seen["flags"], seen["checked"]) == (0, x.size if checks and code else 0)
 
 
 REDUCE = {"mean": np.mean, "sum": np.sum, "max": np.max, "min": np.min, "prod": np.prod}
 REDUCE_CASES = [
-    ((7,), (0,)), ((5, 33), (1,)), ((5, 33), (0,)), ((2, 7, 7, 64), (1, 2)), ((2, 3, 9, 9), (2, 3)), ((4, 5, 6), (0, 2)), ((4, 5, 6), (1,)),
-    ((4, 5, 6), ()), ((3, 4, 5, 6), (0, 2)), ((3, 4, 5, 6), (1, 3)), ((2, 300, 37), (1,)), ((2, 9000), (1,)), ((1, 1), (0,)), ((), ()),
-    ((3, 4), (-1,)), ((2, 2, 2, 2, 2, 2, 2, 2), (0, 2, 4, 6)), ((2, 2, 2, 2, 2, 2, 2, 2), (1, 3, 5, 7)), ((0, 3), (1,)), ((4, 31, 65), (0, 1)),
+    ((7,), (0,)),
+    ((5, 33), (1,)),
+    ((5, 33), (0,)),
+    ((2, 7, 7, 64), (1, 2)),
+    ((2, 3, 9, 9), (2, 3)),
+    ((4, 5, 6), (0, 2)),
+    ((4, 5, 6), (1,)),
+    ((4, 5, 6), ()),
+    ((3, 4, 5, 6), (0, 2)),
+    ((3, 4, 5, 6), (1, 3)),
+    ((2, 300, 37), (1,)),
+    ((2, 9000), (1,)),
+    ((1, 1), (0,)),
+    ((), ()),
+    ((3, 4), (-1,)),
+    ((2, 2, 2, 2, 2, 2, 2, 2), (0, 2, 4, 6)),
+    ((2, 2, 2, 2, 2, 2, 2, 2), (1, 3, 5, 7)),
+    ((0, 3), (1,)),
+    ((4, 31, 65), (0, 1)),
 ]
 each_reduce = pytest.mark.parametrize(("shape", "axes"), REDUCE_CASES, ids=str)
 
@@ -131,8 +170,13 @@ def test_reduce_f32(isa, shape, axes, op, keep):
     want = np.asarray(REDUCE[op](wide, axis=over, keepdims=keep))
     got = one(f"reduce_{op}_f32", [x], {"axes": axes}, want.shape, np.float32, isa)
     n = max(x.size // max(want.size, 1), 1)
-    bound = {"sum": 130 * EPS * np.abs(wide).sum(over, keepdims=keep), "mean": 130 * EPS * np.abs(wide).sum(over, keepdims=keep) / n,
-             "max": 0, "min": 0, "prod": EPS * np.abs(want)}[op]
+    bound = {
+        "sum": 130 * EPS * np.abs(wide).sum(over, keepdims=keep),
+        "mean": 130 * EPS * np.abs(wide).sum(over, keepdims=keep) / n,
+        "max": 0,
+        "min": 0,
+        "prod": EPS * np.abs(want),
+    }[op]
     close(got, want, np.minimum(n, 130) / 130 * bound + EPS * np.abs(want) * (op not in ("max", "min")))
 
 
@@ -159,7 +203,9 @@ def test_reduce_propagates_nan(isa, op, axis):
 
 
 @each_isa
-@pytest.mark.parametrize(("op", "identity"), [("sum", 0), ("prod", 1), ("max", -np.inf), ("min", np.inf), ("mean", np.nan)])
+@pytest.mark.parametrize(
+    ("op", "identity"), [("sum", 0), ("prod", 1), ("max", -np.inf), ("min", np.inf), ("mean", np.nan)]
+)
 def test_reduce_of_nothing(isa, op, identity):
     for_rows = one(f"reduce_{op}_f32", [np.zeros((3, 0), np.float32)], {"axes": (1,)}, (3,), np.float32, isa)
     for_columns = one(f"reduce_{op}_f32", [np.zeros((0, 3), np.float32)], {"axes": (0,)}, (1, 3), np.float32, isa)
@@ -176,7 +222,10 @@ def test_a_long_sum_keeps_its_digits(isa):
 
 @each_isa
 @pytest.mark.parametrize("op", ["max", "min"])
-@pytest.mark.parametrize(("shape", "axis"), [((10,), 0), ((4, 1000), 1), ((4, 7, 3), 1), ((4, 7, 130), -2), ((5, 1), 1), ((0, 3), 1), ((3, 4), 0)])
+@pytest.mark.parametrize(
+    ("shape", "axis"),
+    [((10,), 0), ((4, 1000), 1), ((4, 7, 3), 1), ((4, 7, 130), -2), ((5, 1), 1), ((0, 3), 1), ((3, 4), 0)],
+)
 @pytest.mark.parametrize("last", [0, 1])
 def test_argmax(isa, op, shape, axis, last):
     x = np.round(sample(shape, np.float32))
@@ -196,11 +245,21 @@ def test_the_first_nan_is_the_extreme(isa, op, last):
     assert got[1, 0] == 11
 
 
-@pytest.mark.parametrize(("name", "shape", "attrs", "out"), [
-    ("reduce_sum_f32", (2, 3), {"axes": (2,)}, (2,)), ("reduce_sum_f32", (2, 3), {"axes": (1, 1)}, (2,)), ("reduce_sum_f32", (2, 3), {"axes": (1,)}, (3,)),
-    ("reduce_sum_f32", (2, 3), {"axes": (0,)}, (1, 2)), ("softmax_f32", (2, 3), {"axis": (2,)}, (2, 3)), ("softmax_f32", (2, 3), {"axis": (1,)}, (3, 2)),
-    ("arg_max_f32", (2, 3), {"axis": (1,)}, (2,)), ("layer_norm_f32", (2, 3), {}, (2, 3)), ("batch_norm_f32", (2, 3), {}, (2, 3)),
-], ids=str)
+@pytest.mark.parametrize(
+    ("name", "shape", "attrs", "out"),
+    [
+        ("reduce_sum_f32", (2, 3), {"axes": (2,)}, (2,)),
+        ("reduce_sum_f32", (2, 3), {"axes": (1, 1)}, (2,)),
+        ("reduce_sum_f32", (2, 3), {"axes": (1,)}, (3,)),
+        ("reduce_sum_f32", (2, 3), {"axes": (0,)}, (1, 2)),
+        ("softmax_f32", (2, 3), {"axis": (2,)}, (2, 3)),
+        ("softmax_f32", (2, 3), {"axis": (1,)}, (3, 2)),
+        ("arg_max_f32", (2, 3), {"axis": (1,)}, (2,)),
+        ("layer_norm_f32", (2, 3), {}, (2, 3)),
+        ("batch_norm_f32", (2, 3), {}, (2, 3)),
+    ],
+    ids=str,
+)
 def test_inconsistent_requests_are_refused(name, shape, attrs, out):
     with pytest.raises(ValueError, match="query: bad_"):
         call(name, [np.zeros(shape, np.float32)], attrs, [out], np.float32, ISAS[0])
@@ -208,4 +267,9 @@ def test_inconsistent_requests_are_refused(name, shape, attrs, out):
 
 def test_layer_norm_wants_as_many_scales_as_it_normalises():
     with pytest.raises(ValueError, match="bad_shape"):
-        native.call("layer_norm_f32", [np.zeros((2, 3), np.float32), np.zeros(2, np.float32)], {}, [np.zeros((2, 3), np.float32)])
+        native.call(
+            "layer_norm_f32",
+            [np.zeros((2, 3), np.float32), np.zeros(2, np.float32)],
+            {},
+            [np.zeros((2, 3), np.float32)],
+        )

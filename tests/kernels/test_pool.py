@@ -8,13 +8,20 @@ from kernel_case import EPS, ISAS, call, close, each_isa, one, sample
 
 CASES = [
     # (n, h, w, c), kernel, strides, pads (top, left, bottom, right), dilations, ceil
-    ((1, 8, 8, 16), (2, 2), (2, 2), (0, 0, 0, 0), (1, 1), False), ((2, 7, 9, 3), (3, 3), (2, 2), (1, 1, 1, 1), (1, 1), False),
-    ((1, 5, 5, 1), (3, 2), (1, 1), (0, 0, 0, 0), (1, 1), False), ((1, 9, 9, 33), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), False),
-    ((1, 9, 9, 8), (2, 2), (2, 2), (0, 0, 0, 0), (1, 1), True), ((1, 10, 7, 40), (3, 3), (2, 3), (0, 1, 2, 0), (2, 2), False),
-    ((1, 6, 6, 5), (3, 3), (3, 3), (2, 2, 2, 2), (1, 1), True), ((1, 4, 4, 65), (4, 4), (4, 4), (0, 0, 0, 0), (1, 1), False),
-    ((1, 1, 20, 4), (1, 5), (1, 2), (0, 2, 0, 2), (1, 1), False), ((0, 4, 4, 3), (2, 2), (2, 2), (0, 0, 0, 0), (1, 1), False),
-    ((1, 4, 4, 0), (2, 2), (2, 2), (0, 0, 0, 0), (1, 1), False), ((1, 2, 2, 7), (3, 3), (1, 1), (0, 0, 0, 0), (1, 1), False),
-    ((1, 5, 5, 15), (5, 5), (1, 1), (2, 2, 2, 2), (1, 1), False), ((1, 4, 4, 9), (2, 2), (3, 3), (0, 0, 0, 0), (1, 1), True),
+    ((1, 8, 8, 16), (2, 2), (2, 2), (0, 0, 0, 0), (1, 1), False),
+    ((2, 7, 9, 3), (3, 3), (2, 2), (1, 1, 1, 1), (1, 1), False),
+    ((1, 5, 5, 1), (3, 2), (1, 1), (0, 0, 0, 0), (1, 1), False),
+    ((1, 9, 9, 33), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), False),
+    ((1, 9, 9, 8), (2, 2), (2, 2), (0, 0, 0, 0), (1, 1), True),
+    ((1, 10, 7, 40), (3, 3), (2, 3), (0, 1, 2, 0), (2, 2), False),
+    ((1, 6, 6, 5), (3, 3), (3, 3), (2, 2, 2, 2), (1, 1), True),
+    ((1, 4, 4, 65), (4, 4), (4, 4), (0, 0, 0, 0), (1, 1), False),
+    ((1, 1, 20, 4), (1, 5), (1, 2), (0, 2, 0, 2), (1, 1), False),
+    ((0, 4, 4, 3), (2, 2), (2, 2), (0, 0, 0, 0), (1, 1), False),
+    ((1, 4, 4, 0), (2, 2), (2, 2), (0, 0, 0, 0), (1, 1), False),
+    ((1, 2, 2, 7), (3, 3), (1, 1), (0, 0, 0, 0), (1, 1), False),
+    ((1, 5, 5, 15), (5, 5), (1, 1), (2, 2, 2, 2), (1, 1), False),
+    ((1, 4, 4, 9), (2, 2), (3, 3), (0, 0, 0, 0), (1, 1), True),
 ]
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda c: str(c).replace(" ", ""))
 
@@ -64,7 +71,9 @@ def test_average_pool(isa, case, include):
         count = padded if include else len(inside)
         if count:
             want[at] = np.sum(inside, axis=0) / count if inside else 0
-    got = one("average_pool2d_f32", [x], {**attributes(case), "count_include_pad": (include,)}, want.shape, np.float32, isa)
+    got = one(
+        "average_pool2d_f32", [x], {**attributes(case), "count_include_pad": (include,)}, want.shape, np.float32, isa
+    )
     close(got, want, case[1][0] * case[1][1] * EPS * 12)
 
 
@@ -90,8 +99,21 @@ def test_nan_anywhere_in_a_window_wins(isa, at):
 
 
 @each_isa
-@pytest.mark.parametrize("shape", [(1, 7, 7, 64), (2, 3, 5, 3), (1, 49, 1, 33), (3, 1, 1, 10), (2, 9, 40), (1, 200, 200, 5), (2, 4), (1, 0, 3, 4), (0, 2, 2, 3)],
-                         ids=str)
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (1, 7, 7, 64),
+        (2, 3, 5, 3),
+        (1, 49, 1, 33),
+        (3, 1, 1, 10),
+        (2, 9, 40),
+        (1, 200, 200, 5),
+        (2, 4),
+        (1, 0, 3, 4),
+        (0, 2, 2, 3),
+    ],
+    ids=str,
+)
 def test_global_pools(isa, shape):
     x = sample(shape, np.float32)
     axes = tuple(range(1, len(shape) - 1))
@@ -99,15 +121,26 @@ def test_global_pools(isa, shape):
     with np.errstate(all="ignore"):
         mean = x.astype(np.float64).sum(axes, keepdims=True) / np.prod([shape[a] for a in axes])
     close(one("global_average_pool_f32", [x], {}, out, np.float32, isa), mean, 16 * EPS * 12)
-    np.testing.assert_array_equal(one("global_max_pool_f32", [x], {}, out, np.float32, isa), x.max(axes, keepdims=True, initial=-np.inf))
+    np.testing.assert_array_equal(
+        one("global_max_pool_f32", [x], {}, out, np.float32, isa), x.max(axes, keepdims=True, initial=-np.inf)
+    )
 
 
-@pytest.mark.parametrize(("attrs", "shape", "out"), [
-    ({"kernel": (2, 2), "strides": (2, 2)}, (1, 4, 4, 3), (1, 3, 2, 3)), ({"kernel": (2, 2), "strides": (0, 2)}, (1, 4, 4, 3), (1, 2, 2, 3)),
-    ({"kernel": (2,)}, (1, 4, 4, 3), (1, 3, 3, 3)), ({"kernel": (2, 2)}, (1, 4, 4, 3), (1, 3, 3, 4)), ({"kernel": (2, 2), "pads": (-1, 0, 0, 0)}, (1, 4, 4, 3), (1, 3, 3, 3)),
-    ({"kernel": (2**60, 2)}, (1, 4, 4, 3), (1, 0, 3, 3)), ({"kernel": (2, 2)}, (4, 4, 3), (3, 3, 3)), ({}, (1, 4, 4, 3), (1, 4, 4, 3)),
-    ({"kernel": (5, 5)}, (1, 4, 4, 3), (1, 1, 1, 3)),
-], ids=str)
+@pytest.mark.parametrize(
+    ("attrs", "shape", "out"),
+    [
+        ({"kernel": (2, 2), "strides": (2, 2)}, (1, 4, 4, 3), (1, 3, 2, 3)),
+        ({"kernel": (2, 2), "strides": (0, 2)}, (1, 4, 4, 3), (1, 2, 2, 3)),
+        ({"kernel": (2,)}, (1, 4, 4, 3), (1, 3, 3, 3)),
+        ({"kernel": (2, 2)}, (1, 4, 4, 3), (1, 3, 3, 4)),
+        ({"kernel": (2, 2), "pads": (-1, 0, 0, 0)}, (1, 4, 4, 3), (1, 3, 3, 3)),
+        ({"kernel": (2**60, 2)}, (1, 4, 4, 3), (1, 0, 3, 3)),
+        ({"kernel": (2, 2)}, (4, 4, 3), (3, 3, 3)),
+        ({}, (1, 4, 4, 3), (1, 4, 4, 3)),
+        ({"kernel": (5, 5)}, (1, 4, 4, 3), (1, 1, 1, 3)),
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("op", ["max_pool2d_f32", "average_pool2d_f32"])
 def test_inconsistent_requests_are_refused(op, attrs, shape, out):
     with pytest.raises(ValueError, match="query: "):

@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
-from edgerun_kernels.registry import KERNELS
 from kernel_case import each_isa, native
+
+from edgerun_kernels.registry import KERNELS
 
 REGISTRY = Path(__file__).resolve().parents[2] / "kernels" / "cpp" / "registry.inc"
 

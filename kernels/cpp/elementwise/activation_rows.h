@@ -1,5 +1,5 @@
-// An activation over a contiguous row, with its checks and an armed fault, for the unary kernels and for the activations
-// fused into arithmetic. x and y may be the same buffer.
+// An activation over a contiguous row, with its checks and an armed fault, for the unary kernels and for the
+// activations fused into arithmetic. x and y may be the same buffer.
 #pragma once
 #include "activation.h"
 #include "unary.h"
@@ -27,9 +27,9 @@ inline void activation_row(const float* x, float* y, int64_t n, const ActVectors
 }
 
 // The same with an armed fault somewhere in the row.
-template <int kCode>
-EDGERUN_NOINLINE void activation_row_faulty(const float* x, float* y, int64_t index, int64_t n, const ActVectors& act,
-                                            const CheckSink* sink, Checker* seen) {
+template <int kCode> EDGERUN_NOINLINE void activation_row_faulty(const float* x, float* y, int64_t index, int64_t n,
+                                                                 const ActVectors& act, const CheckSink* sink,
+                                                                 Checker* seen) {
   for (int64_t k = 0; k < n; k += kLanes) {
     const int rest = static_cast<int>(least(kLanes, n - k));
     const vf v = activate<kCode, true>(load_partial(x + k, rest), act, *seen, fault_lanes(sink, index + k));
@@ -37,12 +37,14 @@ EDGERUN_NOINLINE void activation_row_faulty(const float* x, float* y, int64_t in
   }
 }
 
-template <int kCode>
-inline void activation_block(const float* x, float* y, int64_t index, int64_t n, const ActVectors& act, CheckSink* sink) {
+template <int kCode> inline void activation_block(const float* x, float* y, int64_t index, int64_t n,
+                                                  const ActVectors& act, CheckSink* sink) {
   Checker seen;
   if (!sink) return activation_row<kCode, false>(x, y, n, act, &seen);
-  if (fault_in(sink, index, index + n)) activation_row_faulty<kCode>(x, y, index, n, act, sink, &seen);
-  else activation_row<kCode, true>(x, y, n, act, &seen);
+  if (fault_in(sink, index, index + n))
+    activation_row_faulty<kCode>(x, y, index, n, act, sink, &seen);
+  else
+    activation_row<kCode, true>(x, y, n, act, &seen);
   fold(seen, sink, index, n);
 }
 
@@ -73,8 +75,10 @@ template <int kCode> struct ActivationKernel {
     const int64_t end = least(r.end * kBlock, r.out[0].elements());
     for (int64_t k = r.begin * kBlock; k < end; k += kBlock) {
       const int64_t n = least(kBlock, end - k);
-      if (kCode == kGelu && p.code == kGeluTanh) activation_block<kGeluTanh>(x + k, y + k, k, n, act, r.sink);
-      else activation_block<kCode>(x + k, y + k, k, n, act, r.sink);
+      if (kCode == kGelu && p.code == kGeluTanh)
+        activation_block<kGeluTanh>(x + k, y + k, k, n, act, r.sink);
+      else
+        activation_block<kCode>(x + k, y + k, k, n, act, r.sink);
     }
   }
 };
@@ -104,7 +108,8 @@ template <class Op> struct VectorUnary {
   }
 };
 
-#define EDGERUN_VECTOR_UNARY(OP) \
-  extern const Kernel OP##_f32_kernel{#OP "_f32", VectorUnary<Op>::query, VectorUnary<Op>::prepare, VectorUnary<Op>::run};
+#define EDGERUN_VECTOR_UNARY(OP)                                                                    \
+  extern const Kernel OP##_f32_kernel{#OP "_f32", VectorUnary<Op>::query, VectorUnary<Op>::prepare, \
+                                      VectorUnary<Op>::run};
 
 }  // namespace edgerun::EDGERUN_ISA

@@ -51,10 +51,12 @@ template <class Op> struct Arithmetic {
     if (p.act.code > kLeakyRelu) need->work *= 16;
     return Status::ok;
   }
-  static Status prepare(const Request& r, void* params, void*) { return resolve(r, static_cast<ArithmeticParams*>(params)); }
+  static Status prepare(const Request& r, void* params, void*) {
+    return resolve(r, static_cast<ArithmeticParams*>(params));
+  }
 
-  static void row(const ActParams& act, const float* a, bool a_scalar, const float* b, bool b_scalar, float* y, int64_t index,
-                  int64_t n, CheckSink* sink) {
+  static void row(const ActParams& act, const float* a, bool a_scalar, const float* b, bool b_scalar, float* y,
+                  int64_t index, int64_t n, CheckSink* sink) {
     if (act.code == kNone) return binary_row<Op>(a, a_scalar, b, b_scalar, y, n);
     if (act.code != kRelu || fault_in(sink, index, index + n)) {
       binary_row<Op>(a, a_scalar, b, b_scalar, y, n);
@@ -71,14 +73,15 @@ template <class Op> struct Arithmetic {
     const float *a = reinterpret_cast<const float*>(x[0]), *b = reinterpret_cast<const float*>(x[1]);
     const int64_t step = act.code == kNone ? count : 1024;
     for (int64_t k = 0; k < count; k += step)
-      row(act, scalar[0] ? a : a + k, scalar[0], scalar[1] ? b : b + k, scalar[1], r.out[0].as<float>() + index + k, index + k,
-          least(step, count - k), r.sink);
+      row(act, scalar[0] ? a : a + k, scalar[0], scalar[1] ? b : b + k, scalar[1], r.out[0].as<float>() + index + k,
+          index + k, least(step, count - k), r.sink);
   }
   static void run(const Run& r) { walk(static_cast<const ArithmeticParams*>(r.params)->nest, r, rows); }
 };
 
-#define EDGERUN_ARITHMETIC(OP)                                                                                        \
-  extern const Kernel OP##_f32_kernel{#OP "_f32", Arithmetic<Op>::query, Arithmetic<Op>::prepare, Arithmetic<Op>::run}; \
+#define EDGERUN_ARITHMETIC(OP)                                                                    \
+  extern const Kernel OP##_f32_kernel{#OP "_f32", Arithmetic<Op>::query, Arithmetic<Op>::prepare, \
+                                      Arithmetic<Op>::run};                                       \
   EDGERUN_FOR_OTHER_NUMBERS(OP, EDGERUN_BINARY)
 
 }  // namespace edgerun::EDGERUN_ISA

@@ -43,15 +43,16 @@ template <class Op, class T, class U> struct Binary {
   static void run(const Run& r) { walk(*static_cast<const Nest*>(r.params), r, row); }
 };
 
-#define EDGERUN_BINARY(OP, SUFFIX, T)                                                                              \
-  extern const Kernel OP##_##SUFFIX##_kernel{#OP "_" #SUFFIX, Binary<Op, T, T>::query, Binary<Op, T, T>::prepare,  \
+#define EDGERUN_BINARY(OP, SUFFIX, T)                                                                             \
+  extern const Kernel OP##_##SUFFIX##_kernel{#OP "_" #SUFFIX, Binary<Op, T, T>::query, Binary<Op, T, T>::prepare, \
                                              Binary<Op, T, T>::run};
-#define EDGERUN_COMPARE(OP, SUFFIX, T)                                                                               \
-  extern const Kernel OP##_##SUFFIX##_kernel{#OP "_" #SUFFIX, Binary<Op, T, Bool>::query, Binary<Op, T, Bool>::prepare, \
-                                             Binary<Op, T, Bool>::run};
+#define EDGERUN_COMPARE(OP, SUFFIX, T)                                                    \
+  extern const Kernel OP##_##SUFFIX##_kernel{#OP "_" #SUFFIX, Binary<Op, T, Bool>::query, \
+                                             Binary<Op, T, Bool>::prepare, Binary<Op, T, Bool>::run};
 // The integer and f64 variants of an operator whose f32 variant has a fused activation.
-#define EDGERUN_FOR_OTHER_NUMBERS(OP, MAKE)                                                                    \
-  MAKE(OP, f64, double) MAKE(OP, i8, int8_t) MAKE(OP, u8, uint8_t) MAKE(OP, i16, int16_t) MAKE(OP, u16, uint16_t) \
-  MAKE(OP, i32, int32_t) MAKE(OP, u32, uint32_t) MAKE(OP, i64, int64_t) MAKE(OP, u64, uint64_t)
+#define EDGERUN_FOR_OTHER_NUMBERS(OP, MAKE)                                                                        \
+  MAKE(OP, f64, double)                                                                                            \
+  MAKE(OP, i8, int8_t) MAKE(OP, u8, uint8_t) MAKE(OP, i16, int16_t) MAKE(OP, u16, uint16_t) MAKE(OP, i32, int32_t) \
+      MAKE(OP, u32, uint32_t) MAKE(OP, i64, int64_t) MAKE(OP, u64, uint64_t)
 
 }  // namespace edgerun::EDGERUN_ISA

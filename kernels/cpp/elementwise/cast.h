@@ -1,5 +1,5 @@
-// cast: y = x in another type, C semantics made total: float → integer truncates, saturates and turns NaN into 0; integers
-// wrap; anything → b8 is x ≠ 0 (NaN is true); → f16 and → f32 round to nearest even, too large is infinite.
+// cast: y = x in another type, C semantics made total: float → integer truncates, saturates and turns NaN into 0;
+// integers wrap; anything → b8 is x ≠ 0 (NaN is true); → f16 and → f32 round to nearest even, too large is infinite.
 #pragma once
 #include <cstring>
 
@@ -28,14 +28,19 @@ inline float widened(Half h) {
 inline Half narrowed(float x) {
   const uint32_t b = bits_of(x), sign = b >> 16 & 0x8000u, rest = b & 0x7fffffffu;
   uint32_t h;
-  if (rest > 0x7f800000u) h = 0x7e00u | (rest >> 13 & 0x3ffu);         // NaN stays NaN
-  else if (rest >= 0x477ff000u) h = 0x7c00u;                            // 65520 and above round to infinity
-  else if (rest < 0x38800000u) h = bits_of(float_of(rest) + 0.5f) - 0x3f000000u;  // subnormal: the addition rounds
-  else h = (rest - 0x38000000u + 0xfffu + (rest >> 13 & 1u)) >> 13;
+  if (rest > 0x7f800000u)
+    h = 0x7e00u | (rest >> 13 & 0x3ffu);  // NaN stays NaN
+  else if (rest >= 0x477ff000u)
+    h = 0x7c00u;  // 65520 and above round to infinity
+  else if (rest < 0x38800000u)
+    h = bits_of(float_of(rest) + 0.5f) - 0x3f000000u;  // subnormal: the addition rounds
+  else
+    h = (rest - 0x38000000u + 0xfffu + (rest >> 13 & 1u)) >> 13;
   return {static_cast<uint16_t>(sign | h)};
 }
 
-// To float with the last bit set where anything was lost (round to odd): rounding once more is then the same as rounding once.
+// To float with the last bit set where anything was lost (round to odd): rounding once more is then the same as
+// rounding once.
 inline float odd_float(double x) {
   const float f = static_cast<float>(x);
   const double back = f;
@@ -46,7 +51,8 @@ inline float odd_float(double x) {
 }
 
 template <class U, class F> inline U saturated(F x) {
-  constexpr F low = static_cast<F>(TypeOf<U>::low), high = static_cast<F>(TypeOf<U>::high);  // high may round up: use >=
+  constexpr F low = static_cast<F>(TypeOf<U>::low),
+              high = static_cast<F>(TypeOf<U>::high);  // high may round up: use >=
   if (!(x > low)) return x != x ? U{0} : TypeOf<U>::low;
   return x >= high ? TypeOf<U>::high : static_cast<U>(x);
 }
@@ -60,8 +66,10 @@ template <class T, class U> struct Cast {
     } else if constexpr (TypeOf<U>::code == DType::b8) {
       return {static_cast<uint8_t>(x != 0)};
     } else if constexpr (sizeof(U) == 2 && TypeOf<U>::is_float) {  // to f16; every integer below 65520 is exact in f32
-      if constexpr (TypeOf<T>::code == DType::f64) return narrowed(odd_float(x));
-      else return narrowed(static_cast<float>(x));
+      if constexpr (TypeOf<T>::code == DType::f64)
+        return narrowed(odd_float(x));
+      else
+        return narrowed(static_cast<float>(x));
     } else if constexpr (TypeOf<T>::is_float && !TypeOf<U>::is_float) {
       return saturated<U>(x);
     } else {
@@ -70,8 +78,8 @@ template <class T, class U> struct Cast {
   }
 };
 
-#define EDGERUN_CAST(FROM, T, TO, U)                                                                         \
-  extern const Kernel cast_##FROM##_##TO##_kernel{"cast_" #FROM "_" #TO, Unary<Cast<T, U>, T, U>::query,     \
+#define EDGERUN_CAST(FROM, T, TO, U)                                                                     \
+  extern const Kernel cast_##FROM##_##TO##_kernel{"cast_" #FROM "_" #TO, Unary<Cast<T, U>, T, U>::query, \
                                                   Unary<Cast<T, U>, T, U>::prepare, Unary<Cast<T, U>, T, U>::run};
 
 }  // namespace edgerun::EDGERUN_ISA

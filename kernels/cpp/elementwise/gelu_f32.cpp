@@ -1,4 +1,5 @@
-// gelu_f32: y = x·Φ(x), by erf, or by its tanh approximation where the attribute tanh is 1. In place allowed; checked to be finite.
+// gelu_f32: y = x·Φ(x), by erf, or by its tanh approximation where the attribute tanh is 1. In place allowed; checked
+// to be finite.
 #include "activation_rows.h"
 
 EDGERUN_ISA_BEGIN

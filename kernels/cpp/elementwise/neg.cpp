@@ -5,8 +5,10 @@ EDGERUN_ISA_BEGIN
 namespace {
 struct Op {
   template <class T> static T f(T x) {
-    if constexpr (TypeOf<T>::is_float) return -x;
-    else return static_cast<T>(typename TypeOf<T>::Wrap{0} - static_cast<typename TypeOf<T>::Wrap>(x));
+    if constexpr (TypeOf<T>::is_float)
+      return -x;
+    else
+      return static_cast<T>(typename TypeOf<T>::Wrap{0} - static_cast<typename TypeOf<T>::Wrap>(x));
   }
 };
 }  // namespace

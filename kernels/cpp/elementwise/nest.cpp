@@ -58,8 +58,10 @@ void plan_nest(const Request& r, Nest* p) {
   bool repeat = in > 0 && n > 0 && n < kRepeat / 4;
   for (int32_t k = 0; repeat && k < r.n_in; ++k) {
     const int64_t outer = p->stride[k][in - 1], inner = p->stride[k][in];
-    if (inner == 1 && outer == 0) p->repeats[k] = true;
-    else repeat = outer == inner * n;
+    if (inner == 1 && outer == 0)
+      p->repeats[k] = true;
+    else
+      repeat = outer == inner * n;
   }
   if (repeat) {
     p->period = n;

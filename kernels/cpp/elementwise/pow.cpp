@@ -1,5 +1,6 @@
-// pow: y = a^b, broadcast. f32 follows powf (NaN for a negative base and a fraction), with exact short cuts for the constant
-// exponents 2, 1, 0.5, 0 and −1. Integers wrap; a negative exponent gives 0 unless the base is 1 or −1 (0^−n = 0, no trap).
+// pow: y = a^b, broadcast. f32 follows powf (NaN for a negative base and a fraction), with exact short cuts for the
+// constant exponents 2, 1, 0.5, 0 and −1. Integers wrap; a negative exponent gives 0 unless the base is 1 or −1 (0^−n =
+// 0, no trap).
 #include "binary.h"
 
 EDGERUN_ISA_BEGIN
@@ -47,7 +48,8 @@ void row_f32(const Run& r, const char* const* x, const bool* scalar, int64_t ind
 
 void run_f32(const Run& r) { walk(*static_cast<const Nest*>(r.params), r, row_f32); }
 }  // namespace
-extern const Kernel pow_f32_kernel{"pow_f32", Binary<Op, float, float>::query, Binary<Op, float, float>::prepare, run_f32};
+extern const Kernel pow_f32_kernel{"pow_f32", Binary<Op, float, float>::query, Binary<Op, float, float>::prepare,
+                                   run_f32};
 EDGERUN_BINARY(pow, i32, int32_t)
 EDGERUN_BINARY(pow, i64, int64_t)
 EDGERUN_ISA_END

@@ -4,16 +4,20 @@
 
 namespace edgerun::EDGERUN_ISA {
 
-struct Bool { uint8_t v; };   // any non-zero byte is true; written as 0 or 1
-struct Half { uint16_t v; };  // IEEE binary16 bits
+struct Bool {
+  uint8_t v;
+};  // any non-zero byte is true; written as 0 or 1
+struct Half {
+  uint16_t v;
+};  // IEEE binary16 bits
 
 template <class T> struct TypeOf;
-#define EDGERUN_TYPE(T, CODE, UNSIGNED, IS_FLOAT, IS_SIGNED, LOW, HIGH)                                        \
-  template <> struct TypeOf<T> {                                                                               \
-    using Wrap = UNSIGNED; /* unsigned type in which arithmetic cannot overflow into undefined behaviour */    \
-    static constexpr DType code = DType::CODE;                                                                 \
-    static constexpr bool is_float = IS_FLOAT, is_signed = IS_SIGNED;                                          \
-    static constexpr T low = LOW, high = HIGH;                                                                 \
+#define EDGERUN_TYPE(T, CODE, UNSIGNED, IS_FLOAT, IS_SIGNED, LOW, HIGH)                                     \
+  template <> struct TypeOf<T> {                                                                            \
+    using Wrap = UNSIGNED; /* unsigned type in which arithmetic cannot overflow into undefined behaviour */ \
+    static constexpr DType code = DType::CODE;                                                              \
+    static constexpr bool is_float = IS_FLOAT, is_signed = IS_SIGNED;                                       \
+    static constexpr T low = LOW, high = HIGH;                                                              \
   };
 EDGERUN_TYPE(float, f32, float, true, true, 0, 0)
 EDGERUN_TYPE(double, f64, double, true, true, 0, 0)
@@ -36,9 +40,10 @@ template <> struct TypeOf<Half> {
 };
 
 // MAKE(OP, suffix, C++ type) for the dtype sets N and A of the catalogue.
-#define EDGERUN_FOR_NUMBERS(OP, MAKE)                                                                               \
-  MAKE(OP, f32, float) MAKE(OP, f64, double) MAKE(OP, i8, int8_t) MAKE(OP, u8, uint8_t) MAKE(OP, i16, int16_t)      \
-  MAKE(OP, u16, uint16_t) MAKE(OP, i32, int32_t) MAKE(OP, u32, uint32_t) MAKE(OP, i64, int64_t) MAKE(OP, u64, uint64_t)
+#define EDGERUN_FOR_NUMBERS(OP, MAKE)                                                                             \
+  MAKE(OP, f32, float)                                                                                            \
+  MAKE(OP, f64, double) MAKE(OP, i8, int8_t) MAKE(OP, u8, uint8_t) MAKE(OP, i16, int16_t) MAKE(OP, u16, uint16_t) \
+      MAKE(OP, i32, int32_t) MAKE(OP, u32, uint32_t) MAKE(OP, i64, int64_t) MAKE(OP, u64, uint64_t)
 #define EDGERUN_FOR_ALL(OP, MAKE) EDGERUN_FOR_NUMBERS(OP, MAKE) MAKE(OP, b8, Bool)
 
 }  // namespace edgerun::EDGERUN_ISA

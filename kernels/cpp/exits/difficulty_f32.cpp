@@ -1,12 +1,12 @@
 // difficulty_f32: how hard an image is, in [0, 1] (DART, arXiv 2603.12269, Eq. 1-8; docs/early-exit.md).
-// x[N,C,H,W] (layout 0) or [N,H,W,C] (layout 1), N may be left out when it is 1 → y[4] or y[N,4] = (alpha, edge, variance,
-// laplacian). With pixels p = x·scale + offset and grey g = Σ gray·p, the border of g repeated outwards:
+// x[N,C,H,W] (layout 0) or [N,H,W,C] (layout 1), N may be left out when it is 1 → y[4] or y[N,4] = (alpha, edge,
+// variance, laplacian). With pixels p = x·scale + offset and grey g = Σ gray·p, the border of g repeated outwards:
 //   edge = share of positions whose Sobel magnitude of g exceeds tau_edge (squares are compared)
 //   variance = mean over channels of the spatial variance of p       laplacian = mean |4 g − up − down − left − right|
 //   alpha = clip(Σ weights·clip((value − low) / (high − low), 0, 1), 0, 1)
-// One pass: each row of pixels updates the variance sums and writes one row of g; the stencils follow two rows behind, so that
-// the rows they read have left the store buffer. A unit is one image: its result depends on nothing else, bit for bit.
-// NaN in the image makes variance, laplacian and alpha NaN. Sums go to f64 at least every kFlush vectors.
+// One pass: each row of pixels updates the variance sums and writes one row of g; the stencils follow two rows behind,
+// so that the rows they read have left the store buffer. A unit is one image: its result depends on nothing else, bit
+// for bit. NaN in the image makes variance, laplacian and alpha NaN. Sums go to f64 at least every kFlush vectors.
 #include "operand.h"
 #include "simd.h"
 
@@ -17,8 +17,8 @@ constexpr int kRing = 4;
 
 struct Params {
   int64_t n, c, h, w;
-  int64_t pitch;         // floats between rows of g, borders included
-  bool interleaved;      // NHWC with more than one channel
+  int64_t pitch;     // floats between rows of g, borders included
+  bool interleaved;  // NHWC with more than one channel
   float tau_squared, low[3], high[3], weights[3];
   float* channel() { return reinterpret_cast<float*>(this + 1); }  // scale[c] offset[c] gray[c]
   const float* channel() const { return reinterpret_cast<const float*>(this + 1); }
@@ -37,7 +37,8 @@ Status resolve(const Request& r, Params* p, bool fill) {
   p->c = layout ? d[2] : d[0], p->h = layout ? d[0] : d[1], p->w = layout ? d[1] : d[2];
   p->interleaved = layout && p->c > 1;
   if (p->c < 1 || p->h < 1 || p->w < 1) return Status::bad_shape;
-  if (p->c > 4096 || p->h > (int64_t{1} << 24) || p->w > (int64_t{1} << 24)) return Status::too_large;
+  const int64_t limit = int64_t{1} << 24;  // scratch stays far below a 32-bit size
+  if (p->c > 4096 || p->h > limit || p->w > limit || p->c * p->w > limit) return Status::too_large;
   if (!(y.rank == 1 && y.dims[0] == 4 && p->n == 1) && !(y.rank == 2 && y.dims[0] == p->n && y.dims[1] == 4))
     return Status::bad_shape;
   p->pitch = ceil_div(p->w, kLanes) * kLanes + 2 * kLanes;
@@ -49,7 +50,8 @@ Status resolve(const Request& r, Params* p, bool fill) {
   for (int k = 0; k < 3; ++k)
     if (!(p->high[k] > p->low[k]) || p->weights[k] - p->weights[k] != 0.f) return Status::bad_attribute;
   const int32_t c = static_cast<int32_t>(p->c);
-  if (r.attrs.size("scale") != c || r.attrs.size("offset") != c || r.attrs.size("gray") != c) return Status::bad_attribute;
+  if (r.attrs.size("scale") != c || r.attrs.size("offset") != c || r.attrs.size("gray") != c)
+    return Status::bad_attribute;
   if (!fill) return Status::ok;
   const bool read = floats(r, "scale", c, p->channel()) && floats(r, "offset", c, p->channel() + c) &&
                     floats(r, "gray", c, p->channel() + 2 * c);
@@ -73,9 +75,8 @@ Status query(const Request& r, Need* need) {
 Status prepare(const Request& r, void* params, void*) { return resolve(r, static_cast<Params*>(params), true); }
 
 // One row of pixels: adds to sums[2c] (Σ d) and sums[2c + 1] (Σ d²), d = p − the image's first pixel, and writes g.
-template <int kChannels>
-inline void pixel_row(const float* x, int64_t plane, int64_t channels, const float* channel, const float* first, int64_t w,
-                      float* sums, float* g) {
+template <int kChannels> inline void pixel_row(const float* x, int64_t plane, int64_t channels, const float* channel,
+                                               const float* first, int64_t w, float* sums, float* g) {
   const int64_t all = kChannels ? kChannels : channels;
   constexpr int kTogether = kChannels ? kChannels : 1;
   for (int64_t c = 0; c < all; c += kTogether) {
@@ -122,7 +123,8 @@ struct Stencils {
   vf laplacian;
 };
 
-EDGERUN_SIMD void stencil(const float* up, const float* mid, const float* down, vf tau_squared, vm inside, Stencils* s) {
+EDGERUN_SIMD void stencil(const float* up, const float* mid, const float* down, vf tau_squared, vm inside,
+                          Stencils* s) {
   const vf two = broadcast(2.f), four = broadcast(4.f);
   const vf ul = loadu(up - 1), uc = load(up), ur = loadu(up + 1), l = loadu(mid - 1), m = load(mid), r = loadu(mid + 1);
   const vf dl = loadu(down - 1), dc = load(down), dr = loadu(down + 1);
@@ -194,13 +196,17 @@ void one_image(const Params& p, const float* x, float* scratch, float* y) {
       const float* from = x + i * w;
       int64_t plane = h * w;
       if (p.interleaved) planes(x + i * w * c, c, w, m.planar), from = m.planar, plane = w;
-      if (c == 1) pixel_row<1>(from, plane, c, p.channel(), m.first, w, m.sums, g);
-      else if (c == 3) pixel_row<3>(from, plane, c, p.channel(), m.first, w, m.sums, g);
-      else pixel_row<0>(from, plane, c, p.channel(), m.first, w, m.sums, g);
+      if (c == 1)
+        pixel_row<1>(from, plane, c, p.channel(), m.first, w, m.sums, g);
+      else if (c == 3)
+        pixel_row<3>(from, plane, c, p.channel(), m.first, w, m.sums, g);
+      else
+        pixel_row<0>(from, plane, c, p.channel(), m.first, w, m.sums, g);
     }
     if (i >= 2) {
       const int64_t j = i - 2, up = j > 0 ? j - 1 : 0, down = j + 1 < h ? j + 1 : j;
-      stencil_row(m.ring + up % kRing * p.pitch, m.ring + j % kRing * p.pitch, m.ring + down % kRing * p.pitch, w, tau_squared, &s);
+      stencil_row(m.ring + up % kRing * p.pitch, m.ring + j % kRing * p.pitch, m.ring + down % kRing * p.pitch, w,
+                  tau_squared, &s);
     }
     since += vectors;
     if (since >= kFlush || i + 1 == h + 2) flush(p, &m, &s), since = 0;
@@ -211,7 +217,8 @@ void one_image(const Params& p, const float* x, float* scratch, float* y) {
     const double mean = m.totals[2 * k] / count, v = m.totals[2 * k + 1] / count - mean * mean;
     variance += v < 0 ? 0 : v;
   }
-  const double values[3] = {static_cast<double>(m.edges) / count, variance / static_cast<double>(c), m.laplacian / count};
+  const double values[3] = {static_cast<double>(m.edges) / count, variance / static_cast<double>(c),
+                            m.laplacian / count};
   double alpha = 0;
   for (int k = 0; k < 3; ++k) {
     const double low = p.low[k], high = p.high[k];
@@ -224,7 +231,8 @@ void one_image(const Params& p, const float* x, float* scratch, float* y) {
 void run(const Run& r) {
   const Params& p = *static_cast<const Params*>(r.params);
   for (int64_t u = r.begin; u < r.end; ++u)
-    one_image(p, r.in[0].as<const float>() + u * p.c * p.h * p.w, static_cast<float*>(r.scratch), r.out[0].as<float>() + 4 * u);
+    one_image(p, r.in[0].as<const float>() + u * p.c * p.h * p.w, static_cast<float*>(r.scratch),
+              r.out[0].as<float>() + 4 * u);
 }
 }  // namespace
 extern const Kernel difficulty_f32_kernel{"difficulty_f32", query, prepare, run};

@@ -42,7 +42,9 @@ template <class T> struct Kernels {
     need->bytes = 2.0 * sizeof(T) * static_cast<double>(r.out[0].elements());
     return Status::ok;
   }
-  static Status prepare(const Request& r, void* params, void*) { return resolve(r, sizeof(T), static_cast<Gather*>(params)); }
+  static Status prepare(const Request& r, void* params, void*) {
+    return resolve(r, sizeof(T), static_cast<Gather*>(params));
+  }
   static void run(const Run& r) {
     const Gather& p = *static_cast<const Gather*>(r.params);
     const T* x = r.in[0].as<const T>();

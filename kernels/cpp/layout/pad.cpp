@@ -1,6 +1,6 @@
-// pad: y = x with pads[k] elements before and pads[rank+k] after dimension k. Modes: 0 constant (value operand, or zero),
-// 1 reflect, 2 edge, 3 wrap. Negative pads remove elements, and are applied before the positive ones are filled from what
-// is left. Reflecting or wrapping further than the dimension is long repeats. Any dtype by element size.
+// pad: y = x with pads[k] elements before and pads[rank+k] after dimension k. Modes: 0 constant (value operand, or
+// zero), 1 reflect, 2 edge, 3 wrap. Negative pads remove elements, and are applied before the positive ones are filled
+// from what is left. Reflecting or wrapping further than the dimension is long repeats. Any dtype by element size.
 #include "runs.h"
 
 EDGERUN_ISA_BEGIN
@@ -8,10 +8,10 @@ namespace {
 struct Pad {
   int64_t out[kMaxRank], keep[kMaxRank], skip[kMaxRank], before[kMaxRank];  // keep: source elements left after cropping
   int64_t stride[kMaxRank];                                                 // of x, in elements
-  int64_t inner;   // elements after the last padded dimension, copied as one run
-  int32_t rank;    // dimensions up to the last padded one
+  int64_t inner;  // elements after the last padded dimension, copied as one run
+  int32_t rank;   // dimensions up to the last padded one
   int32_t mode;
-  int64_t units;   // rows: all dimensions but the last of those
+  int64_t units;  // rows: all dimensions but the last of those
 };
 
 Status resolve(const Request& r, size_t bytes, Pad* p) {
@@ -82,7 +82,9 @@ template <class T> struct Kernels {
     need->bytes = 2.0 * sizeof(T) * static_cast<double>(r.out[0].elements());
     return Status::ok;
   }
-  static Status prepare(const Request& r, void* params, void*) { return resolve(r, sizeof(T), static_cast<Pad*>(params)); }
+  static Status prepare(const Request& r, void* params, void*) {
+    return resolve(r, sizeof(T), static_cast<Pad*>(params));
+  }
   static void run(const Run& r) {
     const Pad& p = *static_cast<const Pad*>(r.params);
     const T* x = r.in[0].as<const T>();

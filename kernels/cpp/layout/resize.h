@@ -7,10 +7,14 @@
 
 namespace edgerun::EDGERUN_ISA {
 
+// Bound of the positions in a kernel's tables, so that their bytes fit a 32-bit size.
+inline constexpr int64_t kMostPositions = int64_t{1} << 26;
+
 struct Axis {
-  double scale, size;  // of the output; size = scale · input length, a fraction where the output length was rounded down
+  double scale,
+      size;  // of the output; size = scale · input length, a fraction where the output length was rounded down
   int64_t in, out;
-  bool same;           // output positions are input positions
+  bool same;  // output positions are input positions
 };
 
 inline Status resize_axes(const Request& r, Axis* axes, int64_t* coord) {

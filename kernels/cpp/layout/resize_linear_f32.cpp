@@ -1,6 +1,6 @@
 // resize_linear_f32: y interpolates x linearly in every resized dimension (ONNX Resize, mode linear; not antialiased);
-// coordinate rule as in resize.h, positions outside x take its border. Any rank; the dimensions after the last resized one
-// (channels) are the vector. Accuracy: 2^k rounded products and sums for k resized dimensions.
+// coordinate rule as in resize.h, positions outside x take its border. Any rank; the dimensions after the last resized
+// one (channels) are the vector. Accuracy: 2^k rounded products and sums for k resized dimensions.
 #include "resize.h"
 #include "runs.h"
 
@@ -29,7 +29,7 @@ Status resolve(const Request& r, Header* p, bool fill) {
   int64_t coord;
   EDGERUN_TRY(resize_axes(r, axes, &coord));
   p->rank = 0;
-  for (int32_t k = 0; k < x.rank; ++k)
+  for (int32_t k = 0; k < x.rank && y.elements() > 0; ++k)
     if (!axes[k].same) p->rank = k + 1;
   p->inner = x.span(p->rank, x.rank);
   p->units = y.elements() == 0 ? 0 : 1;
@@ -39,6 +39,7 @@ Status resolve(const Request& r, Header* p, bool fill) {
     p->table[k] = at;
     p->active[k] = !axes[k].same;
     at += y.dims[k];
+    if (at > kMostPositions) return Status::too_large;
     if (k + 1 < p->rank) p->units *= y.dims[k];
     if (!fill) continue;
     const int64_t stride = x.span(k + 1, x.rank);
@@ -46,7 +47,8 @@ Status resolve(const Request& r, Header* p, bool fill) {
       const double from = clamped(axes[k].same ? static_cast<double>(i) : source_of(axes[k], coord, i), x.dims[k]);
       const int64_t low = static_cast<int64_t>(from);
       const float weight = static_cast<float>(from - static_cast<double>(low));
-      p->taps()[p->table[k] + i] = {low * stride, (weight > 0.f && low + 1 < x.dims[k] ? low + 1 : low) * stride, weight};
+      p->taps()[p->table[k] + i] = {low * stride, (weight > 0.f && low + 1 < x.dims[k] ? low + 1 : low) * stride,
+                                    weight};
     }
   }
   return Status::ok;
@@ -68,14 +70,16 @@ Status query(const Request& r, Need* need) {
 Status prepare(const Request& r, void* params, void*) { return resolve(r, static_cast<Header*>(params), true); }
 
 // y = Σ weight·row between two columns; a position on an element (b = 0) must not touch its neighbour: 0·inf is NaN.
-inline void mix(const float* __restrict p, const float* __restrict q, float a, float b, float* __restrict y, int64_t n) {
+inline void mix(const float* __restrict p, const float* __restrict q, float a, float b, float* __restrict y,
+                int64_t n) {
   if (b == 0.f)
     for (int64_t c = 0; c < n; ++c) y[c] = p[c] * a;
   else
     for (int64_t c = 0; c < n; ++c) y[c] = p[c] * a + q[c] * b;
 }
 
-inline void add_mixed(const float* __restrict p, const float* __restrict q, float a, float b, float* __restrict y, int64_t n) {
+inline void add_mixed(const float* __restrict p, const float* __restrict q, float a, float b, float* __restrict y,
+                      int64_t n) {
   if (b == 0.f)
     for (int64_t c = 0; c < n; ++c) y[c] += p[c] * a;
   else
@@ -83,8 +87,8 @@ inline void add_mixed(const float* __restrict p, const float* __restrict q, floa
 }
 
 // The bilinear case in one pass over the channels.
-inline void mix4(const float* __restrict p, const float* __restrict q, const float* __restrict s, const float* __restrict u,
-                 float a, float b, float v, float w, float* __restrict y, int64_t n) {
+inline void mix4(const float* __restrict p, const float* __restrict q, const float* __restrict s,
+                 const float* __restrict u, float a, float b, float v, float w, float* __restrict y, int64_t n) {
   const float pa = a * v, qb = b * v, sa = a * w, ub = b * w;
   for (int64_t c = 0; c < n; ++c) y[c] = (p[c] * pa + q[c] * qb) + (s[c] * sa + u[c] * ub);
 }
@@ -95,7 +99,8 @@ inline void blend(const float* const* row, const float* weight, int32_t rows, co
   for (int64_t k = 0; k < n; ++k, y += inner) {
     const float b = t[k].weight, a = 1.f - b;
     if (rows == 2 && b != 0.f) {
-      mix4(row[0] + t[k].low, row[0] + t[k].high, row[1] + t[k].low, row[1] + t[k].high, a, b, weight[0], weight[1], y, inner);
+      mix4(row[0] + t[k].low, row[0] + t[k].high, row[1] + t[k].low, row[1] + t[k].high, a, b, weight[0], weight[1], y,
+           inner);
       continue;
     }
     mix(row[0] + t[k].low, row[0] + t[k].high, a * weight[0], b * weight[0], y, inner);

@@ -1,5 +1,6 @@
-// resize_nearest: y takes the nearest element of x in every dimension (ONNX Resize, mode nearest); coordinate rule as in
-// resize.h; nearest: 0 round_prefer_floor, 1 round_prefer_ceil, 2 floor, 3 ceil. Any rank, any dtype by element size.
+// resize_nearest: y takes the nearest element of x in every dimension (ONNX Resize, mode nearest); coordinate rule as
+// in resize.h; nearest: 0 round_prefer_floor, 1 round_prefer_ceil, 2 floor, 3 ceil. Any rank, any dtype by element
+// size.
 #include "resize.h"
 #include "runs.h"
 
@@ -32,7 +33,7 @@ Status resolve(const Request& r, size_t bytes, Header* p, bool fill) {
   EDGERUN_TRY(resize_axes(r, axes, &coord));
   if (!ints(r, "nearest", 1, &rule) || rule < 0 || rule > 3) return Status::bad_attribute;
   p->rank = 0;
-  for (int32_t k = 0; k < x.rank; ++k)
+  for (int32_t k = 0; k < x.rank && y.elements() > 0; ++k)
     if (!axes[k].same) p->rank = k + 1;
   p->inner = x.span(p->rank, x.rank);
   p->units = y.elements() == 0 ? 0 : 1;
@@ -41,6 +42,7 @@ Status resolve(const Request& r, size_t bytes, Header* p, bool fill) {
     p->dims[k] = y.dims[k];
     p->table[k] = at;
     at += y.dims[k];
+    if (at > kMostPositions) return Status::too_large;
     if (k + 1 < p->rank) p->units *= y.dims[k];
     if (!fill) continue;
     const int64_t stride = x.span(k + 1, x.rank);

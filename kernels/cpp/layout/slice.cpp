@@ -1,5 +1,5 @@
-// slice: y[i] = x[starts + i·steps], one start and one non-zero step (may be negative) for every dimension; the sizes are
-// the output's. Any dtype by element size.
+// slice: y[i] = x[starts + i·steps], one start and one non-zero step (may be negative) for every dimension; the sizes
+// are the output's. Any dtype by element size.
 #include "strided_copy.h"
 
 EDGERUN_ISA_BEGIN

@@ -11,13 +11,13 @@ namespace edgerun::EDGERUN_ISA {
 struct StridedCopy {
   int64_t dims[kMaxRank], stride[kMaxRank];  // stride in elements of x, may be 0 or negative
   int64_t base;
-  int64_t block, blocks;          // last dimension is cut in `blocks` pieces of `block`
+  int64_t block, blocks;            // last dimension is cut in `blocks` pieces of `block`
   int64_t tile_block, tile_blocks;  // likewise dimension `tile`
-  int64_t tile_out;               // stride of dimension `tile` in y
-  int64_t rows;                   // > 0: a unit has up to this many short rows, neighbours in dimension rank − 2
+  int64_t tile_out;                 // stride of dimension `tile` in y
+  int64_t rows;                     // > 0: a unit has up to this many short rows, neighbours in dimension rank − 2
   int64_t row_blocks;
   int64_t units;
-  int32_t rank, tile;             // tile < 0: no tiling
+  int32_t rank, tile;  // tile < 0: no tiling
 };
 
 // dims and stride as wanted by the operator; on return merged, with the split into units decided.
@@ -78,7 +78,8 @@ template <class T> inline void copy_row(const T* x, int64_t s, T* y, int64_t n) 
 }
 
 // `rows` short rows of n elements, `step` apart in x and dense in y.
-template <class T, int kFixed> inline void copy_short(const T* __restrict x, int64_t s, int64_t step, T* __restrict y, int64_t n, int64_t rows) {
+template <class T, int kFixed>
+inline void copy_short(const T* __restrict x, int64_t s, int64_t step, T* __restrict y, int64_t n, int64_t rows) {
   const int64_t width = kFixed ? kFixed : n;
   for (int64_t i = 0; i < rows; ++i, x += step, y += width)
     for (int64_t k = 0; k < width; ++k) y[k] = x[k * s];
@@ -97,7 +98,8 @@ template <class T> inline void copy_rows(const T* x, int64_t s, int64_t step, T*
 }
 
 // y[i·n_out + j] = x[i + j·s] for a fixed, small number of columns: interleaves planes (NCHW → NHWC of an image).
-template <class T, int kColumns> inline void interleave(const T* __restrict x, int64_t s, T* __restrict y, int64_t y_stride, int64_t m) {
+template <class T, int kColumns>
+inline void interleave(const T* __restrict x, int64_t s, T* __restrict y, int64_t y_stride, int64_t m) {
   if (y_stride == kColumns) {
     for (int64_t i = 0; i < m; ++i)
       for (int c = 0; c < kColumns; ++c) y[i * kColumns + c] = x[i + c * s];
@@ -108,7 +110,8 @@ template <class T, int kColumns> inline void interleave(const T* __restrict x, i
 }
 
 // y[i·y_stride + j] = x[i + j·s] for a fixed, small number of rows: takes planes apart (NHWC → NCHW of an image).
-template <class T, int kRows> inline void deinterleave(const T* __restrict x, int64_t s, T* __restrict y, int64_t y_stride, int64_t n) {
+template <class T, int kRows>
+inline void deinterleave(const T* __restrict x, int64_t s, T* __restrict y, int64_t y_stride, int64_t n) {
   if (s == kRows) {
     for (int64_t j = 0; j < n; ++j)
       for (int i = 0; i < kRows; ++i) y[i * y_stride + j] = x[i + j * kRows];
@@ -240,9 +243,10 @@ inline Status one_in_one_out(const Request& r, size_t bytes) {
   return r.in[0].dtype == r.out[0].dtype ? Status::ok : Status::bad_dtype;
 }
 
-#define EDGERUN_FOR_SIZES(OP, MAKE) MAKE(OP, x8, uint8_t) MAKE(OP, x16, uint16_t) MAKE(OP, x32, uint32_t) MAKE(OP, x64, uint64_t)
-#define EDGERUN_STRIDED_KERNEL(OP, SUFFIX, T)                                                      \
-  extern const Kernel OP##_##SUFFIX##_kernel{#OP "_" #SUFFIX, StridedKernel<resolve, T>::query,    \
+#define EDGERUN_FOR_SIZES(OP, MAKE) \
+  MAKE(OP, x8, uint8_t) MAKE(OP, x16, uint16_t) MAKE(OP, x32, uint32_t) MAKE(OP, x64, uint64_t)
+#define EDGERUN_STRIDED_KERNEL(OP, SUFFIX, T)                                                   \
+  extern const Kernel OP##_##SUFFIX##_kernel{#OP "_" #SUFFIX, StridedKernel<resolve, T>::query, \
                                              StridedKernel<resolve, T>::prepare, StridedKernel<resolve, T>::run};
 
 }  // namespace edgerun::EDGERUN_ISA

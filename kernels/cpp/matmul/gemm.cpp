@@ -5,7 +5,8 @@
 EDGERUN_ISA_BEGIN
 namespace {
 
-inline constexpr int kInLockstep = 4;
+inline constexpr int kInLockstep = 4;                    // vectors, to hide the latency of exp and division
+inline constexpr int64_t kFoldEvery = 8 * kInLockstep * kLanes;
 
 using TileFn = void (*)(const Product&, const float* const*, int64_t, int64_t);
 
@@ -48,25 +49,27 @@ void finish_rows(const Product& g, int64_t row, int64_t column, int64_t rows, in
   const bool armed = kChecked && g.fault_row >= row && g.fault_row < row + rows;
   if (columns == g.ldc && !armed) columns *= rows, rows = rows > 0;  // one contiguous run
   for (int64_t i = row; i < row + rows; ++i) {
-    Checker seen;
-    float* c = g.c + i * g.ldc + column;
-    const int64_t flat = g.flat + i * g.ldc + column;
-    int64_t k = 0;
-    if (EDGERUN_LIKELY(!armed)) {
-      for (; k + kInLockstep * kLanes <= columns; k += kInLockstep * kLanes) {
-        vf x[kInLockstep];
-        for (int j = 0; j < kInLockstep; ++j) x[j] = loadu(c + k + j * kLanes);
-        activate_pack<kCode, kChecked>(x, p, seen);
-        for (int j = 0; j < kInLockstep; ++j) storeu(c + k + j * kLanes, x[j]);
+    for (int64_t from = 0; from < columns; from += kFoldEvery) {
+      Checker seen;
+      const int64_t count = least(kFoldEvery, columns - from), flat = g.flat + i * g.ldc + column + from;
+      float* c = g.c + i * g.ldc + column + from;
+      int64_t k = 0;
+      if (EDGERUN_LIKELY(!armed)) {
+        for (; k + kInLockstep * kLanes <= count; k += kInLockstep * kLanes) {
+          vf x[kInLockstep];
+          for (int j = 0; j < kInLockstep; ++j) x[j] = loadu(c + k + j * kLanes);
+          activate_pack<kCode, kChecked>(x, p, seen);
+          for (int j = 0; j < kInLockstep; ++j) storeu(c + k + j * kLanes, x[j]);
+        }
+        for (; k + kLanes <= count; k += kLanes) storeu(c + k, activate<kCode, kChecked>(loadu(c + k), p, seen));
       }
-      for (; k + kLanes <= columns; k += kLanes) storeu(c + k, activate<kCode, kChecked>(loadu(c + k), p, seen));
+      for (; k < count; k += kLanes) {
+        const int n = static_cast<int>(least(kLanes, count - k));
+        const vi flip = armed ? fault_lanes(g.sink, flat + k) & first_lanes(n) : vi{};
+        store_partial(c + k, activate<kCode, kChecked>(load_partial(c + k, n), p, seen, flip), n);
+      }
+      if (kChecked) fold(seen, g.sink, flat, 0);
     }
-    for (; k < columns; k += kLanes) {
-      const int n = static_cast<int>(columns - k < kLanes ? columns - k : kLanes);
-      const vi flip = armed ? fault_lanes(g.sink, flat + k) & first_lanes(n) : vi{};
-      store_partial(c + k, activate<kCode, kChecked>(load_partial(c + k, n), p, seen, flip), n);
-    }
-    if (kChecked) fold(seen, g.sink, flat, 0);
   }
 }
 

@@ -1,4 +1,5 @@
-// arg_max_f32: position of the largest value along `axis`; ties and NaN as in arg_reduce.h. x f32 → y i64, kept or squeezed shape.
+// arg_max_f32: position of the largest value along `axis`; ties and NaN as in arg_reduce.h. x f32 → y i64, kept or
+// squeezed shape.
 #include "arg_reduce.h"
 
 EDGERUN_ISA_BEGIN
@@ -7,5 +8,6 @@ struct Better {
   EDGERUN_INLINE static bool than(float a, float b) { return a > b; }
 };
 }  // namespace
-extern const Kernel arg_max_f32_kernel{"arg_max_f32", ArgKernel<Better>::query, ArgKernel<Better>::prepare, ArgKernel<Better>::run};
+extern const Kernel arg_max_f32_kernel{"arg_max_f32", ArgKernel<Better>::query, ArgKernel<Better>::prepare,
+                                       ArgKernel<Better>::run};
 EDGERUN_ISA_END

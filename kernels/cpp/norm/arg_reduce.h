@@ -1,5 +1,5 @@
-// Position of the extreme value along one axis, for arg_max and arg_min. The first of equals, or with select_last = 1 the
-// last; a NaN is more extreme than anything, and the first NaN wins in either case.
+// Position of the extreme value along one axis, for arg_max and arg_min. The first of equals, or with select_last = 1
+// the last; a NaN is more extreme than anything, and the first NaN wins in either case.
 #pragma once
 #include "operand.h"
 
@@ -48,7 +48,9 @@ template <class Better> struct ArgKernel {
     need->bytes = 4.0 * static_cast<double>(r.in[0].elements());
     return Status::ok;
   }
-  static Status prepare(const Request& r, void* params, void*) { return arg_resolve(r, static_cast<ArgReduce*>(params)); }
+  static Status prepare(const Request& r, void* params, void*) {
+    return arg_resolve(r, static_cast<ArgReduce*>(params));
+  }
   static void run(const Run& r) {
     const ArgReduce& p = *static_cast<const ArgReduce*>(r.params);
     for (int64_t u = r.begin; u < r.end; ++u) {

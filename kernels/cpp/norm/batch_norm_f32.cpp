@@ -1,5 +1,6 @@
-// batch_norm_f32: y = act(x·scale + shift), one scale and shift a channel, x[…,C] channels-last; the planner folded mean and
-// variance into them. One rounding where the machine has a fused multiply-add. NaN stays NaN; in place allowed; checked.
+// batch_norm_f32: y = act(x·scale + shift), one scale and shift a channel, x[…,C] channels-last; the planner folded
+// mean and variance into them. One rounding where the machine has a fused multiply-add. NaN stays NaN; in place
+// allowed; checked.
 #include <cstring>
 
 #include "elementwise/activation_rows.h"

@@ -1,6 +1,6 @@
 // layer_norm_f32: y = (x − mean) / √(variance + epsilon) · scale + bias over the dimensions from `axis` on (population
-// variance, in two passes). scale and bias have as many elements as those dimensions. NaN makes its row NaN; in place allowed.
-// Accuracy: sums go to f64 every kFlush vectors; about 8 eps of the centred row's largest value.
+// variance, in two passes). scale and bias have as many elements as those dimensions. NaN makes its row NaN; in place
+// allowed. Accuracy: sums go to f64 every kFlush vectors; about 8 eps of the centred row's largest value.
 #include "operand.h"
 #include "simd.h"
 

@@ -2,5 +2,6 @@
 #include "softmax.h"
 
 EDGERUN_ISA_BEGIN
-extern const Kernel log_softmax_f32_kernel{"log_softmax_f32", SoftmaxKernel<true>::query, SoftmaxKernel<true>::prepare, SoftmaxKernel<true>::run};
+extern const Kernel log_softmax_f32_kernel{"log_softmax_f32", SoftmaxKernel<true>::query, SoftmaxKernel<true>::prepare,
+                                           SoftmaxKernel<true>::run};
 EDGERUN_ISA_END

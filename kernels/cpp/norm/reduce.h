@@ -1,11 +1,11 @@
 // Reductions over any set of axes. Dimensions are merged into alternating kept and reduced groups. If the last group is
-// reduced, an output element is a loop over contiguous rows; if it is kept, a block of up to kWide output elements is reduced
-// at once. Partial results are kept in many lanes and joined into a wider total every kChunk elements, so that the rounding error
-// of a sum is bounded by c · kChunk · eps · Σ|x|, however many elements there are.
-// An output element never depends on how units are split between threads.
+// reduced, an output element is a loop over contiguous rows; if it is kept, a block of up to kWide output elements is
+// reduced at once. Partial results are kept in many lanes and joined into a wider total every kChunk elements, so that
+// the rounding error of a sum is bounded by c · kChunk · eps · Σ|x|, however many elements there are. An output element
+// never depends on how units are split between threads.
 //
-// Op: Part (lane type), Total; part0(), total0(); step(Part, x); merge(Part, Part); join(Total, Part); finish(Total, count) →
-// output.
+// Op: Part (lane type), Total; part0(), total0(); step(Part, x); merge(Part, Part); join(Total, Part); finish(Total,
+// count) → output.
 #pragma once
 #include "operand.h"
 
@@ -18,10 +18,10 @@ inline constexpr int64_t kChunk = 128;  // steps of one lane
 struct Reduce {
   int64_t kept[kMaxRank], kept_stride[kMaxRank];
   int64_t reduced[kMaxRank], reduced_stride[kMaxRank];  // the outer reduced groups
-  int64_t row;        // contiguous reduced elements (rows) or 1
-  int64_t columns;    // contiguous kept elements, 0: the last group is reduced
-  int64_t blocks;     // of columns
-  int64_t outer;      // product of reduced[]
+  int64_t row;                                          // contiguous reduced elements (rows) or 1
+  int64_t columns;                                      // contiguous kept elements, 0: the last group is reduced
+  int64_t blocks;                                       // of columns
+  int64_t outer;                                        // product of reduced[]
   int64_t count, units;
   int32_t n_kept, n_reduced;
 };
@@ -53,8 +53,10 @@ inline Status plan_reduce(const TensorView& x, const TensorView& y, const bool* 
   p->n_kept = p->n_reduced = 0;
   p->row = 1, p->columns = 0, p->outer = 1, p->units = 1, p->blocks = 1;
   if (n > 0) {
-    if (reduce[n - 1]) p->row = dims[n - 1];
-    else p->columns = dims[n - 1], p->blocks = p->units = ceil_div(dims[n - 1], kWide);
+    if (reduce[n - 1])
+      p->row = dims[n - 1];
+    else
+      p->columns = dims[n - 1], p->blocks = p->units = ceil_div(dims[n - 1], kWide);
     --n;
   }
   for (int32_t k = 0; k < n; ++k) {
@@ -74,7 +76,8 @@ inline void need_reduce(const Request& r, const Reduce& p, Need* need) {
   need->params = sizeof(Reduce);
   need->units = p.units;
   need->work = static_cast<double>(r.in[0].elements());
-  need->bytes = static_cast<double>(size_of(r.in[0].dtype)) * static_cast<double>(r.in[0].elements() + r.out[0].elements());
+  need->bytes =
+      static_cast<double>(size_of(r.in[0].dtype)) * static_cast<double>(r.in[0].elements() + r.out[0].elements());
 }
 
 // Advances the odometer over the outer reduced groups and returns the offset of the next element.
@@ -135,7 +138,8 @@ inline void reduce_columns(const Reduce& p, const T* x, U* y, int64_t width) {
   for (int64_t c = 0; c < w; ++c) y[c] = Op::finish(total[c], p.count);
 }
 
-template <class Op, class T, class U> inline void run_reduce(const Reduce& p, const T* x, U* y, int64_t begin, int64_t end) {
+template <class Op, class T, class U>
+inline void run_reduce(const Reduce& p, const T* x, U* y, int64_t begin, int64_t end) {
   for (int64_t u = begin; u < end; ++u) {
     int64_t rest = u / p.blocks, from = 0;
     const int64_t block = u % p.blocks * kWide;
@@ -151,7 +155,8 @@ template <class Op, class T, class U> inline void run_reduce(const Reduce& p, co
         reduce_columns<Op, kWide>(p, of, to, left);
         continue;
       }
-      if (left >= kColumns) reduce_columns<Op, kColumns>(p, of, to, left), of += kColumns, to += kColumns, left -= kColumns;
+      if (left >= kColumns)
+        reduce_columns<Op, kColumns>(p, of, to, left), of += kColumns, to += kColumns, left -= kColumns;
       if (left > 0) reduce_columns<Op, 0>(p, of, to, left);
       continue;
     }
@@ -191,7 +196,9 @@ template <class Op, class T, DType kDType, Status (*resolve)(const Request&, DTy
     need_reduce(r, p, need);
     return Status::ok;
   }
-  static Status prepare(const Request& r, void* params, void*) { return resolve(r, kDType, static_cast<Reduce*>(params)); }
+  static Status prepare(const Request& r, void* params, void*) {
+    return resolve(r, kDType, static_cast<Reduce*>(params));
+  }
   static void run(const Run& r) {
     run_reduce<Op>(*static_cast<const Reduce*>(r.params), r.in[0].as<const T>(), r.out[0].as<T>(), r.begin, r.end);
   }
@@ -256,9 +263,9 @@ template <class T> struct MinOf {
   EDGERUN_INLINE static T finish(T t, int64_t) { return t; }
 };
 
-#define EDGERUN_REDUCE(NAME, T, CODE, ...)                                                      \
-  extern const Kernel NAME##_kernel{#NAME, ReduceKernel<__VA_ARGS__, T, DType::CODE, reduce_axes>::query,   \
-                                    ReduceKernel<__VA_ARGS__, T, DType::CODE, reduce_axes>::prepare,        \
+#define EDGERUN_REDUCE(NAME, T, CODE, ...)                                                                \
+  extern const Kernel NAME##_kernel{#NAME, ReduceKernel<__VA_ARGS__, T, DType::CODE, reduce_axes>::query, \
+                                    ReduceKernel<__VA_ARGS__, T, DType::CODE, reduce_axes>::prepare,      \
                                     ReduceKernel<__VA_ARGS__, T, DType::CODE, reduce_axes>::run};
 
 }  // namespace edgerun::EDGERUN_ISA

@@ -1,7 +1,8 @@
-// softmax and log_softmax along one axis: y = e^(x − max) / Σ e^(x − max), or its logarithm. NaN anywhere makes its row NaN.
-// Contiguous rows are reduced across lanes; other axes take kLanes neighbouring rows side by side.
-// Sums go to f64 every kChunk vectors, so a row's length does not enter the error: y is within (8 + |x − max|) eps of its value.
-// Checks (softmax): Σ y = 1 within kSumBound, which also finds NaN; log_softmax: finite. The index reported is the row's first.
+// softmax and log_softmax along one axis: y = e^(x − max) / Σ e^(x − max), or its logarithm. NaN anywhere makes its row
+// NaN. Contiguous rows are reduced across lanes; other axes take kLanes neighbouring rows side by side. Sums go to f64
+// every kChunk vectors, so a row's length does not enter the error: y is within (8 + |x − max|) eps of its value.
+// Checks (softmax): Σ y = 1 within kSumBound, which also finds NaN; log_softmax: finite. The index reported is the
+// row's first.
 #pragma once
 #include "check.h"
 #include "operand.h"
@@ -94,27 +95,34 @@ struct LongSum {
 template <bool kLog> inline void softmax_row(const float* x, float* y, int64_t n, int64_t index, CheckSink* sink) {
   const vf lowest = broadcast(-__builtin_inff());
   vf top = lowest;
-  each_vector(n, [&](int64_t k, int lanes) __attribute__((always_inline)) { top = max_nan(load_or(x + k, lanes, lowest), top); });
+  each_vector(
+      n, [&](int64_t k, int lanes)
+             __attribute__((always_inline)) { top = max_nan(load_or(x + k, lanes, lowest), top); });
   const vf m = broadcast(reduce_max(top));
   LongSum sum;
-  each_vector(n, [&](int64_t k, int lanes) __attribute__((always_inline)) {
-    const vf d = sub(load_or(x + k, lanes, lowest), m);
-    const vf e = exp(d);
-    sum.add_vector(lanes == kLanes ? e : as_float(as_int(e) & first_lanes(lanes)));
-    store_partial(y + k, kLog ? d : e, lanes);
-  });
+  each_vector(
+      n, [&](int64_t k, int lanes) __attribute__((always_inline)) {
+        const vf d = sub(load_or(x + k, lanes, lowest), m);
+        const vf e = exp(d);
+        sum.add_vector(lanes == kLanes ? e : as_float(as_int(e) & first_lanes(lanes)));
+        store_partial(y + k, kLog ? d : e, lanes);
+      });
   sum.flush();
-  const vf factor = kLog ? log(broadcast(static_cast<float>(sum.total))) : broadcast(static_cast<float>(1.0 / sum.total));
+  const vf factor =
+      kLog ? log(broadcast(static_cast<float>(sum.total))) : broadcast(static_cast<float>(1.0 / sum.total));
   Checker seen;
   LongSum check;
-  each_vector(n, [&](int64_t k, int lanes) __attribute__((always_inline)) {
-    const vf v = load_or(y + k, lanes, zero());
-    vf out = kLog ? sub(v, factor) : mul(v, factor);
-    if (lanes < kLanes) out = as_float(as_int(out) & first_lanes(lanes));
-    store_partial(y + k, out, lanes);
-    if (kLog) seen.finite(out);
-    else check.add_vector(out);
-  });
+  each_vector(
+      n, [&](int64_t k, int lanes) __attribute__((always_inline)) {
+        const vf v = load_or(y + k, lanes, zero());
+        vf out = kLog ? sub(v, factor) : mul(v, factor);
+        if (lanes < kLanes) out = as_float(as_int(out) & first_lanes(lanes));
+        store_partial(y + k, out, lanes);
+        if (kLog)
+          seen.finite(out);
+        else
+          check.add_vector(out);
+      });
   if (!sink) return;
   check.flush();
   double total = check.total;
@@ -123,8 +131,10 @@ template <bool kLog> inline void softmax_row(const float* x, float* y, int64_t n
     for (int64_t k = 0; k < n; k += kLanes) seen.finite(load_partial(y + k, static_cast<int>(least(kLanes, n - k))));
     total = row_sum(y, n);
   }
-  if (kLog) fold(seen, sink, index, n);
-  else check_sum(sink, total, index, n);
+  if (kLog)
+    fold(seen, sink, index, n);
+  else
+    check_sum(sink, total, index, n);
 }
 
 // Up to kLanes rows of at most kFew elements, one row a lane.
@@ -152,21 +162,24 @@ inline void softmax_few(const float* x, float* y, int64_t n, int rows, int64_t i
   if (!sink) return;
   const bool faulty = fault_in(sink, index, index + rows * n);
   if (faulty) inject(sink, index, y);
-  const vm wrong = not_less_equal(abs(sub(check, broadcast(kLog ? 0.f : 1.f))), broadcast(kSumBound)) & first_lanes(rows);
+  const vm wrong =
+      not_less_equal(abs(sub(check, broadcast(kLog ? 0.f : 1.f))), broadcast(kSumBound)) & first_lanes(rows);
   if (EDGERUN_LIKELY(!faulty && !any(wrong))) {
     sink->checked += static_cast<uint64_t>(rows * n);
     return;
   }
   for (int row = 0; row < rows; ++row) {
     const double total = row_sum(y + row * n, n);
-    if (kLog) check_sum(sink, total - total == 0 ? 1.0 : total, index + row * n, n);
-    else check_sum(sink, total, index + row * n, n);
+    if (kLog)
+      check_sum(sink, total - total == 0 ? 1.0 : total, index + row * n, n);
+    else
+      check_sum(sink, total, index + row * n, n);
   }
 }
 
 // kLanes rows (or `width` of them) side by side; element k of row c is x[k·stride + c].
-template <bool kLog>
-inline void softmax_columns(const float* x, float* y, int64_t n, int64_t stride, int width, int64_t index, CheckSink* sink) {
+template <bool kLog> inline void softmax_columns(const float* x, float* y, int64_t n, int64_t stride, int width,
+                                                 int64_t index, CheckSink* sink) {
   vf top = broadcast(-__builtin_inff());
   for (int64_t k = 0; k < n; ++k) top = max_nan(load_partial(x + k * stride, width), top);
   double total[kLanes] = {};
@@ -189,13 +202,16 @@ inline void softmax_columns(const float* x, float* y, int64_t n, int64_t stride,
     store_partial(y + k * stride, kLog ? sub(v, factor) : mul(v, factor), width);
   }
   if (!sink) return;
-  if (fault_in(sink, index, index + (n - 1) * stride + width) && (sink->fault->index - index) % stride < width) inject(sink, index, y);
+  if (fault_in(sink, index, index + (n - 1) * stride + width) && (sink->fault->index - index) % stride < width)
+    inject(sink, index, y);
   Checker seen;
   for (int c = 0; c < width; ++c) {
     double rows = 0;
     for (int64_t k = 0; k < n; ++k) rows += static_cast<double>(y[k * stride + c]);
-    if (!kLog) check_sum(sink, rows, index + c, n);
-    else if (!(rows - rows == 0)) seen.finite(broadcast(__builtin_nanf("")));
+    if (!kLog)
+      check_sum(sink, rows, index + c, n);
+    else if (!(rows - rows == 0))
+      seen.finite(broadcast(__builtin_nanf("")));
   }
   if (kLog) fold(seen, sink, index, n * width);
 }
@@ -210,7 +226,9 @@ template <bool kLog> struct SoftmaxKernel {
     need->bytes = 8.0 * static_cast<double>(r.in[0].elements());
     return Status::ok;
   }
-  static Status prepare(const Request& r, void* params, void*) { return softmax_resolve(r, static_cast<Softmax*>(params)); }
+  static Status prepare(const Request& r, void* params, void*) {
+    return softmax_resolve(r, static_cast<Softmax*>(params));
+  }
   static void run(const Run& r) {
     const Softmax& p = *static_cast<const Softmax*>(r.params);
     const float* x = r.in[0].as<const float>();
@@ -219,7 +237,8 @@ template <bool kLog> struct SoftmaxKernel {
       if (p.inner == 1 && p.n <= kFew) {
         const int64_t end = least((u + 1) * kRows, p.rows);
         for (int64_t row = u * kRows; row < end; row += kLanes)
-          softmax_few<kLog>(x + row * p.n, y + row * p.n, p.n, static_cast<int>(least(kLanes, end - row)), row * p.n, r.sink);
+          softmax_few<kLog>(x + row * p.n, y + row * p.n, p.n, static_cast<int>(least(kLanes, end - row)), row * p.n,
+                            r.sink);
         continue;
       }
       if (p.inner == 1) {
@@ -227,7 +246,8 @@ template <bool kLog> struct SoftmaxKernel {
         continue;
       }
       const int64_t block = u % p.blocks * kLanes, index = u / p.blocks * p.n * p.inner + block;
-      softmax_columns<kLog>(x + index, y + index, p.n, p.inner, static_cast<int>(least(kLanes, p.inner - block)), index, r.sink);
+      softmax_columns<kLog>(x + index, y + index, p.n, p.inner, static_cast<int>(least(kLanes, p.inner - block)), index,
+                            r.sink);
     }
   }
 };

@@ -2,5 +2,6 @@
 #include "softmax.h"
 
 EDGERUN_ISA_BEGIN
-extern const Kernel softmax_f32_kernel{"softmax_f32", SoftmaxKernel<false>::query, SoftmaxKernel<false>::prepare, SoftmaxKernel<false>::run};
+extern const Kernel softmax_f32_kernel{"softmax_f32", SoftmaxKernel<false>::query, SoftmaxKernel<false>::prepare,
+                                       SoftmaxKernel<false>::run};
 EDGERUN_ISA_END

@@ -1,6 +1,6 @@
-// average_pool2d_f32: the mean of every window, x[N,H,W,C] → y[N,OH,OW,C]. The divisor counts the taps inside the image, with
-// count_include_pad = 1 also those inside the pads; taps beyond the pads (ceil_mode) never count. No tap at all: NaN.
-// Accuracy: taps · eps · Σ|x| / count.
+// average_pool2d_f32: the mean of every window, x[N,H,W,C] → y[N,OH,OW,C]. The divisor counts the taps inside the
+// image, with count_include_pad = 1 also those inside the pads; taps beyond the pads (ceil_mode) never count. No tap at
+// all: NaN. Accuracy: taps · eps · Σ|x| / count.
 #include "window.h"
 
 EDGERUN_ISA_BEGIN
@@ -34,7 +34,8 @@ void run(const Run& r) {
   pool_rows(w, r, [&p, &w](int64_t ih, int64_t iw, Taps rows, Taps columns) {
     int64_t count = rows.count() * columns.count();
     if (p.include)
-      count = taps_in(ih, w.kh, w.dh, -w.top, w.h + w.bottom).count() * taps_in(iw, w.kw, w.dw, -w.left, w.w + w.right).count();
+      count = taps_in(ih, w.kh, w.dh, -w.top, w.h + w.bottom).count() *
+              taps_in(iw, w.kw, w.dw, -w.left, w.w + w.right).count();
     return Mean{broadcast(static_cast<float>(count))};
   });
 }

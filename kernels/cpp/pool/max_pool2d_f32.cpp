@@ -1,5 +1,5 @@
-// max_pool2d_f32: the largest value of every window, x[N,H,W,C] → y[N,OH,OW,C]. Padding is −inf; a NaN in the window wins.
-// In ceil_mode (the output is larger by the planner's choice) a window may reach beyond the pads.
+// max_pool2d_f32: the largest value of every window, x[N,H,W,C] → y[N,OH,OW,C]. Padding is −inf; a NaN in the window
+// wins. In ceil_mode (the output is larger by the planner's choice) a window may reach beyond the pads.
 #include "window.h"
 
 EDGERUN_ISA_BEGIN

@@ -38,8 +38,8 @@ inline Status window_of(const Request& r, Window* p) {
     if (pads[k] < 0) return Status::bad_attribute;
     if (pads[k] > limit) return Status::too_large;
   }
-  *p = {x.dims[0],    x.dims[1],    x.dims[2], x.dims[3], y.dims[1], y.dims[2], kernel[0], kernel[1], strides[0], strides[1],
-        dilations[0], dilations[1], pads[0],   pads[1],   pads[2],   pads[3]};
+  *p = {x.dims[0],  x.dims[1],  x.dims[2],    x.dims[3],    y.dims[1], y.dims[2], kernel[0], kernel[1],
+        strides[0], strides[1], dilations[0], dilations[1], pads[0],   pads[1],   pads[2],   pads[3]};
   if (y.dims[0] != p->n || y.dims[3] != p->c) return Status::bad_shape;
   if (!pooled(p->h, p->top + p->bottom, p->kh, p->sh, p->dh, p->oh)) return Status::bad_shape;
   if (!pooled(p->w, p->left + p->right, p->kw, p->sw, p->dw, p->ow)) return Status::bad_shape;
@@ -67,8 +67,8 @@ inline Taps taps_in(int64_t start, int64_t kernel, int64_t dilation, int64_t low
 }
 
 // Reduces the window at one output pixel for every channel. Op: vf start(), vf tap(vf acc, vf x), vf finish(vf acc).
-template <class Op>
-inline void pool_pixel(const Op& op, const float* x, Taps rows, Taps columns, int64_t row, int64_t column, float* y, int64_t c) {
+template <class Op> inline void pool_pixel(const Op& op, const float* x, Taps rows, Taps columns, int64_t row,
+                                           int64_t column, float* y, int64_t c) {
   constexpr int kWide = 4;
   int64_t k = 0;
   for (; k + kWide * kLanes <= c; k += kWide * kLanes) {
@@ -111,7 +111,8 @@ template <class Make> inline void pool_rows(const Window& p, const Run& r, const
     for (int64_t o = 0; o < p.ow; ++o, y += p.c) {
       const int64_t iw = o * p.sw - p.left;
       const Taps columns = taps_in(iw, p.kw, p.dw, 0, p.w);
-      pool_pixel(make(ih, iw, rows, columns), x + ((image * p.h + ih) * p.w + iw) * p.c, rows, columns, row, column, y, p.c);
+      pool_pixel(make(ih, iw, rows, columns), x + ((image * p.h + ih) * p.w + iw) * p.c, rows, columns, row, column, y,
+                 p.c);
     }
   }
 }

@@ -22,8 +22,10 @@ from edgerun.planner.decide import NEVER
 from edgerun.planner.plan import Policy
 
 ALPHA_BINS = 6
-KNOBS = tuple(float(b) for b in np.geomspace(0.001, 0.4, 20))
+KNOBS = tuple(float(b) for b in np.geomspace(0.004, 0.5, 24))
 """Values of beta_opt, the price of a full run in accuracy (Eq. 10)."""
+SHARED = (0.9999, 0.9995, 0.999, 0.998, 0.996, 0.993, *(round(0.99 - 0.015 * j, 3) for j in range(53)))
+"""Shared thresholds tried for confidence and entropy: 0.9999 to 0.21."""
 SCORES = ((0.0, 0.0), (1.0, 0.0), (0.4, 0.0), (0.0, 1.0), (0.0, 0.6), (0.0, 0.35), (0.0, 0.2), (1.0, 0.5))
 """Scores tried: (mix, heat), heat being a multiple of the fitted temperature, or 0 for the scores as the model gives them.
 What counts at an exit is not whether it is right but whether the last exit would be right where it is wrong; a low
@@ -100,8 +102,7 @@ class Shared:
     """One threshold for all exits; the knob is the threshold itself. kind "confidence" or "entropy"."""
 
     kind: str
-    knobs: tuple[float, ...] = (0.9999, 0.9995, 0.999, 0.998, 0.995, 0.99, 0.985, 0.98, 0.97, 0.96, 0.95, 0.93, 0.91, 0.89,
-                                0.87, 0.85, 0.82, 0.79, 0.76, 0.73, 0.7, 0.65, 0.6, 0.55, 0.5, 0.45, 0.4, 0.35, 0.3, 0.2)
+    knobs: tuple[float, ...] = SHARED
 
     @property
     def name(self) -> str:
@@ -130,7 +131,7 @@ def choose(records: Records, max_loss: float, *, pairs: tuple[tuple[float, float
     """The form that needs the least cost around the allowed loss, in three steps: score, difficulty, classes.
 
     pairs: the scores tried, (mix, heat) each. A richer form has to save more than 2 % of the cost of a simpler one, about
-    what five folds can tell apart; beta may stay unless it costs 0.5 % more.
+    what five folds can tell apart; beta may stay unless it costs 2 % more.
     """
     knobs = KNOBS[::3]
     losses = (0.5 * max_loss, max_loss, 2 * max_loss)
@@ -150,7 +151,7 @@ def choose(records: Records, max_loss: float, *, pairs: tuple[tuple[float, float
         return value
 
     best, least = _cheapest(scores, cost, None, np.inf, 1.0)
-    best, least = _cheapest([replace(best, betas=BETAS)], cost, best, least, 1.005)  # Eq. 19 unless it does harm
+    best, least = _cheapest([replace(best, betas=BETAS)], cost, best, least, 1.02)  # Eq. 19 unless it does harm
     best, least = _cheapest([replace(best, betas=(0.0,), bins=3)], cost, best, least)
     best, _ = _cheapest([replace(best, classes=True)], cost, best, least)
     if progress:

@@ -15,7 +15,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgerun.exits.records import Array
 from edgerun.planner.decide import NEVER
@@ -39,8 +38,8 @@ class Chances:
     alpha_share: Array
 
 
-def count(scores: Array, correct: NDArray[np.bool_], alpha: Array, alpha_bins: int = 6) -> Chances:
-    """Estimate the chances from scores [E,N], correct [E,N], alpha [N].
+def count(scores: Array, correct: Array, alpha: Array, alpha_bins: int = 6) -> Chances:
+    """Estimate the chances from scores [E,N], correct [E,N] (0 or 1, or a probability), alpha [N].
 
     Bins are quantile bins. Laplace smoothing with back-off: a cell of few samples leans on the same confidence bin over
     all difficulties, which leans on the exit's mean. P(correct) is then made non-decreasing in confidence.

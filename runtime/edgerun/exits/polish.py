@@ -24,10 +24,11 @@ CLASS_LOW, CLASS_HIGH = 0.1, 2.0
 
 @dataclass
 class View:
-    """What the search looks at: score [E,N], correct [E,N], predicted [E,N], alpha [N], costs [E]."""
+    """What the search looks at: score [E,N], correct [E,N] in [0,1] (`Records.rightness`), predicted [E,N], alpha [N],
+    costs [E]."""
 
     score: Array
-    correct: NDArray[np.bool_]
+    correct: Array
     predicted: NDArray[np.int64]
     alpha: Array
     costs: Array
@@ -38,7 +39,7 @@ class View:
 
     @classmethod
     def of(cls, records: Records, mix: float = 0.0, temperature: tuple[float, ...] = ()) -> View:
-        return cls(records.scores(mix, temperature), records.correct, records.predicted,
+        return cls(records.scores(mix, temperature), records.rightness(), records.predicted,
                    np.asarray(records.alpha, np.float64), np.asarray(records.costs, np.float64))
 
 

@@ -56,6 +56,15 @@ class Records:
         """Whether each exit's answer is the label, [E,N]."""
         return np.asarray(self.predicted == self.labels)
 
+    def rightness(self, trust: float = 0.5) -> Array:
+        """How right each exit's answer is, [E,N] in [0,1]: trust * (it is the label) + (1 - trust) * q(it), with q the last
+        exit's probabilities after temperature fitting. Errors are few, so thresholds fitted on labels alone follow single
+        images; q says the same on average (it is calibrated) and says it for every image."""
+        last = self.logits[-1] / _temperature(self.logits[-1], self.labels)
+        q = softmax(last)
+        soft = np.stack([q[np.arange(len(self)), k] for k in self.predicted])
+        return np.asarray(trust * self.correct + (1 - trust) * soft)
+
     def scores(self, mix: float = 0.0, temperature: Sequence[float] = ()) -> Array:
         """Confidence s of each exit, [E,N], in [0,1]; an empty `temperature` is 1 everywhere. Rounded to float32, in which
         executors decide: scores that are equal to them must not look different to the search."""

@@ -9,7 +9,7 @@ allowed loss.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from edgerun.exits.records import Records, folds
 from edgerun.exits.simulate import leave_at, outcome
-from edgerun.planner.plan import Policy
+from edgerun.planner.decide import NEVER
+from edgerun.planner.plan import Floats, Policy
 
 FOLDS = 5
 SAFETY = 1.0
@@ -113,13 +114,58 @@ def tune(family: Family, records: Records, max_loss: float, *, knob: float | Non
         chosen = next(pair for pair in front if pair[0].knob == knob)
         return Tuned(family.name, chosen[1], chosen[0], front)
     legal = [pair for pair in front if pair[0].bound(safety) <= max_loss]
-    if not legal:
+    if not legal:  # not even the most careful knob
         stay = point(float("nan"), np.full(len(records), records.exits - 1), records)
         return Tuned(family.name, Policy(), stay, front)
+    chosen = min(legal, key=lambda pair: pair[0].cost)
+    bolder = [p for p, _ in front if p.cost < chosen[0].cost]
+    if bolder:
+        between = Between(family, chosen[0].knob, max(bolder, key=lambda p: p.cost).knob)
+        tables = between.on(records)
+        legal += [(p, tables(p.knob)) for p in judge(between, records, (), seed, tick) if p.bound(safety) <= max_loss]
     least = min(p.cost for p, _ in legal)
     near = [pair for pair in legal if pair[0].cost <= 1.01 * least]  # not worth a loss: a cost within 1 % of the least
     chosen = min(near, key=lambda pair: (pair[0].bound(safety), pair[0].cost))
     return Tuned(family.name, chosen[1], chosen[0], front)
+
+
+@dataclass(frozen=True)
+class Between:
+    """Tables between those of two knobs of a family; its own knob is the way from one to the other. The optimum of J jumps
+    from vertex to vertex of the front; between them lie operating points that use an allowed loss to the full."""
+
+    family: Family
+    careful: float
+    bold: float
+    knobs: tuple[float, ...] = tuple(j / 10 for j in range(1, 10))
+
+    @property
+    def name(self) -> str:
+        return self.family.name
+
+    def on(self, records: Records) -> Callable[[float], Policy]:
+        """The function from the way (0: careful, 1: bold) to the tables."""
+        tables = self.family.on(records)
+        careful, bold = tables(self.careful), tables(self.bold)
+        return lambda way: blend(careful, bold, way)
+
+
+def blend(a: Policy, b: Policy, way: float) -> Policy:
+    """Thresholds on the way from a to b, on the log-odds scale; beta and class factors linearly. Same kind and shape."""
+
+    def mid(x: float, y: float) -> float:
+        if min(x, y) > 1.0:
+            return NEVER
+        u, v = (float(np.log(t / (1 - t))) for t in np.clip([x, y], 1e-7, 1 - 1e-7))
+        return float(1 / (1 + np.exp(-((1 - way) * u + way * v))))
+
+    def rows(x: tuple[Floats, ...], y: tuple[Floats, ...]) -> tuple[Floats, ...]:
+        return tuple(tuple(map(mid, p, q)) for p, q in zip(x, y, strict=True))
+
+    return replace(a, thresholds=tuple(map(mid, a.thresholds, b.thresholds)), table=rows(a.table, b.table),
+                   beta=(1 - way) * a.beta + way * b.beta,
+                   coeff=tuple(tuple((1 - way) * p + way * q for p, q in zip(r, s, strict=True))
+                               for r, s in zip(a.coeff, b.coeff, strict=True)))
 
 
 def cost_at(points: list[Point], losses: tuple[float, ...], safety: float = 0.0) -> float:
