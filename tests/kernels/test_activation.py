@@ -9,8 +9,8 @@ import pytest
 from gemm_oracle import ISAS, PARAMETERS, activate, call
 
 CHECKED = ["relu", "clip", "leaky_relu", "sigmoid", "tanh", "hard_sigmoid", "hard_swish", "silu", "elu"]
-SMOOTH = {"sigmoid": 16, "tanh": 4, "elu": 4, "leaky_relu": 1, "relu": 0, "clip": 0}
-"""Relative error in ulp where the exact result is a normal number (sigmoid: 16 at |x| = 86, 2 near 0)."""
+SMOOTH = {"sigmoid": 32, "tanh": 4, "elu": 4, "leaky_relu": 1, "relu": 0, "clip": 0}
+"""Relative error in ulp where the exact result is a normal number (sigmoid: 2 near 0, 10 at |x| = 86, 31 without fused multiply-add)."""
 
 
 def dense(count: int = 1 << 20) -> np.ndarray:
