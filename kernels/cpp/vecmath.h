@@ -79,7 +79,7 @@ EDGERUN_SIMD vf log(vf x) {
   const vm tiny = less(x, broadcast(1.17549435e-38f));
   const vf scaled = select(tiny, mul(x, broadcast(8388608.f)), x);
   // m in [sqrt 1/2, sqrt 2): subtract the bits of sqrt 1/2, the exponent falls out of what is left
-  const vi offset = as_int(scaled) - broadcast_int(0x3f3504f3);
+  const vi offset = (vi)((vu)as_int(scaled) - (vu)broadcast_int(0x3f3504f3));  // wraps where x < 0
   vf n = to_float(offset >> 23);
   n = sub(n, as_float(tiny & as_int(broadcast(23.f))));
   const vf f = sub(as_float((offset & broadcast_int(0x007fffff)) + broadcast_int(0x3f3504f3)), broadcast(1.f));
