@@ -93,7 +93,10 @@ def test_kernels_import_alone():
 
 def test_import_contract():
     pytest.importorskip("importlinter", reason="import-linter is in the extra dev")
-    done = subprocess.run(["lint-imports", "--no-cache"], capture_output=True, text=True, cwd=ROOT, env=_environment())
+    # not the script `lint-imports`: it is on PATH only where the virtual environment was activated
+    code = "import sys; from importlinter.cli import lint_imports_command; sys.exit(lint_imports_command())"
+    done = subprocess.run([sys.executable, "-c", code, "--no-cache"], capture_output=True, text=True, cwd=ROOT,
+                          env=_environment())
     assert done.returncode == 0, done.stdout + done.stderr
 
 

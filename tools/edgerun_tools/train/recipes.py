@@ -89,8 +89,8 @@ RECIPES = {r.name: r for r in (
     Recipe("mnist_alexnet", "AlexNet-like, MNIST, 3 exits", nets.mnist_alexnet, read_mnist, (1, 28, 28), "L",
            mean=(0.1307,), std=(0.3081,), epochs=18, phases=(Phase(1.0, 28, 128),), augment="warp", lr=0.05,
            smoothing=0.05),
-    Recipe("cifar10_resnet18", "ResNet-18 at half width, CIFAR-10, 5 exits", nets.cifar10_resnet18, epochs=10, lr=0.06,
-           phases=(Phase(0.20, 20, 128), Phase(0.60, 24, 128), Phase(0.90, 28, 96), Phase(1.0, 32, 64)), **_CIFAR),
-    Recipe("cifar10_alexnet", "AlexNet-like, CIFAR-10, 4 exits", nets.cifar10_alexnet, epochs=12, lr=0.06,
-           distil_from=0.3, phases=(Phase(0.25, 20, 128), Phase(0.75, 24, 128), Phase(1.0, 32, 64)), **_CIFAR),
+    Recipe("cifar10_resnet18", "ResNet-18 at half width, CIFAR-10, 4 exits", nets.cifar10_resnet18, epochs=15, lr=0.06,
+           phases=(Phase(0.2, 20, 128), Phase(0.54, 24, 128), Phase(0.8, 28, 96), Phase(1.0, 32, 64)), **_CIFAR),
+    Recipe("cifar10_alexnet", "AlexNet-like, CIFAR-10, 4 exits", nets.cifar10_alexnet, epochs=10, lr=0.05,
+           phases=(Phase(1.0, 32, 128),), **_CIFAR),
 )}
