@@ -29,7 +29,7 @@ class Options:
     budget_ms     time budget of one run in milliseconds (policy "deadline")
     thresholds    one threshold for all exits but the last, or one each, instead of those in the model
     patience      agreeing exits after the first that policy "patience" asks for
-    tune          after a few runs measure which steps gain from several threads (some dozen runs' time, once a plan)
+    tune          after a few runs measure which steps gain from several threads (some dozen runs' time, three times a plan)
     plan_cache    how many plans (one per combination of input shapes) are kept
     nonfinite     "error": NaN or infinity in an input raises InputError; "allow": it is computed with
     """

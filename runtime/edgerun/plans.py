@@ -22,8 +22,9 @@ from edgerun.planner.decide import NEVER
 from edgerun.planner.plan import Plan, Policy
 from edgerun.result import ExitTaken
 
-TUNE_AFTER = 3
-"""Runs of a plan after which the threads of its steps are measured: a single run does not pay for it."""
+TUNE_AFTER = (3, 30, 300)
+"""Runs of a plan after which the threads of its steps are measured: not at the first, which may be the only one, and
+more than once, so that a moment in which other programs had the cores does not stay."""
 Shapes = tuple[tuple[int, ...], ...]
 
 
@@ -33,7 +34,7 @@ class Ready:
 
     work: multiply-accumulates up to each exit, or of the whole plan; names: of the outputs; taken: one entry per exit, at
     least one; audit: an executor that decides nothing and runs to the last exit, for adaptive thresholds; untuned: runs
-    until the threads of the steps are measured, 0 when that is done or not wanted.
+    until the threads of the steps are measured next, 0 when that is done or not wanted; tuned: how often that happened.
     """
 
     plan: Plan
@@ -44,12 +45,16 @@ class Ready:
     taken: tuple[ExitTaken, ...]
     audit: Executor | None = None
     untuned: int = 0
+    tuned: int = 0
 
     def tune(self, arrays: Sequence[np.ndarray]) -> None:
         """Count a run; at the right one, measure which steps gain from several threads. Answers do not change."""
         self.untuned -= 1
         if self.untuned == 0 and isinstance(self.executor, engine.EngineExecutor):
             self.executor.tune(arrays)
+            self.tuned += 1
+            if self.tuned < len(TUNE_AFTER):
+                self.untuned = TUNE_AFTER[self.tuned] - TUNE_AFTER[self.tuned - 1]
 
     def close(self) -> None:
         self.executor.close()
@@ -123,7 +128,7 @@ class Plans:
             executor.set_coefficients(self._adaptive.coefficients())
         tune = self._options.tune and not reason and self._threads > 1
         return Ready(plan, executor, "python" if reason else "engine", tuple(e.macs for e in plan.exits) or (plan.macs,),
-                     tuple(p.name for p in plan.outputs), self._taken(plan), audit, TUNE_AFTER if tune else 0)
+                     tuple(p.name for p in plan.outputs), self._taken(plan), audit, TUNE_AFTER[0] if tune else 0)
 
     def _taken(self, plan: Plan) -> tuple[ExitTaken, ...]:
         """Where a run may end; a batch through a model with exits decides nothing and ends at the last one."""

@@ -47,6 +47,7 @@ def interleave(backends: Mapping[str, Call], *, rounds: int | None = None, durat
     first = {name: _elapsed_ms(call) for name, call in backends.items()}
     estimate = {}
     for name, call in backends.items():
+        time.sleep(PAUSE_S)
         times = [_elapsed_ms(call) for _ in range(max(1, warmup))]
         estimate[name] = statistics.median(times) / 1e3
     counts = {name: max(3, min(2000, int(BLOCK_S / max(t, 1e-7)))) for name, t in estimate.items()}
