@@ -119,7 +119,7 @@ class Plans:
         reason = engine.unsupported(plan) if wanted != "python" else "asked for"
         if wanted == "engine" and reason:
             raise PlanError(f"{self._name}: executor engine: {reason}; use executor auto or python")
-        if wanted == "auto" and reason and engine.available():
+        if wanted == "auto" and reason and engine.available() and not plan.fallbacks:  # fallbacks were warned of already
             warnings.warn(f"{self._name}: {reason}; the slower Python executor serves", EdgeRunWarning, stacklevel=5)
         executor, audit = self._executor(plan, reason), None
         if self._adaptive is not None and plan.exits:
