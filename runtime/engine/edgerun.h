@@ -89,7 +89,7 @@ typedef struct edgerun_finding {
   int32_t step;
   uint32_t flags;
   int64_t index; /* flat index in the step's output, or the start of the row that holds the violation */
-  float expected, got, bound;
+  float expected, got, bound; /* NaN where the kernel keeps none */
 } edgerun_finding;
 
 EDGERUN_API uint32_t edgerun_abi_version(void);

@@ -96,6 +96,7 @@ class Session {
   void compute(const LiveStep& step, size_t index, bool armed);
   static void chunk(const void* job, int32_t chunk, int32_t thread);
   void record(size_t step, int32_t threads);
+  static void locate(const LiveStep& step, EngineFinding* f);
   RunError gather_error(const LiveStep&, size_t index) const;
   bool at_exit(uint32_t exit, int64_t elapsed_ns);
   const char* resolve(const Slot&) const;

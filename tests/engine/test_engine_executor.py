@@ -111,13 +111,15 @@ def test_an_armed_fault_is_found_once(threads):
     assert (finding.step, finding.node, finding.op, finding.kernel) == (1, "node1", "Relu", "relu_f32")
     assert finding.check in ("maed", "finite")
     assert finding.index <= 33_333
+    assert np.isnan(finding.expected) and np.isnan(finding.bound)  # not kept: NaN, not 0
     assert executor.run([x]).findings == ()
 
 
 def test_a_nan_is_a_finding():
     x = np.array([[1, np.nan, 2, 3]], np.float32)
     (finding,) = EngineExecutor(chain(1, 4)).run([x]).findings
-    assert finding.check == "finite"
+    assert (finding.check, finding.index) == ("finite", 1)
+    assert np.isnan(finding.got) and finding.values == "expected a finite value, got nan"
 
 
 def test_checks_off():

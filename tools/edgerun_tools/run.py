@@ -161,7 +161,7 @@ def show_one(sample: Sample, result: Result, top: int = 0) -> None:
     table.add_row("checks", _checks(result))
     for f in result.checks.findings:
         table.add_row("", f"[red]step {f.step} {escape(f.node or f.op)}[/red] ({f.kernel}): {f.check} at {f.index}: "
-                          f"expected {f.expected:g}, got {f.got:g}; {f.action}")
+                          f"{f.values}; {f.action}")
     answers.print(table)
 
 

@@ -16,7 +16,9 @@ from edgerun.planner.plan import DTYPES, Plan, Step
 class Finding:
     """One violated check. `check` is "maed" (an identity does not hold) or "finite" (a NaN or infinity appeared);
     `index` is the flat output index of (or the start of the row holding) the first violation of the step, in the
-    layout of the step's output slot; `action` says what was done about it ("reported")."""
+    layout of the step's output slot; `action` says what was done about it ("reported"). `expected`, `got` and `bound` are
+    NaN where the kernel keeps no values: the engine's fused checks are gathered over a row or tile, and only the value of
+    a non-finite output can still be told afterwards."""
 
     step: int
     node: str
@@ -28,6 +30,15 @@ class Finding:
     got: float
     bound: float
     action: str = "reported"
+
+    @property
+    def values(self) -> str:
+        """What was expected and found, for people."""
+        if not np.isnan(self.expected):
+            return f"expected {self.expected:g}, got {self.got:g}"
+        if self.check == "finite":
+            return f"expected a finite value, got {self.got:g}"
+        return "the identity does not hold in the row or tile that begins there"
 
 
 @dataclass(frozen=True)
