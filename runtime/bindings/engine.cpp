@@ -266,7 +266,9 @@ PYBIND11_MODULE(_engine, m) {
     try {
       if (p) std::rethrow_exception(p);
     } catch (const PlanError& e) {
-      py::set_error(plan_error, e.what());
+      PyObject* text = PyUnicode_DecodeUTF8(e.what(), static_cast<Py_ssize_t>(std::strlen(e.what())), "replace");  // names in a damaged plan
+      if (text) PyErr_SetObject(plan_error.ptr(), text);
+      Py_XDECREF(text);
     }
   });
   m.def("isa", [] { return kernels().isa; }, "Instruction set of the kernels in use.");

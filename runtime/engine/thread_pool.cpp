@@ -65,10 +65,17 @@ bool ThreadPool::lost() const { return generation_ != generation.load(std::memor
 
 ThreadPool::ThreadPool(int32_t threads, int32_t spin_us)
     : threads_(threads), spin_us_(spin_us), crowded_(threads > usable_cpus()), generation_(generation.load()) {
-  for (int32_t t = 1; t < threads; ++t) workers_.emplace_back([this, t] { work(t); });
+  try {
+    for (int32_t t = 1; t < threads; ++t) workers_.emplace_back([this, t] { work(t); });
+  } catch (...) {  // the system grants no more threads: those that run must end before their owner does
+    stop();
+    throw;
+  }
 }
 
-ThreadPool::~ThreadPool() {
+ThreadPool::~ThreadPool() { stop(); }
+
+void ThreadPool::stop() {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     stop_.store(true);
@@ -145,7 +152,7 @@ void ThreadPool::work(int32_t thread) {
         work_done_.notify_all();
       }
     }
-    const auto changed = [&] { return ticket_.load(std::memory_order_acquire) != ticket || stop_.load(std::memory_order_relaxed); };
+    const auto changed = [&] { return ticket_.load() != ticket || stop_.load(std::memory_order_relaxed); };
     const auto over = [&] { return changed() || !in_run_.load(std::memory_order_relaxed); };
     spin(int64_t{spin_us_} * kSpinInRun, crowded_, over);  // returns at once between runs
     if (spin(spin_us_, crowded_, changed)) {

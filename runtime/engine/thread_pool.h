@@ -23,6 +23,7 @@ class ThreadPool {
 
   ThreadPool(int32_t threads, int32_t spin_us);
   ~ThreadPool();
+  void stop();  // ends and joins the workers
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 

@@ -56,6 +56,8 @@ class EngineExecutor:
             self._session = _engine.Session(self._loaded, threads, checks, spin_us)
         except (_engine.EnginePlanError, MemoryError) as e:
             raise PlanError(str(e) or "the plan needs more memory than there is") from e
+        except RuntimeError as e:  # std::system_error: no more threads to be had
+            raise PlanError(f"{threads} threads: expected the system to start them, found: {e}; use fewer") from e
 
     @property
     def threads(self) -> int:

@@ -9,7 +9,10 @@ import onnx.shape_inference
 import onnx_ir as ir
 
 from edgerun.errors import ShapeError
+from edgerun.ops.graph import get
 
+_END_PADS = "end_pads"
+"""Key of node.meta, see `_drop_windows`."""
 _SMALL = 256
 """Elements up to which a constant's contents are shown to shape inference."""
 
@@ -83,6 +86,11 @@ def _bind_rest(key: str, value: ir.Value, known: Mapping[str, int], name: str) -
 def infer(model: ir.Model, name: str) -> None:
     """Run onnx.shape_inference once and store what it finds in the values. Raises ShapeError where shapes contradict
     each other."""
+    while _infer(model, name) and _drop_windows(model):
+        pass
+
+
+def _infer(model: ir.Model, name: str) -> bool:
     proto = _skeleton(model)
     try:
         inferred = onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True)
@@ -95,6 +103,45 @@ def infer(model: ir.Model, name: str) -> None:
                 info = found.get(value.name or "")
                 if info is not None:
                     _store(value, info)
+    return True
+
+
+def _drop_windows(model: ir.Model) -> bool:
+    """Pools with ceil_mode: a window that would begin in the padding at the end does not exist (said by the standard
+    since opset 22, always done by runtimes). onnx.shape_inference counts it before, so the pools get their end pads for
+    inference in `_skeleton`. One at a time, in order, as shapes behind it change. Returns whether inference has to be
+    repeated."""
+    if model.graph.opset_imports.get("", 0) >= 22:
+        return False
+    for graph in model.graphs():
+        for node in graph:
+            if node.op_type not in ("MaxPool", "AveragePool", "LpPool") or node.domain or _END_PADS in node.meta:
+                continue
+            x = node.inputs[0]
+            if x is None or x.shape is None or not x.shape.is_static() or not get(node, "ceil_mode", 0):
+                continue
+            ends = _end_pads(node, x.shape.numpy()[2:])
+            if ends is not None:
+                node.meta[_END_PADS] = ends
+                return True
+    return False
+
+
+def _end_pads(node: ir.Node, sizes: tuple[int, ...]) -> tuple[int, ...] | None:
+    """End pads with which rounding down counts the windows that exist; None where none is to be dropped."""
+    rank = len(sizes)
+    kernel, strides = get(node, "kernel_shape"), get(node, "strides", (1,) * rank)
+    pads, dilations = get(node, "pads", (0,) * 2 * rank), get(node, "dilations", (1,) * rank)
+    if get(node, "auto_pad", "NOTSET") != "NOTSET" or len(kernel) != rank or len(pads) != 2 * rank:
+        return None
+    ends, dropped = [], False
+    for n, k, s, d, begin, end in zip(sizes, kernel, strides, dilations, pads[:rank], pads[rank:], strict=True):
+        span = d * (k - 1) + 1
+        windows = -(-(n + begin + end - span) // s) + 1
+        if windows > 1 and (windows - 1) * s >= n + begin:
+            windows, dropped = windows - 1, True
+        ends.append(max((windows - 1) * s + span - n - begin, 0))
+    return tuple(ends) if dropped else None
 
 
 def _store(value: ir.Value, info: onnx.TypeProto) -> None:
@@ -143,7 +190,7 @@ def _skeleton(model: ir.Model) -> onnx.ModelProto:
         if isinstance(value.type, ir.TensorType) and value.shape is not None:
             info.type.CopyFrom(onnx.helper.make_tensor_type_proto(value.type.dtype, value.shape.numpy()))
         proto.input.append(info)
-    proto.node.extend(ir.serde.serialize_node(node) for node in graph)
+    proto.node.extend(_node(node) for node in graph)
     for value in graph.outputs:
         info = onnx.ValueInfoProto(name=value.name or "")
         if value.producer() is None and isinstance(value.type, ir.TensorType) and value.shape is not None:
@@ -153,6 +200,18 @@ def _skeleton(model: ir.Model) -> onnx.ModelProto:
         proto.output.append(info)
     opsets = [onnx.helper.make_opsetid(d, v) for d, v in graph.opset_imports.items()]
     return onnx.helper.make_model(proto, opset_imports=opsets)
+
+
+def _node(node: ir.Node) -> onnx.NodeProto:
+    proto = ir.serde.serialize_node(node)
+    ends = node.meta.get(_END_PADS)
+    if ends is None:
+        return proto
+    kept = [a for a in proto.attribute if a.name not in ("ceil_mode", "pads")]
+    begins = tuple(get(node, "pads", (0,) * 2 * len(ends)))[: len(ends)]
+    del proto.attribute[:]
+    proto.attribute.extend([*kept, onnx.helper.make_attribute("pads", [*begins, *ends])])
+    return proto
 
 
 def unresolved(model: ir.Model) -> ir.Value | None:

@@ -9,6 +9,8 @@ import onnx_ir as ir
 
 _NEWER = {"DequantizeLinear": 19}
 """onnx.reference has no older version of these; the newer ones take every older form."""
+_FLATTENING = frozenset({"Softmax", "LogSoftmax", "Hardmax"})
+"""Before opset 13 these count all axes from `axis` on as one; onnx.reference only knows the later meaning."""
 
 
 def captured(node: ir.Node) -> list[ir.Value]:
@@ -67,7 +69,19 @@ def single(node: ir.Node, opsets: dict[str, int]) -> onnx.ModelProto:
     proto = ir.serde.serialize_node(node)
     inputs = [onnx.helper.make_value_info(v.name or "", onnx.TypeProto()) for v in operands(node)]
     outputs = [onnx.helper.make_value_info(name, onnx.TypeProto()) for name in proto.output if name]
-    graph = onnx.helper.make_graph([proto], node.name or node.op_type, inputs, outputs)
     newest = _NEWER.get(node.op_type, 0) if node.domain == "" else 0
+    nodes = [proto]
+    if node.domain == "" and node.op_type in _FLATTENING and opsets.get("", 0) < 13:
+        nodes, newest = _flattened(proto), 13
+    graph = onnx.helper.make_graph(nodes, node.name or node.op_type, inputs, outputs)
     imports = [onnx.helper.make_opsetid(d, max(v, newest) if d == "" else v) for d, v in opsets.items()]
     return onnx.helper.make_model(graph, opset_imports=imports)
+
+
+def _flattened(proto: onnx.NodeProto) -> list[onnx.NodeProto]:
+    """x → Flatten(axis) → the operator over rows → the shape of x."""
+    (x,), (y,) = proto.input, proto.output
+    axis = next((a.i for a in proto.attribute if a.name == "axis"), 1)
+    make = onnx.helper.make_node
+    return [make("Flatten", [x], ["edgerun_rows"], axis=axis), make(proto.op_type, ["edgerun_rows"], ["edgerun_result"], axis=1),
+            make("Shape", [x], ["edgerun_shape"]), make("Reshape", ["edgerun_result", "edgerun_shape"], [y])]

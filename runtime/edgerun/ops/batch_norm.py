@@ -18,11 +18,16 @@ def batch_norm(legal: Legal) -> ir.Value:
     arrays = [array_of(legal.input(k)) for k in range(1, 5)]
     if get(legal.node, "training_mode", 0) or any(legal.output_used(k) for k in range(1, len(legal.node.outputs))):
         raise Unsupported("training mode")
+    if not get(legal.node, "spatial", 1):  # opset 7
+        raise Unsupported("statistics per activation (spatial=0)")
     if any(a is None for a in arrays):
         raise Unsupported("scale, bias, mean or variance is not constant")
     gamma, beta, mean, var = (np.asarray(a, np.float64) for a in arrays)
     scale = gamma / np.sqrt(var + get(legal.node, "epsilon", 1e-5))
-    inputs = [x, constant(scale.astype(np.float32)), constant((beta - mean * scale).astype(np.float32))]
+    shift = beta - mean * scale
+    if len(shape_of(x)) == 1:  # one channel, and the only axis is the batch
+        scale, shift = np.broadcast_to(scale, shape_of(x)), np.broadcast_to(shift, shape_of(x))
+    inputs = [x, constant(scale.astype(np.float32)), constant(shift.astype(np.float32))]
     return legal.emit("batch_norm", inputs, shape_of(x), x.dtype, {"axis": min(1, len(shape_of(x)) - 1)})
 
 

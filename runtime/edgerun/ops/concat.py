@@ -16,8 +16,8 @@ def concat(legal: Legal) -> ir.Value:
     shape = list(shape_of(values[0]))
     axis = get(legal.node, "axis", 1) % len(shape)
     shape[axis] = sum(shape_of(v)[axis] for v in values)
-    values = [v for v in values if elements(shape_of(v))] or values[:1]
-    return values[0] if len(values) == 1 else legal.emit("concat", values, shape, values[0].dtype, {"axis": axis})
+    values = [v for v in values if elements(shape_of(v))] or values
+    return values[0] if shape_of(values[0]) == tuple(shape) else legal.emit("concat", values, shape, values[0].dtype, {"axis": axis})
 
 
 @remaps("concat")

@@ -67,7 +67,7 @@ def _apply(front: ir.Node, scale: Vector | None, shift: Vector | None) -> ir.Nod
     if operand(front, 2) is not None and bias is None:
         return None
     weights, changes = front.inputs[1], {}
-    if scale is not None and is_op(front, "matmul") and np.all(scale == scale[0]):
+    if scale is not None and is_op(front, "matmul") and scale.size and np.all(scale == scale[0]):
         changes["alpha"] = float(np.float32(get(front, "alpha") * scale[0]))
     elif scale is not None:
         scaled = None if w is None else _scaled(front, w, scale)

@@ -23,7 +23,22 @@ def replace(old: ir.Value, new: ir.Value) -> None:
         value.name, value.meta["given"] = old.name, True
         node = value.producer()
         value = node.inputs[0] if is_op(node, "transpose", "reshape") and node is not None else None
-    old.replace_all_uses_with(new, replace_graph_outputs=True)
+    old.replace_all_uses_with(_own_result(old, new), replace_graph_outputs=True)
+
+
+def forwards(old: ir.Value, new: ir.Value) -> bool:
+    """Whether `old` is the result of an If's branch and `new` comes from outside of that branch."""
+    node, source = old.producer(), new.producer()
+    home = source.graph if source is not None else new.graph
+    return old.is_graph_output() and node is not None and home is not None and home is not node.graph
+
+
+def _own_result(old: ir.Value, new: ir.Value) -> ir.Value:
+    """`new`, or a copy of it: a value is an output of its own graph only."""
+    node = old.producer()
+    if node is None or not forwards(old, new):
+        return new
+    return before(node, make("reshape", [new], {}, [(shape_of(old), old.dtype)], like=node))
 
 
 def drop(node: ir.Node) -> None:

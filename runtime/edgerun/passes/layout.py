@@ -131,7 +131,9 @@ def _hoist(node: ir.Node, seen: Seen) -> ir.Value:
     before(front, early)
     new = rebuild(front, [early.outputs[0], *front.inputs[1:]], remapped[0], [shape_of(node.outputs[0])])
     result = before(front, new)
-    _transpose(early, seen)
+    found: Seen = {}  # not `seen`: an equal transpose in there comes after `front`, which reads this one
+    _transpose(early, found)
+    seen.update(found)
     return result
 
 

@@ -11,7 +11,7 @@ from edgerun.ops.graph import dtype_of, get, is_op, make, producer, scalar_of, s
 
 from .edit import before, drop, only_use, replace, sweep
 
-_CLOSE = 1e-3
+_CLOSE = 1e-5  # 0.79788 for sqrt(2 / pi) is the same function; 0.7979 is another
 _NAMES = {"silu": "SiLU", "hard_swish": "HardSwish", "hard_sigmoid": "HardSigmoid", "gelu": "Gelu"}
 
 
@@ -160,10 +160,14 @@ def _is_tanh_argument(value: ir.Value | None, x: ir.Value) -> bool:
     power = producer(_other(cubic, 0.044715))
     if power is not None and is_op(power, "pow"):
         return power.inputs[0] is x and _near(power.inputs[1], 3.0)
-    return power is not None and is_op(power, "mul") and all(f is x for f in _factors_of_square(power))
+    if power is None or not is_op(power, "mul"):
+        return False
+    factors = _factors_of_product(power)
+    return len(factors) == 3 and all(f is x for f in factors)
 
 
-def _factors_of_square(node: ir.Node) -> list[ir.Value | None]:
+def _factors_of_product(node: ir.Node) -> list[ir.Value | None]:
+    """Of a product of two values, either of which may be such a product itself."""
     result: list[ir.Value | None] = []
     for value in node.inputs:
         inner = producer(value)

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from edgerun.ops.graph import array_of, constant, get, inverse, is_op, make, permuted, producer, shape_of
 
-from .edit import before, drop, rebuild, replace, set_attrs
+from .edit import before, drop, forwards, rebuild, replace, set_attrs
 
 Axes = tuple[list[int], list[int]]
 
@@ -31,7 +31,7 @@ def merge_reshape(node: ir.Node) -> int:
         x = inner.inputs[0]
         node.replace_input_with(0, x)
     array = array_of(x)
-    if array is None and shape_of(x) != shape_of(out):
+    if array is None and (shape_of(x) != shape_of(out) or forwards(out, x)):
         return 0
     replace(out, x if array is None else constant(array.reshape(shape_of(out)), x.name))
     drop(node)

@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
-from edgerun.errors import EdgeRunWarning, UnsupportedOpError
+from edgerun.errors import EdgeRunWarning, PlanError, UnsupportedOpError
 from edgerun.importer.single import operands, single
 from edgerun.ops.dtypes import bits
 from edgerun.ops.graph import DOMAIN, PLAN_DTYPES, Unsupported, dtype_of, elements, get, is_op, origin, shape_of
@@ -145,6 +145,11 @@ class Draft:
     def lower(self, node: ir.Node) -> None:
         """Append the steps of one node."""
         self._node = node
+        for value in node.inputs:
+            if value is not None and value.producer() is not None and value not in self._of_value:
+                name, op = origin(node)
+                raise PlanError(f"{op}, node '{name}': reads '{value.name}' before it is computed; a defect of edgerun, "
+                                "please report it with the model")
         if node.domain != DOMAIN:
             if node.op_type == "If" and "reason" not in node.meta:
                 self._branches(node)

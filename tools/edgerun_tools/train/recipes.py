@@ -91,6 +91,6 @@ RECIPES = {r.name: r for r in (
            smoothing=0.05),
     Recipe("cifar10_resnet18", "ResNet-18 at half width, CIFAR-10, 4 exits", nets.cifar10_resnet18, epochs=15, lr=0.06,
            phases=(Phase(0.2, 20, 128), Phase(0.54, 24, 128), Phase(0.8, 28, 96), Phase(1.0, 32, 64)), **_CIFAR),
-    Recipe("cifar10_alexnet", "AlexNet-like, CIFAR-10, 4 exits", nets.cifar10_alexnet, epochs=10, lr=0.05,
+    Recipe("cifar10_alexnet", "AlexNet-like, CIFAR-10, 4 exits", nets.cifar10_alexnet, epochs=8, lr=0.05,
            phases=(Phase(1.0, 32, 128),), **_CIFAR),
 )}
