@@ -77,11 +77,13 @@ def forwarding(taken: bool, value: str) -> Case:
 
 
 def loop() -> Case:
-    body = helper.make_graph(
-        [N("Identity", ["go"], ["go_on"]), N("Add", ["sum", "x"], ["sum2"])], "body",
-        [helper.make_tensor_value_info("i", onnx.TensorProto.INT64, []), helper.make_tensor_value_info("go", onnx.TensorProto.BOOL, []),
-         helper.make_tensor_value_info("sum", onnx.TensorProto.FLOAT, [3])],
-        [helper.make_tensor_value_info("go_on", onnx.TensorProto.BOOL, []), helper.make_tensor_value_info("sum2", onnx.TensorProto.FLOAT, [3])])
+    def scalar(name: str, kind: int) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, kind, [])
+
+    i64, boolean = onnx.TensorProto.INT64, onnx.TensorProto.BOOL
+    body = helper.make_graph([N("Identity", ["go"], ["go_on"]), N("Add", ["sum", "x"], ["sum2"])], "body",
+                             [scalar("i", i64), scalar("go", boolean), info("sum", data(3))],
+                             [scalar("go_on", boolean), info("sum2", data(3))])
     return Case([N("Loop", ["n", "", "x"], ["y"], body=body)], {"x": data(3)}, {"y": 1}, {"n": np.array(3)})
 
 
