@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,11 +16,14 @@ from edgerun.preprocess import METADATA_KEY, Preprocess
 
 EXITS_KEY = "edgerun.exits"
 LABELS_KEY = "edgerun.labels"
+SAME_VALUES = frozenset({"Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast"})
+"""Operators that pass the values of their first input on."""
 
 
 @dataclass(frozen=True)
 class Description:
-    """Read from an onnx.ModelProto by `describe`; `exits` lists output names, first exit to last."""
+    """Read from an onnx.ModelProto by `describe`; `exits` lists output names, first exit to last, `probabilities` the
+    outputs that a Softmax makes."""
 
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
@@ -27,6 +31,7 @@ class Description:
     exits: tuple[str, ...]
     labels: tuple[str, ...]
     preprocess: Preprocess | None
+    probabilities: frozenset[str]
 
 
 def describe(model: onnx.ModelProto, name: str) -> Description:
@@ -41,7 +46,16 @@ def describe(model: onnx.ModelProto, name: str) -> Description:
         raise ModelFormatError(f"{name}: metadata {EXITS_KEY}: expected at least two different names of outputs "
                                f"({', '.join(o.name for o in outputs)}); found {', '.join(exits)}")
     recipe = Preprocess.of(metadata) if METADATA_KEY in metadata else None
-    return Description(inputs, outputs, metadata, exits, _strings(metadata, LABELS_KEY, name), recipe)
+    return Description(inputs, outputs, metadata, exits, _strings(metadata, LABELS_KEY, name), recipe,
+                       _probabilities(model.graph))
+
+
+def class_count(output: TensorInfo) -> int | None:
+    """Scores per sample of an output [batch, classes …]; None where the model does not declare it, 0 without a batch."""
+    sizes = [d for d in output.shape[1:] if isinstance(d, int)]
+    if not output.shape or len(sizes) < len(output.shape) - 1:
+        return None
+    return math.prod(sizes) if sizes else 0
 
 
 def restricted(model: onnx.ModelProto, name: str, outputs: Sequence[str]) -> onnx.ModelProto:
@@ -56,6 +70,19 @@ def restricted(model: onnx.ModelProto, name: str, outputs: Sequence[str]) -> onn
     kept.graph.output.extend(known[o] for o in dict.fromkeys(outputs))
     kept.metadata_props.extend(p for p in model.metadata_props if p.key != EXITS_KEY)
     return kept
+
+
+def _probabilities(graph: onnx.GraphProto) -> frozenset[str]:
+    """Outputs whose values come from a Softmax. (Those of a LogSoftmax count as logits: softmax undoes the logarithm.)"""
+    makers = {name: node for node in graph.node for name in node.output}
+
+    def maker(name: str) -> str:
+        node = makers.get(name)
+        while node is not None and node.op_type in SAME_VALUES:
+            node = makers.get(node.input[0])
+        return "" if node is None else node.op_type
+
+    return frozenset(o.name for o in graph.output if maker(o.name) == "Softmax")
 
 
 def _infos(values: Iterable[onnx.ValueInfoProto]) -> tuple[TensorInfo, ...]:

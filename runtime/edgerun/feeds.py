@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from edgerun.errors import DataError, InputError
+from edgerun.errors import DataError, EdgeRunWarning, InputError
 from edgerun.preprocess import IMAGE_SUFFIXES, Preprocess, read_image
 
 SMALL = 8192
@@ -150,18 +151,24 @@ class Sample:
 
 
 def random_feeds(inputs: Sequence[TensorInfo], seed: int = 0) -> dict[str, np.ndarray]:
-    """Uniform numbers in [0, 1) (integers 0..255 within their type, booleans by coin); symbolic dimensions become 1."""
+    """Uniform numbers in [0, 1) (integers 0..255 within their type, booleans by coin); symbolic dimensions become 1.
+
+    InputError for types of which there are no such numbers (strings).
+    """
     rng = np.random.default_rng(seed)
     out = {}
     for info in inputs:
         shape = tuple(d if isinstance(d, int) else 1 for d in info.shape)
-        if info.dtype.kind == "f":
+        if info.dtype.kind == "f" or info.dtype.name == "bfloat16":
             out[info.name] = rng.random(shape, np.float32).astype(info.dtype)
         elif info.dtype.kind == "b":
             out[info.name] = rng.random(shape) < 0.5
-        else:
+        elif info.dtype.kind in "iu":
             high = min(255, np.iinfo(info.dtype).max)
             out[info.name] = rng.integers(0, high, shape, endpoint=True).astype(info.dtype)
+        else:
+            raise InputError(f"random input: expected inputs of numbers or booleans; found {info.name} "
+                             f"({info.type}); feed real data")
     return out
 
 
@@ -169,7 +176,8 @@ def read_samples(specs: Sequence[str], inputs: Sequence[TensorInfo], preprocess:
     """Samples from what `--input` takes: an image, .npy, .npz, a folder of them, "-" (standard input), or NAME=FILE.
 
     All NAME=FILE specs together make one sample. An .npz holds one array per input, or images as `x` [N, H, W(, C)]
-    uint8. Images need `preprocess`. DataError where nothing can be read.
+    uint8. Images need `preprocess`, or an input shaped like one image (`Preprocess.guess`, with an EdgeRunWarning).
+    Names that start with a dot are left out of folders. DataError where nothing can be read.
     """
     names = {i.name for i in inputs}
     named = {}
@@ -195,30 +203,45 @@ def _one(spec: str, inputs: Sequence[TensorInfo], preprocess: Preprocess | None)
     if spec == "-":
         yield from _decoded(sys.stdin.buffer.read(), "standard input", inputs, preprocess)
         return
+    for file in _files(spec):
+        try:
+            blob = file.read_bytes()
+        except OSError as e:
+            raise DataError(f"{file}: expected a file that can be read; found: {e.strerror}") from e
+        yield from _decoded(blob, spec if file == Path(spec) else str(file), inputs, preprocess)
+
+
+def _files(spec: str) -> list[Path]:
+    """The file (or pipe) itself, or what a folder holds."""
+    if not spec:
+        raise DataError("input: expected an image, .npy, .npz or a folder; found an empty name")
     path = Path(spec)
-    if path.is_dir():
-        files = sorted(f for f in path.rglob("*") if f.is_file()
-                       and f.suffix.lower() in IMAGE_SUFFIXES | {".npy", ".npz"})
-        if not files:
-            raise DataError(f"{spec}: expected a folder with images or .npy/.npz files; found none in it")
-        for f in files:
-            yield from _decoded(f.read_bytes(), str(f), inputs, preprocess)
-        return
-    if not path.is_file():
-        raise DataError(f"{spec}: expected an image, .npy, .npz or a folder; found nothing there")
-    yield from _decoded(path.read_bytes(), spec, inputs, preprocess)
+    try:
+        if path.is_file() or path.is_fifo():
+            return [path]
+        if not path.is_dir():
+            raise DataError(f"{spec}: expected an image, .npy, .npz or a folder; found nothing there")
+        files = sorted(f for f in path.rglob("*") if f.suffix.lower() in IMAGE_SUFFIXES | {".npy", ".npz"}
+                       and not any(part.startswith(".") for part in f.relative_to(path).parts) and f.is_file())
+    except OSError as e:
+        raise DataError(f"{spec}: expected a file or a folder that can be read; found: {e.strerror}") from e
+    if not files:
+        raise DataError(f"{spec}: expected a folder with images or .npy/.npz files; found none in it")
+    return files
 
 
 def _decoded(blob: bytes, source: str, inputs: Sequence[TensorInfo], preprocess: Preprocess | None) -> Iterator[Sample]:
     if blob[:6] == b"\x93NUMPY" or blob[:2] == b"PK":
         try:
             loaded = np.load(io.BytesIO(blob), allow_pickle=False)
-            arrays = {k: loaded[k] for k in loaded.files} if blob[:2] == b"PK" else None
-        except (ValueError, OSError, EOFError, KeyError) as e:
-            raise DataError(f"{source}: expected NumPy arrays without pickles; found: {e}") from e
-        if arrays is None:
+            held = {k: loaded[k] for k in loaded.files} if blob[:2] == b"PK" else None
+        except Exception as e:  # NumPy, zipfile and the decompressors raise a dozen types for damaged files
+            raise DataError(f"{source}: expected NumPy arrays without pickles; found: {e or type(e).__name__}") from e
+        if held is None:
             yield from _array(loaded, source, inputs, preprocess)
-        elif all(i.name in arrays for i in inputs):
+            return
+        arrays = {k: a for k, a in held.items() if isinstance(a, np.ndarray)}  # other members of an archive are bytes
+        if all(i.name in arrays for i in inputs):
             yield Sample(source, {i.name: arrays[i.name] for i in inputs})
         elif "x" in arrays:
             yield from _array(arrays["x"], source, inputs, preprocess)
@@ -243,14 +266,27 @@ def _array(a: np.ndarray, source: str, inputs: Sequence[TensorInfo], preprocess:
         yield Sample(source, {info.name: a[None]})
     elif a.dtype != np.uint8:
         raise InputError(f"{source}: expected {info}; found {a.dtype}{list(a.shape)}")
-    elif preprocess is None:
+    elif a.size == 0:
+        raise DataError(f"{source}: expected at least one image; found {a.dtype}{list(a.shape)}")
+    else:
+        recipe = preprocess or _guessed(info, source)
+        if a.ndim == 4 or (a.ndim == 3 and a.shape[-1] not in (1, 3, 4)):
+            for k, pixels in enumerate(a):
+                yield Sample(f"{source}[{k}]", {info.name: recipe.apply(pixels, info.dtype)})
+        else:
+            yield Sample(source, {info.name: recipe.apply(a, info.dtype)})
+
+
+def _guessed(info: TensorInfo, source: str) -> Preprocess:
+    """How an image becomes this input where the model does not say; DataError where its shape does not tell either."""
+    recipe = Preprocess.guess(info.shape) if info.dtype == np.uint8 or info.dtype.kind == "f" else None
+    if recipe is None:
         raise DataError(f"{source}: an image, but the model does not say how images become {info} (metadata "
                         "edgerun.preprocess); feed .npy tensors instead")
-    elif a.ndim == 4 or (a.ndim == 3 and a.shape[-1] not in (1, 3, 4)):
-        for k, pixels in enumerate(a):
-            yield Sample(f"{source}[{k}]", {info.name: preprocess.apply(pixels, info.dtype)})
-    else:
-        yield Sample(source, {info.name: preprocess.apply(a, info.dtype)})
+    pixels = "0..255" if info.dtype == np.uint8 else "scaled to 0..1"
+    warnings.warn(f"the model does not say how images become {info} (metadata edgerun.preprocess); it is fed "
+                  f"{recipe.color} pixels {pixels}", EdgeRunWarning, stacklevel=2)
+    return recipe
 
 
 def _fits(expected: Dims, shape: tuple[int, ...]) -> bool:

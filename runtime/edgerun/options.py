@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
+from typing import Any
 
 from edgerun.errors import OptionError, PolicyError
 
@@ -54,20 +57,69 @@ class Options:
         _one_of("checks", self.checks, CHECKS)
         _one_of("executor", self.executor, EXECUTORS)
         _one_of("nonfinite", self.nonfinite, ("error", "allow"))
-        if self.threads is not None and not 1 <= self.threads <= 1024:
-            raise OptionError(f"threads: expected 1 to 1024, or None for the physical cores; found {self.threads}")
+        if self.threads is not None:
+            self._set("threads", _whole("threads", self.threads))
+            if not 1 <= self.threads <= 1024:
+                raise OptionError(f"threads: expected 1 to 1024, or None for the physical cores; found {self.threads}")
+        self._set("plan_cache", _whole("plan_cache", self.plan_cache))
         if self.plan_cache < 1:
             raise OptionError(f"plan_cache: expected at least 1 plan; found {self.plan_cache}")
-        for name, shape in self.shapes.items():
-            if not all(isinstance(d, int) and d >= 0 for d in shape):
-                raise OptionError(f"shapes: expected whole, non-negative dimensions for {name!r}; found {list(shape)}")
+        if self.patience is not None:
+            self._set("patience", _whole("patience", self.patience))
+        if self.budget_ms is not None:
+            self._set("budget_ms", _number("budget_ms", self.budget_ms))
+        if self.thresholds is not None:
+            self._set("thresholds", tuple(_number("thresholds", t) for t in _listed("thresholds", self.thresholds)))
+        if self.outputs is not None:
+            self._set("outputs", _listed("outputs", self.outputs))
+        self._set("shapes", {name: tuple(_size(f"shapes: {name!r}", d) for d in _listed(f"shapes: {name!r}", shape))
+                             for name, shape in _named("shapes", self.shapes)})
+        self._set("dimensions", {name: _size(f"dimensions: {name!r}", d)
+                                 for name, d in _named("dimensions", self.dimensions)})
         if self.adaptive and self.exit_policy != "dart":
             raise PolicyError(f"adaptive belongs to exit_policy 'dart'; found policy {self.exit_policy!r}")
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
 
 
 def _one_of(name: str, value: str, legal: tuple[str, ...]) -> None:
     if value not in legal:
         raise OptionError(f"{name}: expected one of {', '.join(legal)}; found {value!r}")
+
+
+def _whole(name: str, value: Any) -> int:
+    try:
+        if not isinstance(value, bool):
+            return operator.index(value)  # NumPy's integers too
+    except TypeError:
+        pass
+    raise OptionError(f"{name}: expected a whole number; found {value!r}")
+
+
+def _size(name: str, value: Any) -> int:
+    size = _whole(name, value)
+    if size < 0:
+        raise OptionError(f"{name}: expected a dimension of 0 or more; found {size}")
+    return size
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise OptionError(f"{name}: expected a number; found {value!r}")
+    return float(value)
+
+
+def _listed(name: str, values: Any) -> tuple[Any, ...]:
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        raise OptionError(f"{name}: expected a tuple or list; found {values!r}")
+    return tuple(values)
+
+
+def _named(name: str, values: Any) -> Iterable[tuple[Any, Any]]:
+    if not isinstance(values, Mapping):
+        raise OptionError(f"{name}: expected {{name: value}}; found {values!r}")
+    return values.items()
 
 
 def default_threads() -> int:

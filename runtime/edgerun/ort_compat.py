@@ -13,11 +13,12 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from enum import IntEnum
+from typing import Any, NoReturn
 
 import numpy as np
 
-from edgerun.errors import FaultWarning, InputError
+from edgerun.errors import EdgeRunWarning, FaultWarning, InputError, OptionError
 from edgerun.feeds import TensorInfo
 from edgerun.result import Result
 from edgerun.session import Session
@@ -25,17 +26,39 @@ from edgerun.session import Session
 PROVIDER = "CPUExecutionProvider"
 
 
+class GraphOptimizationLevel(IntEnum):
+    """ONNX Runtime's values; edgerun always optimises."""
+
+    ORT_DISABLE_ALL = 0
+    ORT_ENABLE_BASIC = 1
+    ORT_ENABLE_EXTENDED = 2
+    ORT_ENABLE_LAYOUT = 3
+    ORT_ENABLE_ALL = 99
+
+
+class ExecutionMode(IntEnum):
+    """ONNX Runtime's values; edgerun runs one operator after the other, each on several threads."""
+
+    ORT_SEQUENTIAL = 0
+    ORT_PARALLEL = 1
+
+
+def _unsupported(call: str, instead: str) -> NoReturn:
+    raise OptionError(f"{call}: expected a call that edgerun has; found one that it does not; {instead}")
+
+
 class SessionOptions:
     """Settings by ONNX Runtime's names. These act: `intra_op_num_threads` (0: physical cores) and
     `add_free_dimension_override_by_name`; and our own `checks` ("maed"|"off"), `exit_policy`, `thresholds`,
-    `executor`, `strict` (see `Session`). Every other attribute can be set and read and changes nothing.
+    `budget_ms`, `patience`, `adaptive`, `nonfinite`, `executor`, `strict` (see `Session`). Every other attribute can
+    be set and read and changes nothing.
     """
 
     def __init__(self) -> None:
         self.intra_op_num_threads = 0
         self.inter_op_num_threads = 0
-        self.graph_optimization_level: Any = 99
-        self.execution_mode: Any = 0
+        self.graph_optimization_level: Any = GraphOptimizationLevel.ORT_ENABLE_ALL
+        self.execution_mode: Any = ExecutionMode.ORT_SEQUENTIAL
         self.enable_profiling = False
         self.enable_mem_pattern = True
         self.enable_mem_reuse = True
@@ -48,6 +71,10 @@ class SessionOptions:
         self.checks = "maed"
         self.exit_policy = "none"
         self.thresholds: tuple[float, ...] | None = None
+        self.budget_ms: float | None = None
+        self.patience: int | None = None
+        self.adaptive = False
+        self.nonfinite = "error"
         self.executor = "auto"
         self.strict = False
         self._entries: dict[str, str] = {}
@@ -62,6 +89,18 @@ class SessionOptions:
     def add_free_dimension_override_by_name(self, name: str, size: int) -> None:
         """Fix a symbolic dimension ("batch", "height") to a size."""
         self._dimensions[name] = size
+
+    def add_free_dimension_override_by_denotation(self, denotation: str, size: int) -> NoReturn:
+        """Not supported: OptionError."""
+        _unsupported("add_free_dimension_override_by_denotation", "use add_free_dimension_override_by_name")
+
+    def register_custom_ops_library(self, path: str) -> NoReturn:
+        """Not supported: OptionError."""
+        _unsupported("register_custom_ops_library", "a model may hold its operators as ONNX functions")
+
+    def add_initializer(self, name: str, value: Any) -> NoReturn:
+        """Not supported: OptionError."""
+        _unsupported("add_initializer", "store the constant in the model")
 
 
 class RunOptions:
@@ -118,13 +157,11 @@ class InferenceSession:
                  providers: Sequence[Any] | None = None, provider_options: Sequence[Any] | None = None,
                  **kwargs: Any) -> None:
         options = sess_options or SessionOptions()
-        other = [p if isinstance(p, str) else p[0] for p in providers or ()]
-        if other and PROVIDER not in other:
-            warnings.warn(f"edgerun runs on the CPU: expected {PROVIDER} among the providers; found {', '.join(other)}",
-                          stacklevel=2)
+        _warn_of(providers)
         self._options = options
         self._bind(Session(path_or_bytes, exit_policy=options.exit_policy, thresholds=options.thresholds,
-                           checks=options.checks,
+                           budget_ms=options.budget_ms, patience=options.patience, adaptive=options.adaptive,
+                           nonfinite=options.nonfinite, checks=options.checks,
                            threads=options.intra_op_num_threads or None, executor=options.executor,
                            strict=options.strict, dimensions=options._dimensions))
 
@@ -139,16 +176,24 @@ class InferenceSession:
     def _bind(self, session: Session) -> None:
         self._session = session
         self._names = [o.name for o in session.outputs]
+        self._leaves_early = session.policy.kind != "none"
+        self._warned = False
 
     def run(self, output_names: Sequence[str] | None, input_feed: Mapping[str, Any],
             run_options: Any = None) -> list[np.ndarray]:
         """Outputs by name, or all of them in the model's order (`None` or []). Arrays belong to the caller.
 
         A failed check does not change the return type: it is reported as a FaultWarning; use `run_verified` to see it.
+        A batch of several samples runs to the end, whatever the exit policy (EdgeRunWarning at the first one).
         """
         session = self._session
         wanted = self._wanted(output_names) if output_names else None
-        raw = session.run_raw(session.check(input_feed))
+        arrays = session.check(input_feed)
+        if self._leaves_early and not self._warned and any(a.ndim and a.shape[0] != 1 for a in arrays):
+            self._warned = True
+            warnings.warn(f"exit policy {session.policy.kind}: a batch runs to the last exit and returns all outputs; "
+                          "feed single samples, or use run_verified()", EdgeRunWarning, stacklevel=2)
+        raw = session.run_raw(arrays, learn=True)
         if raw.findings:
             first = raw.findings[0]
             warnings.warn(f"{len(raw.findings)} check(s) failed, first in step {first.step} ({first.op} "
@@ -163,7 +208,8 @@ class InferenceSession:
         return [self._names.index(n) for n in output_names]
 
     def run_verified(self, input_feed: Mapping[str, Any]) -> Result:
-        """The same run with everything `Session.run` reports: exit, difficulty, time, checks."""
+        """`Session.run`: the same run with exit, difficulty, time, checks. With an exit policy batches run sample by
+        sample."""
         return self._session.run(input_feed)
 
     def get_inputs(self) -> list[NodeArg]:
@@ -175,6 +221,31 @@ class InferenceSession:
     def get_providers(self) -> list[str]:
         return [PROVIDER]
 
+    def set_providers(self, providers: Sequence[Any] | None = None, provider_options: Any = None) -> None:
+        """Changes nothing; a warning where the CPU is not among them."""
+        _warn_of(providers)
+
+    def get_provider_options(self) -> dict[str, dict[str, str]]:
+        return {PROVIDER: {}}
+
+    def enable_fallback(self) -> None:
+        """Changes nothing: there is one provider."""
+
+    def disable_fallback(self) -> None:
+        """Changes nothing: there is one provider."""
+
+    def get_overridable_initializers(self) -> list[NodeArg]:
+        """None: constants of the model cannot be fed."""
+        return []
+
+    def end_profiling(self) -> str:
+        """"": no file is written; use `Session.profile`."""
+        return ""
+
+    def io_binding(self) -> NoReturn:
+        """Not supported: OptionError."""
+        _unsupported("io_binding", "arrays of the CPU are read in place: use run(None, feed)")
+
     def get_session_options(self) -> SessionOptions:
         return self._options
 
@@ -182,6 +253,27 @@ class InferenceSession:
         model = self._session.proto
         return ModelMetadata(model.producer_name, model.graph.name, model.domain, model.doc_string,
                              model.graph.doc_string, model.model_version, dict(self._session.metadata))
+
+
+def _warn_of(providers: Sequence[Any] | None) -> None:
+    other = [p if isinstance(p, str) else p[0] for p in providers or ()]
+    if other and PROVIDER not in other:
+        warnings.warn(f"edgerun runs on the CPU: expected {PROVIDER} among the providers; found {', '.join(other)}",
+                      stacklevel=3)
+
+
+def get_device() -> str:
+    """"CPU"."""
+    return "CPU"
+
+
+def set_default_logger_severity(severity: int) -> None:
+    """Changes nothing: edgerun has no log; its warnings are Python's."""
+
+
+def get_all_providers() -> list[str]:
+    """The same as `get_available_providers`."""
+    return [PROVIDER]
 
 
 def get_available_providers() -> list[str]:

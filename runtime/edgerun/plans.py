@@ -12,7 +12,7 @@ import onnx
 
 from edgerun import importer, planner
 from edgerun.describe import Description
-from edgerun.errors import EdgeRunWarning, PlanError
+from edgerun.errors import EdgeRunWarning, InputError, PlanError
 from edgerun.executors import engine
 from edgerun.executors.base import Executor
 from edgerun.exits import Calibration
@@ -83,7 +83,8 @@ class Plans:
         return self._current[1] if self._current else None
 
     def ready(self, shapes: Shapes) -> Ready:
-        """The plan for inputs of these shapes, with its executor. Raises PlanError, ModelError, PolicyError."""
+        """The plan for inputs of these shapes, with its executor. Raises PlanError, ModelError, PolicyError, InputError
+        (an empty batch through a model with exits)."""
         if self._current is not None and self._current[0] == shapes:
             return self._current[1]
         if self._closed:
@@ -110,6 +111,9 @@ class Plans:
 
     def _make(self, shapes: Shapes) -> Plan:
         named = {i.name: s for i, s in zip(self._said.inputs, shapes, strict=True)}
+        empty = [f"{n} {list(s)}" for n, s in named.items() if self._said.exits and s and s[0] == 0]
+        if empty:
+            raise InputError(f"{self._name}: expected batches of at least one sample; found {', '.join(empty)}")
         single = all(len(s) == 0 or s[0] == 1 for s in shapes)  # an exit decides for one sample
         return planner.make_plan(importer.load(self._proto, shapes=named), policy=self._policy if single else Policy(),
                                  calibration=self._calibration, strict=self._options.strict, checks=self._options.checks)

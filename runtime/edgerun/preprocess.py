@@ -27,6 +27,9 @@ CHANNELS = {"RGB": 3, "BGR": 3, "L": 1}
 RESIZE = ("bilinear", "bicubic", "nearest", "area", "none")
 MAX_PIXELS = 100_000_000
 """Larger images are refused (decompression bombs)."""
+SIXTEEN_BIT = ("PNG", "PPM")
+"""Formats whose 16-bit grey Pillow may open in its 32-bit mode, in the range 0..65535."""
+NUMBERS = {"I": "32-bit integers", "F": "floating-point numbers"}
 
 
 @dataclass(frozen=True)
@@ -154,16 +157,20 @@ def read_image(source: str | PathLike[str] | bytes, name: str = "") -> np.ndarra
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     what = name or ("image" if isinstance(source, bytes) else str(source))
-    if not isinstance(source, bytes) and not Path(source).is_file():
-        raise DataError(f"{what}: expected an image file; found {'a folder' if Path(source).is_dir() else 'nothing'}")
     try:
+        if not isinstance(source, bytes) and not Path(source).is_file():
+            kind = "a folder" if Path(source).is_dir() else "nothing"
+            raise DataError(f"{what}: expected an image file; found {kind}")
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise DataError(f"{what}: expected at most {MAX_PIXELS} pixels; found {image.width}x{image.height}")
             turned = ImageOps.exif_transpose(image) or image
+            if turned.mode in ("I", "F") and image.format not in SIXTEEN_BIT:
+                raise DataError(f"{what}: expected pixels of 8 or 16 bits; found {NUMBERS[turned.mode]}, whose range is "
+                                "not known; convert the image")
             if turned.mode.startswith("I"):  # 16-bit grey: keep the high byte
                 return (np.asarray(turned).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)[..., None]
-            grey = turned.mode in ("1", "L", "LA", "F")
+            grey = turned.mode in ("1", "L", "LA")
             a = np.asarray(turned.convert("L" if grey else "RGB"))
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as e:
         if isinstance(e, DataError):

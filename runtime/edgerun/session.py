@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from edgerun import exits
-from edgerun.describe import describe, restricted
-from edgerun.errors import InputError, OptionError, PolicyError, ShapeError
+from edgerun.describe import class_count, describe, restricted
+from edgerun.errors import InputError, ModelFormatError, OptionError, PolicyError, ShapeError
 from edgerun.executors.base import RawRun
 from edgerun.exits import store
 from edgerun.exits.adaptive import Adaptive, Observation
@@ -67,7 +67,9 @@ class Session:
         said = describe(self.proto, self.name)
         self.inputs, self.outputs, self.metadata = said.inputs, said.outputs, said.metadata
         self.exits, self.preprocess = said.exits, said.preprocess
-        self.labels: tuple[str, ...] = tuple(labels) if labels is not None else said.labels
+        self.labels = self._labels_of(labels, said.labels)
+        self._named_by_caller = labels is not None
+        self._probabilities = said.probabilities
         self.calibration = self._calibration()
         self.policy = self._policy()
         self.adaptive = self._adaptive()
@@ -77,6 +79,21 @@ class Session:
         self.fixed_inputs = self._fixed_inputs()
         if all(i.fixed for i in self.fixed_inputs):  # say now, not at the first run, what cannot be planned
             self._plans.ready(tuple(i.shape for i in self.fixed_inputs))  # type: ignore[misc]
+
+    def _labels_of(self, given: Sequence[str] | None, stored: tuple[str, ...]) -> tuple[str, ...]:
+        """The caller's labels, else the model's. OptionError (or ModelFormatError) where they do not fit the outputs."""
+        if isinstance(given, str) or (given is not None and not all(isinstance(v, str) for v in given)):
+            raise OptionError(f"labels: expected a list of class names; found {given!r}")
+        labels = stored if given is None else tuple(given)
+        if given is None and not (stored and self.exits):  # a detector's labels, say, fit no output
+            return labels
+        scored = [o for o in self.outputs if not self.exits or o.name in self.exits]
+        fits = [len(labels) > 0 and class_count(o) in (None, len(labels)) for o in scored]
+        if not (all(fits) if self.exits else any(fits)):
+            error = ModelFormatError if given is None else OptionError
+            raise error(f"{self.name}: labels: expected one for each score of {', '.join(map(str, scored))}; found "
+                        f"{len(labels)}")
+        return labels
 
     def _calibration(self) -> exits.Calibration | None:
         if exits.KEY not in self.metadata or not self.exits:
@@ -104,6 +121,11 @@ class Session:
         o = self.options
         known = {i.name: i for i in self.inputs}
         sizes = dict(o.dimensions)
+        symbols = dict.fromkeys(d for i in self.inputs for d in i.shape if isinstance(d, str))
+        unknown = [repr(d) for d in sizes if d not in symbols]
+        if unknown:
+            raise OptionError(f"dimensions: expected symbolic dimensions of the inputs ({', '.join(symbols) or 'none'}); "
+                              f"found {', '.join(unknown)}")
         for name, shape in o.shapes.items():
             if name not in known:
                 raise OptionError(f"shapes: expected an input among {', '.join(known)}; found {name!r}")
@@ -154,11 +176,13 @@ class Session:
 
     # -- runs ---------------------------------------------------------------------------------------------------------
 
-    def run_raw(self, arrays: Sequence[np.ndarray]) -> RawRun:
-        """Execute checked arrays in the order of the inputs; for callers that need no Result."""
+    def run_raw(self, arrays: Sequence[np.ndarray], learn: bool = False) -> RawRun:
+        """Execute checked arrays in the order of the inputs; for callers that need no Result. learn: adaptive
+        thresholds learn from this run."""
         with self._lock:
             ready = self._plans.ready(tuple([a.shape for a in arrays]))
-            raw = ready.executor.run(arrays)
+            adaptive = self.adaptive if learn and ready.plan.policy.kind != "none" else None
+            raw = ready.executor.run(arrays) if adaptive is None else self._adapt(adaptive, ready, arrays)
             if ready.untuned:
                 ready.tune(arrays)
         return raw
@@ -193,21 +217,24 @@ class Session:
     def _result(self, ready: Ready, raw: RawRun, started: int) -> Result:
         index = raw.exit_index
         outputs = {n: a for n, a in zip(ready.names, raw.outputs, strict=True) if a is not None}
-        taken, logits = ready.taken[index], True
-        if taken.of > 1:
-            scores = outputs.get(taken.name)
-            logits = ready.plan.exits[index].logits if index >= 0 else True
-        else:
-            scores = self._only_scores(outputs) if self.labels else None
+        taken = ready.taken[index]
+        scored = taken.name if taken.of > 1 else self._only_scores(outputs) if self.labels else ""
+        scores = outputs.get(scored)
+        logits = ready.plan.exits[index].logits if index >= 0 else scored not in self._probabilities
         return Result(outputs, taken, (time.perf_counter_ns() - started) / 1e6,
                       CheckReport(self.options.checks, raw.values_checked, raw.findings), scores,
                       raw.difficulty[0] if raw.difficulty else None, ready.work[index], ready.work[-1], logits,
                       self.labels)
 
-    def _only_scores(self, outputs: Mapping[str, np.ndarray]) -> np.ndarray | None:
-        """The output that holds one score per label, where the model (or the caller) names its classes."""
-        fitting = [a for a in outputs.values() if a.ndim >= 2 and a.size == a.shape[0] * len(self.labels)]
-        return fitting[0] if len(fitting) == 1 else None
+    def _only_scores(self, outputs: Mapping[str, np.ndarray]) -> str:
+        """Name of the output that holds one score per label, where the model (or the caller) names its classes; ""
+        where there is no such output, or more than one."""
+        fitting = [n for n, a in outputs.items() if a.ndim >= 2 and a.size == a.shape[0] * len(self.labels)]
+        if not fitting and self._named_by_caller:  # the model does not declare how many classes there are
+            raise OptionError(f"{self.name}: labels: expected one for each score of "
+                              f"{', '.join(f'{n} {list(a.shape)}' for n, a in outputs.items())}; found "
+                              f"{len(self.labels)}")
+        return fitting[0] if len(fitting) == 1 else ""
 
     def _run_each(self, arrays: Sequence[np.ndarray], started: int) -> Result:
         sizes = {a.shape[0] for a in arrays if a.ndim}

@@ -92,7 +92,11 @@ def test_dart_parameters_override_the_tables() -> None:
 @pytest.mark.parametrize(("name", "parameters", "says"), [
     ("magic", {}, "expected one of none, confidence"), ("confidence", {"thresholds": (0.1, 0.2, 0.3)}, "1 or 2 thresholds"),
     ("patience", {"patience": 0}, "at least 1"), ("deadline", {}, "budget_ms"), ("none", {"patience": 1}, "patience"),
-    ("dart", {"beta": -1.0}, "beta >= 0"),
+    ("dart", {"beta": -1.0}, "beta >= 0"), ("dart", {"beta": float("nan")}, "beta >= 0"),
+    ("deadline", {"budget_ms": float("inf")}, "at most"), ("deadline", {"budget_ms": 1e300}, "at most"),
+    ("deadline", {"budget_ms": float("nan")}, "budget_ms"), ("patience", {"patience": 9_999_999_999}, "at most"),
+    ("confidence", {"thresholds": (float("nan"),)}, "finite"), ("entropy", {"thresholds": (float("inf"), 1)}, "finite"),
+    ("dart", {"thresholds": (float("nan"),)}, "finite"),
 ])
 def test_wrong_parameters(name: str, parameters: dict, says: str) -> None:
     with pytest.raises(PolicyError, match=says):

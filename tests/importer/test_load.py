@@ -38,6 +38,21 @@ def test_a_folder_is_no_model(tmp_path) -> None:
         load(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b"], ids=["too long", "zero byte"])
+def test_names_of_no_file(name: str) -> None:
+    with pytest.raises((ModelNotFoundError, ModelFormatError), match=name[:3]):
+        load(name)
+
+
+def test_a_file_that_may_not_be_read(tmp_path, monkeypatch) -> None:
+    def refused(self):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr("pathlib.Path.read_bytes", refused)
+    with pytest.raises(ModelFormatError, match=r"locked\.onnx: .*Permission denied"):
+        load(tmp_path / "locked.onnx")
+
+
 def test_a_truncated_file(tmp_path, exit_bytes: bytes) -> None:
     path = tmp_path / "short.onnx"
     path.write_bytes(exit_bytes[: len(exit_bytes) // 2])

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import os
+import zipfile
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
-from edgerun.errors import DataError, InputError
+from edgerun.errors import DataError, EdgeRunWarning, InputError
 from edgerun.feeds import TensorInfo, check_feeds, is_finite, random_feeds, read_samples
 from edgerun.preprocess import Preprocess
 
@@ -186,7 +189,96 @@ def test_pickles_are_refused(tmp_path):
 
 def test_image_without_recipe_says_what_is_missing(folder):
     with pytest.raises(DataError, match=r"edgerun\.preprocess"):
-        feeds_of(folder / "b.png", recipe=None)
+        feeds_of(folder / "b.png", inputs=[TensorInfo("x", (1, 48), F32)], recipe=None)
+
+
+@pytest.mark.parametrize(("info", "recipe"), [
+    (X, Preprocess("NCHW", "RGB", (4, 4))),
+    (TensorInfo("x", (1, 4, 4, 1), U8), Preprocess("NHWC", "L", (4, 4))),
+], ids=["float32", "uint8"])
+def test_image_without_recipe_is_guessed_from_the_shape(folder, info, recipe):
+    with pytest.warns(EdgeRunWarning, match=r"edgerun\.preprocess"):
+        found = feeds_of(folder / "b.png", inputs=[info], recipe=None)
+    np.testing.assert_array_equal(found[0].feeds["x"], recipe.apply(PIXELS, info.dtype))
+
+
+def test_dot_files_and_dot_folders_are_left_out(folder):
+    (folder / "._b.png").write_bytes(b"a Mac's")
+    (folder / ".cache").mkdir()
+    np.save(folder / ".cache" / "c.npy", GOOD)
+    assert [s.source.rsplit("/", 1)[-1] for s in feeds_of(folder)] == ["a.npy", "b.png"]
+
+
+def test_a_pipe_is_read(folder):
+    read, write = os.pipe()
+    os.write(write, (folder / "a.npy").read_bytes())
+    os.close(write)
+    try:
+        np.testing.assert_array_equal(feeds_of(f"/dev/fd/{read}")[0].feeds["x"], GOOD)
+    finally:
+        os.close(read)
+
+
+@pytest.mark.parametrize("name", ["", "x" * 300], ids=["empty", "too long"])
+def test_names_of_no_file_are_data_errors(name):
+    with pytest.raises(DataError, match="expected"):
+        feeds_of(name)
+
+
+@pytest.mark.parametrize("spec", ["a.npy", ""], ids=["file", "folder"])
+def test_files_that_may_not_be_read_are_data_errors(folder, monkeypatch, spec):
+    def refused(self):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr("pathlib.Path.read_bytes", refused)
+    with pytest.raises(DataError, match=r"a\.npy: .*Permission denied"):
+        feeds_of(folder / spec)
+
+
+def zipped(kind: str) -> bytes:
+    """An .npz of GOOD, damaged in one way."""
+    buffer = io.BytesIO()
+    if kind == "no arrays":
+        with zipfile.ZipFile(buffer, "w") as z:
+            z.writestr("photo.txt", "text")
+        return buffer.getvalue()
+    np.savez_compressed(buffer, x=GOOD)
+    blob = bytearray(buffer.getvalue())
+    if kind == "cut off":
+        return bytes(blob[: len(blob) // 2])
+    blob[60:90] = bytes(30)  # inside the compressed data
+    return bytes(blob)
+
+
+@pytest.mark.parametrize("kind", ["cut off", "spoilt", "no arrays"])
+def test_broken_npz_names_the_file(tmp_path, kind):
+    (tmp_path / "bad.npz").write_bytes(zipped(kind))
+    with pytest.raises(DataError, match=r"bad\.npz"):
+        feeds_of(tmp_path / "bad.npz")
+
+
+def test_npy_that_claims_more_than_memory_names_the_file(tmp_path):
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, {"descr": "<f4", "fortran_order": False, "shape": (10**14,)})
+    (tmp_path / "bad.npy").write_bytes(buffer.getvalue())
+    with pytest.raises(DataError, match=r"bad\.npy"):
+        feeds_of(tmp_path / "bad.npy")
+
+
+def test_no_images_are_a_data_error(tmp_path):
+    np.save(tmp_path / "none.npy", np.zeros((0, 28, 28), np.uint8))
+    with pytest.raises(DataError, match=r"none\.npy: expected at least one image; found uint8\[0, 28, 28\]"):
+        feeds_of(tmp_path / "none.npy")
+
+
+def test_random_feeds_know_bfloat16():
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(onnx.TensorProto.BFLOAT16)
+    assert random_feeds([TensorInfo("x", (2, 3), dtype)])["x"].dtype == dtype
+
+
+def test_random_feeds_refuse_strings():
+    with pytest.raises(InputError, match=r"expected inputs of numbers.*text"):
+        random_feeds([TensorInfo("text", (1,), np.dtype(object))])
 
 
 def test_wrong_dtype_array_says_expected_and_found(tmp_path):

@@ -20,7 +20,8 @@ def pair(model):
     def options(module):
         o = module.SessionOptions()
         o.intra_op_num_threads = 1
-        o.graph_optimization_level = module.GraphOptimizationLevel.ORT_ENABLE_ALL if module is ort else 99
+        o.graph_optimization_level = module.GraphOptimizationLevel.ORT_ENABLE_ALL
+        o.execution_mode = module.ExecutionMode.ORT_SEQUENTIAL
         o.log_severity_level = 3
         return o
 
@@ -104,3 +105,69 @@ def test_findings_become_a_warning(exit_bytes, image):
 def test_other_providers_are_named_in_a_warning(exit_bytes):
     with pytest.warns(UserWarning, match="CUDAExecutionProvider"):
         edgerun.InferenceSession(exit_bytes, providers=[("CUDAExecutionProvider", {"device_id": 0})])
+
+
+@pytest.mark.parametrize("name", ["GraphOptimizationLevel", "ExecutionMode"])
+def test_enumerations_have_the_same_values(name):
+    theirs = {k: int(v) for k, v in getattr(ort, name).__members__.items()}
+    assert theirs.items() <= {k: int(v) for k, v in getattr(edgerun, name).__members__.items()}.items()
+
+
+def test_calls_of_the_module_are_there():
+    edgerun.set_default_logger_severity(3)
+    assert edgerun.get_device() == "CPU"
+    assert set(edgerun.get_available_providers()) <= set(edgerun.get_all_providers()) <= set(ort.get_all_providers())
+
+
+@pytest.mark.parametrize(("call", "arguments"), [
+    ("disable_fallback", ()), ("enable_fallback", ()), ("set_providers", (["CPUExecutionProvider"],)),
+    ("get_overridable_initializers", ()), ("get_provider_options", ()),
+])
+def test_calls_of_the_session_answer_the_same(pair, call, arguments):
+    ours, theirs = (getattr(s, call)(*arguments) for s in pair)
+    assert ours == theirs
+
+
+def test_end_profiling_names_no_file(exit_bytes):
+    assert edgerun.InferenceSession(exit_bytes).end_profiling() == ""
+
+
+@pytest.mark.parametrize(("owner", "call", "arguments"), [
+    ("options", "register_custom_ops_library", ("ops.so",)), ("options", "add_initializer", ("w", None)),
+    ("options", "add_free_dimension_override_by_denotation", ("DATA_BATCH", 1)), ("session", "io_binding", ()),
+])
+def test_calls_that_are_not_there_say_so(exit_bytes, owner, call, arguments):
+    target = edgerun.SessionOptions() if owner == "options" else edgerun.InferenceSession(exit_bytes)
+    with pytest.raises(edgerun.OptionError, match=call):
+        getattr(target, call)(*arguments)
+
+
+@pytest.mark.parametrize(("policy", "name", "value"), [
+    ("none", "nonfinite", "allow"), ("patience", "patience", 3), ("deadline", "budget_ms", 5), ("dart", "adaptive", True),
+])
+def test_options_of_ours_reach_the_session(exit_bytes, monkeypatch, policy, name, value):
+    seen = {}
+    monkeypatch.setattr("edgerun.ort_compat.Session", lambda model, **given: seen.update(given) or edgerun.Session(model))
+    options = edgerun.SessionOptions()
+    options.exit_policy = policy
+    setattr(options, name, value)
+    edgerun.InferenceSession(exit_bytes, options)
+    assert (seen["exit_policy"], seen[name]) == (policy, value)
+
+
+def test_nan_can_be_allowed(exit_bytes, image):
+    options = edgerun.SessionOptions()
+    options.nonfinite, options.checks = "allow", "off"
+    image[:] = np.nan
+    assert np.isnan(edgerun.InferenceSession(exit_bytes, options).run(None, {"image": image})[1]).all()
+
+
+def test_a_batch_with_a_policy_warns_once(exit_bytes, image):
+    options = edgerun.SessionOptions()
+    options.exit_policy, options.thresholds = "confidence", (0.0,)
+    session, feed = edgerun.InferenceSession(exit_bytes, options), {"image": np.repeat(image, 3, 0)}
+    with pytest.warns(edgerun.EdgeRunWarning, match="a batch runs to the last exit"):
+        first = session.run(None, feed)
+    assert [o.shape for o in first] == [(3, 3), (3, 3)]
+    assert len(session.run(None, feed)) == 2  # warnings are errors here
+    assert [s.exit.index for s in session.run_verified(feed).samples] == [0, 0, 0]

@@ -127,6 +127,19 @@ def test_sixteen_bits_keep_the_high_byte():
     np.testing.assert_array_equal(read_image(png(wide))[..., 0], wide >> 8)
 
 
+@pytest.mark.parametrize("dtype", [np.int32, np.float32])
+def test_pixels_of_unknown_range_are_refused(dtype):
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((2, 3), 255, dtype)).save(buffer, "tiff")
+    with pytest.raises(DataError, match=r"x\.tif: expected pixels of 8 or 16 bits"):
+        read_image(buffer.getvalue(), "x.tif")
+
+
+def test_sixteen_bit_portable_greymaps_keep_the_high_byte():
+    wide = np.array([[0, 256, 65535]], ">u2")
+    np.testing.assert_array_equal(read_image(b"P5 3 1 65535\n" + wide.tobytes())[..., 0], [[0, 1, 255]])
+
+
 @pytest.mark.parametrize("blob", [b"", b"not an image", png(PIXELS)[:40]], ids=["empty", "text", "cut off"])
 def test_unreadable_images_are_typed_errors(blob):
     with pytest.raises(DataError, match="expected a readable image"):
@@ -136,3 +149,8 @@ def test_unreadable_images_are_typed_errors(blob):
 def test_missing_image_is_named(tmp_path):
     with pytest.raises(DataError, match=r"gone\.png"):
         read_image(tmp_path / "gone.png")
+
+
+def test_names_too_long_for_a_file_are_typed_errors():
+    with pytest.raises(DataError, match="expected a"):
+        read_image("x" * 300)

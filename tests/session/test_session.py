@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
@@ -64,6 +65,19 @@ def test_top_is_the_softmax_of_the_exit_taken(exit_bytes, image, executor):
     expected = np.exp(logits) / np.exp(logits).sum()
     assert result.top[0][0] == ("ant", "bee", "cat")[int(np.argmax(logits))]
     np.testing.assert_allclose(sorted(p for _, p in result.top), sorted(expected), rtol=1e-6)
+
+
+@pytest.mark.parametrize("opset", [11, 17])
+@pytest.mark.parametrize("tail", [["Softmax"], ["LogSoftmax"], ["Softmax", "Identity"], []], ids="+".join)
+def test_softmax_is_applied_once(model_of, tail, opset):
+    names = ["x", *(f"t{k}" for k in range(len(tail))), "y"]
+    nodes = [helper.make_node(op, [names[k]], [names[k + 1]]) for k, op in enumerate(["Relu", *tail])]
+    model = model_of(nodes, [("x", TensorProto.FLOAT, [1, 3])], [("y", TensorProto.FLOAT, [1, 3])], opset=opset)
+    x = np.array([[0, 1, 5]], np.float32)
+    top = edgerun.Session(model.SerializeToString(), labels=["a", "b", "c"], executor="python").run(x).top
+    expected = np.exp(x[0].astype(np.float64)) / np.exp(x[0].astype(np.float64)).sum()
+    assert [label for label, _ in top] == ["c", "b", "a"]
+    np.testing.assert_allclose([p for _, p in top], expected[::-1], rtol=1e-5)
 
 
 def test_batches_leave_one_by_one(exit_bytes, executor):
@@ -241,6 +255,56 @@ def test_dart_needs_calibration(exit_bytes):
 def test_policies_need_exits(add_bytes):
     with pytest.raises(PolicyError, match=r"edgerun\.exits"):
         edgerun.Session(add_bytes, exit_policy="confidence")
+
+
+@pytest.mark.parametrize("labels", [["a", "b"], [], list("abcd"), "abc", [1, 2, 3]], ids=str)
+@pytest.mark.parametrize("classes", [3, None], ids=["declared", "found by running"])
+def test_labels_must_be_as_many_as_classes(model_of, labels, classes):
+    model = model_of([helper.make_node("Relu", ["x"], ["y"])], [("x", TensorProto.FLOAT, [1, classes or "n"])],
+                     [("y", TensorProto.FLOAT, [1, classes or "n"])]).SerializeToString()
+    with pytest.raises(OptionError, match=r"labels: expected .* found"):
+        edgerun.Session(model, labels=labels).run(np.ones((1, 3), np.float32))
+
+
+@pytest.mark.parametrize("labels", [["a", "b"], []], ids=str)
+def test_labels_must_fit_the_exits(exit_bytes, labels):
+    with pytest.raises(OptionError, match=r"labels: .*exit1 float32\[batch, 3\].*found"):
+        edgerun.Session(exit_bytes, labels=labels)
+
+
+def test_labels_in_the_model_must_fit_the_exits(exit_bytes):
+    model = onnx.ModelProto.FromString(exit_bytes)
+    next(p for p in model.metadata_props if p.key == "edgerun.labels").value = '["a", "b"]'
+    with pytest.raises(ModelFormatError, match=r"labels: .*found 2"):
+        edgerun.Session(model.SerializeToString())
+
+
+def test_an_empty_batch_through_exits_is_an_input_error(exit_bytes):
+    with pytest.raises(InputError, match=r"at least one sample; found image \[0, 1, 4, 4\]"):
+        edgerun.Session(exit_bytes).run(np.zeros((0, 1, 4, 4), np.float32))
+
+
+@pytest.mark.parametrize("options", [
+    {"threads": "2"}, {"threads": True}, {"threads": 1.5}, {"plan_cache": "8"}, {"thresholds": 0.5},
+    {"thresholds": ("0.5",)}, {"thresholds": "0.5"}, {"budget_ms": "5"}, {"patience": 1.5}, {"outputs": "final"},
+    {"shapes": {"image": 5}}, {"shapes": {"image": (1, 1, 4, 4.0)}}, {"shapes": 5}, {"dimensions": {"batch": -4}},
+    {"dimensions": {"batch": "4"}}, {"dimensions": {"bach": 4}}, {"dimensions": [4]},
+], ids=str)
+def test_options_of_a_wrong_type_are_typed_errors(exit_bytes, options):
+    with pytest.raises(OptionError, match=f"{next(iter(options))}.*expected .*found"):
+        edgerun.Session(exit_bytes, **options)
+
+
+def test_numpy_numbers_serve_as_options(exit_bytes):
+    session = edgerun.Session(exit_bytes, shapes={"image": np.array([2, 1, 4, 4])}, threads=np.int64(1),
+                              exit_policy="confidence", thresholds=np.array([0.25], np.float32))
+    assert session.fixed_inputs[0].shape == (2, 1, 4, 4)
+    assert session.options.threads == 1
+    assert session.policy.thresholds == (0.25,)
+
+
+def test_dimensions_are_set_by_name(exit_bytes):
+    assert edgerun.Session(exit_bytes, dimensions={"batch": 2}).fixed_inputs[0].shape == (2, 1, 4, 4)
 
 
 @pytest.mark.parametrize("options", [{"checks": "all"}, {"executor": "gpu"}, {"threads": 0}, {"plan_cache": 0},

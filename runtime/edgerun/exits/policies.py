@@ -5,6 +5,7 @@ A new rule costs one class here (and its line in `planner.decide` when no presen
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
@@ -22,6 +23,9 @@ class ExitPolicy(Protocol):
         carries none; PolicyError when the policy cannot do without, or its parameters do not fit."""
 
 
+MOST_PATIENCE = 2**31 - 1
+MOST_MS = 1e9
+"""Bounds of what a plan can store, in round numbers: 1e9 ms are eleven days."""
 REGISTRY: dict[str, type[Any]] = {}
 _P = TypeVar("_P", bound=type)
 
@@ -64,6 +68,8 @@ def _thresholds(name: str, given: tuple[float, ...] | None, calibration: Calibra
     if given is not None:
         if len(given) not in (1, exits - 1):
             raise PolicyError(f"exit policy {name}: expected 1 or {exits - 1} thresholds, found {len(given)}")
+        if not all(map(math.isfinite, given)):
+            raise PolicyError(f"exit policy {name}: expected finite thresholds, found {list(given)}; 2 never leaves")
         values = tuple(map(float, given)) * (exits - 1 if len(given) == 1 else 1)
         return Policy(kind=name, thresholds=values)  # type: ignore[arg-type]
     if calibration is not None and name in calibration.policies:
@@ -109,8 +115,8 @@ class Patience:
         if self.patience is None and calibration is not None and "patience" in calibration.policies:
             return calibration.policies["patience"]
         count = 1 if self.patience is None else self.patience
-        if count < 1:
-            raise PolicyError(f"exit policy patience: expected at least 1, found {count}")
+        if not 1 <= count <= MOST_PATIENCE:
+            raise PolicyError(f"exit policy patience: expected at least 1 and at most {MOST_PATIENCE}, found {count}")
         return Policy(kind="patience", patience=count)
 
 
@@ -123,8 +129,9 @@ class Deadline:
 
     def tables(self, calibration: Calibration | None, exits: int) -> Policy:
         """Budget and segment times in nanoseconds."""
-        if self.budget_ms is None or not self.budget_ms > 0:
-            raise PolicyError(f"exit policy deadline: expected a budget_ms above 0, found {self.budget_ms}")
+        if self.budget_ms is None or not 0 < self.budget_ms <= MOST_MS:
+            raise PolicyError(f"exit policy deadline: expected a budget_ms above 0 and at most {MOST_MS:g}, found "
+                              f"{self.budget_ms}")
         if calibration is None:
             raise PolicyError("exit policy deadline: expected measured segment times in the model, found no calibration; "
                               f"run {COMMAND}")
@@ -149,7 +156,7 @@ class Dart:
             base = _thresholds("dart", self.thresholds, None, exits, 0.0)
             policy = replace(policy, thresholds=base.thresholds, table=(), bin_edges=())
         if self.beta is not None:
-            if self.beta < 0:
+            if not 0 <= self.beta < math.inf:
                 raise PolicyError(f"exit policy dart: expected beta >= 0 (Eq. 19), found {self.beta}")
             policy = replace(policy, beta=float(self.beta))
         return policy

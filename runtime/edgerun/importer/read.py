@@ -34,11 +34,15 @@ def read(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> tuple[onnx
 
 
 def _load(path: Path) -> onnx.ModelProto:
-    if not path.exists():
-        raise ModelNotFoundError(f"{path}: no such file; expected the path of an ONNX model")
-    if path.is_dir():
-        raise ModelFormatError(f"{path}: expected an ONNX file, found a folder")
-    proto = _parse(path.read_bytes(), str(path))
+    try:
+        data = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a zero byte in the name
+        raise ModelNotFoundError(f"{path}: no such file; expected the path of an ONNX model") from error
+    except IsADirectoryError as error:
+        raise ModelFormatError(f"{path}: expected an ONNX file, found a folder") from error
+    except OSError as error:
+        raise ModelFormatError(f"{path}: expected an ONNX file that can be read, found: {error.strerror}") from error
+    proto = _parse(data, str(path))
     try:
         onnx.load_external_data_for_model(proto, str(path.parent))
     except (OSError, ValueError, onnx.checker.ValidationError) as error:
