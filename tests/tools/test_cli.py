@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from edgerun_tools import cli
+from edgerun.errors import DataError, OptionError
+from edgerun_tools import cli, common, run
 
 
 @pytest.fixture
@@ -115,6 +117,70 @@ def test_labels_file(edgerun, model, picture, tmp_path):
     assert {t["label"] for t in answer["top"]} == {"one", "two", "three"}
 
 
+@pytest.mark.parametrize("content", [b"\xef\xbb\xbfone\ntwo\nthree", b"one\r\ntwo\r\nthree\n\n \n", b'["one", "two", "three"]'],
+                         ids=["byte order mark", "blank lines at the end", "JSON"])
+def test_labels_are_read_as_meant(tmp_path, content):
+    (tmp_path / "labels.txt").write_bytes(content)
+    assert common.read_labels(str(tmp_path / "labels.txt")) == ("one", "two", "three")
+
+
+@pytest.mark.parametrize("content", ["", "\n\n", '{"0": "one"}', "[]", '[["one"]]', "[one"])
+def test_labels_that_name_nothing_are_refused(tmp_path, content):
+    (tmp_path / "labels.txt").write_text(content)
+    with pytest.raises(DataError, match=r"labels\.txt: expected .*found"):
+        common.read_labels(str(tmp_path / "labels.txt"))
+
+
+@pytest.fixture
+def batch(tmp_path):
+    """Three tensors in one file."""
+    path = tmp_path / "batch.npy"
+    np.save(path, np.random.default_rng(3).standard_normal((3, 1, 4, 4)).astype(np.float32))
+    return path
+
+
+@pytest.mark.parametrize("policy", [[], ["--exit-policy", "confidence", "--thresholds", "0.5"]], ids=["whole", "by sample"])
+def test_a_batch_has_an_answer_for_every_sample(edgerun, model, batch, exit_bytes, policy):
+    import edgerun as library
+
+    answer = json.loads(edgerun(model, "--input", batch, "--json", *policy)[1])
+    options = {"exit_policy": "confidence", "thresholds": (0.5,)} if policy else {}
+    with library.Session(exit_bytes, **options) as session:
+        expected = [session.run(x[None]).top for x in np.load(batch)]
+    found = [[(t["label"], t["probability"]) for t in s["top"]] for s in answer["samples"]]
+    assert [[n for n, _ in s] for s in found] == [[n for n, _ in s] for s in expected]
+    np.testing.assert_allclose([[p for _, p in s] for s in found], [[p for _, p in s] for s in expected], rtol=1e-5)
+    assert answer["samples"][0]["top"] == answer["top"]
+
+
+@pytest.mark.parametrize("policy", [[], ["--exit-policy", "confidence", "--thresholds", "0.5"]], ids=["whole", "by sample"])
+def test_a_batchs_table_counts_the_samples(edgerun, model, batch, policy):
+    answer = json.loads(edgerun(model, "--input", batch, "--json", *policy)[1])
+    code, out, _ = edgerun(model, "--input", batch, *policy)
+    rows = {line[:13].strip(): line[13:] for line in out.splitlines() if line.startswith("sample")}
+    assert code == 0
+    assert list(rows) == [f"sample {k} of 3" for k in (1, 2, 3)]
+    assert [row.split()[0] for row in rows.values()] == [s["top"][0]["label"] for s in answer["samples"]]
+    assert all(("exit" in row) == bool(policy) for row in rows.values())
+
+
+def test_a_batch_among_inputs_says_whose_answer_is_shown(edgerun, model, batch, picture):
+    _, out, _ = edgerun(model, "--input", batch, "--input", picture)
+    assert [("sample 1 of 3" in line) for line in out.splitlines() if line.startswith(("batch", "picture"))] == [True, False]
+
+
+def test_adaptive_state_that_cannot_be_saved(tmp_path):
+    with pytest.raises(OptionError, match=r"--adaptive-state .*expected a file that can be written"):
+        run._save_state(str(tmp_path / "none" / "state.json"), {})
+
+
+def test_adaptive_state_starts_empty_and_is_read_back(tmp_path):
+    path = str(tmp_path / "state.json")
+    assert run._read_state(path) is None
+    run._save_state(path, {"version": 1})
+    assert run._read_state(path) == {"version": 1}
+
+
 def test_top_limits_the_list(edgerun, model, picture):
     assert len(json.loads(edgerun(model, "--input", picture, "--top", 1, "--json")[1])["top"]) == 1
 
@@ -168,7 +234,8 @@ def bad(tmp_path, model):
     np.save(tmp_path / "shape.npy", np.zeros((1, 1, 5, 5), np.float32))
     np.save(tmp_path / "dtype.npy", np.zeros((1, 1, 4, 4), np.float64))
     np.save(tmp_path / "nan.npy", np.full((1, 1, 4, 4), np.nan, np.float32))
-    names = ("text.onnx", "broken.png", "empty", "shape.npy", "dtype.npy", "nan.npy")
+    np.savez(tmp_path / "labelled.npz", x=np.zeros((200, 4, 4), np.uint8), y=np.zeros(200, np.int64))
+    names = ("labelled.npz", "text.onnx", "broken.png", "empty", "shape.npy", "dtype.npy", "nan.npy")
     files = {name.partition(".")[0]: str(tmp_path / name) for name in names}
     return {
         "missing model": [str(tmp_path / "gone.onnx"), "--random"],
@@ -185,6 +252,15 @@ def bad(tmp_path, model):
         "bad shape option": [model, "--random", "--shape", "1x2"],
         "bad thresholds": [model, "--random", "--exit-policy", "confidence", "--thresholds", "a,b"],
         "unknown option": [model, "--random", "--frobnicate"],
+        "no model": ["inspect"],
+        "negative seed": [model, "--random", "--seed", "-1"],
+        "negative seed of bench": ["bench", model, "--seed", "-1"],
+        "negative seed of eval": ["eval", model, "--data", "x", "--seed", "-1"],
+        "negative seed of calibrate": ["calibrate", model, "--data", "x", "--seed", "-1"],
+        "checks of bench": ["bench", model, "--checks", "foo"],
+        "not finite in bench": ["bench", model, "--input", files["nan"]],
+        "long name of a data set": ["eval", model, "--data", "x" * 300],
+        "calibrating a long name": ["calibrate", "x" * 300, "--data", files["labelled"]],
         "unknown peer": ["bench", model, "--against", "abacus"],
     }
 
@@ -192,14 +268,19 @@ def bad(tmp_path, model):
 @pytest.mark.parametrize(("case", "code", "says"), [
     ("missing model", 3, "gone.onnx"), ("not onnx", 3, "ONNX"), ("missing input", 4, "gone.png"),
     ("unreadable image", 4, "broken.png"), ("empty folder", 4, "empty"), ("wrong shape", 4, "[1, 1, 5, 5]"),
-    ("wrong dtype", 4, "float64"), ("not finite", 4, "nan"), ("dart uncalibrated", 2, "edgerun calibrate"),
+    ("wrong dtype", 4, "float64"), ("not finite", 4, "nan.npy"), ("dart uncalibrated", 2, "edgerun calibrate"),
     ("unknown policy", 2, "luck"), ("unknown checks", 2, "some"), ("bad shape option", 2, "NAME=1x3x224x224"),
     ("bad thresholds", 2, "a,b"), ("unknown option", 2, "frobnicate"), ("unknown peer", 2, "abacus"),
+    ("no model", 2, "MODEL"), ("negative seed", 2, "--seed"), ("negative seed of bench", 2, "--seed"),
+    ("negative seed of eval", 2, "--seed"), ("negative seed of calibrate", 2, "--seed"), ("checks of bench", 2, "maed, off or both"),
+    ("not finite in bench", 4, "nan.npy"), ("long name of a data set", 4, "name too long"),
+    ("calibrating a long name", 3, "name too long"),
 ])
 def test_bad_input_ends_in_one_line(edgerun, bad, case, code, says):
     found, out, err = edgerun(*bad[case])
     assert (found, out) == (code, "")
     assert says in err
+    assert len(err.splitlines()) == 1
     assert "Traceback" not in err
 
 
@@ -216,6 +297,33 @@ def test_interruption_is_not_a_crash(edgerun, monkeypatch, model):
     code, _, err = edgerun(model, "--input", "x.png")
     assert code == 130
     assert "interrupted" in err
+
+
+@pytest.mark.parametrize("module", ["edgerun_tools.info", "edgerun_tools.run"])
+def test_interruption_while_loading_is_not_a_crash(edgerun, monkeypatch, module):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.importlib, "import_module", stop)
+    code, out, err = edgerun(module.rpartition(".")[2])
+    assert (code, out, err) == (130, "", "interrupted\n")
+
+
+def test_the_command_can_be_interrupted_before_the_libraries_are_there():
+    code = "import sys, edgerun_tools.cli; sys.exit(any(m in sys.modules for m in ('edgerun', 'numpy', 'onnx', 'typer', 'rich')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("words", [["info"], ["info", "--json"], ["--help"]], ids=" ".join)
+def test_output_that_cannot_be_written_is_no_defect(words):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "edgerun_tools", *words], stdout=full, stderr=subprocess.PIPE, text=True,
+                              check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert "No space left" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_defects_are_named_as_such(edgerun, monkeypatch, model):

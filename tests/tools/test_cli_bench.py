@@ -8,7 +8,9 @@ import sys
 import time
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
 from edgerun_tools import cli, timing
 
@@ -69,6 +71,19 @@ def test_json(capsys, model):
     assert set(report["checks_overhead"]) == {"median", "p25", "p75"}
     assert report["steps"]
     assert {"kernel", "op", "us"} <= set(report["steps"][0])
+
+
+@pytest.mark.filterwarnings("ignore::edgerun.errors.FaultWarning")
+@pytest.mark.parametrize("form", [[], ["--json"]], ids=["table", "json"])
+def test_findings_give_exit_code_5(capsys, tmp_path, model_of, form):
+    huge = {"w": np.full((2, 2), 3e38, np.float32)}
+    path = tmp_path / "overflows.onnx"
+    onnx.save(model_of([helper.make_node("MatMul", ["x", "w"], ["y"], "product")], [("x", TensorProto.FLOAT, [1, 2])],
+                       [("y", TensorProto.FLOAT, [1, 2])], huge), path)
+    np.save(tmp_path / "x.npy", np.full((1, 2), 100, np.float32))
+    code, out, err = bench(capsys, str(path), "--input", str(tmp_path / "x.npy"), "--rounds", "1", "--warmup", "1", *form)
+    assert code == 5
+    assert json.loads(out)["findings"] > 0 if form else "findings" in err
 
 
 def test_table(capsys, model):

@@ -4,12 +4,14 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import edgerun
 from edgerun_tools import data
 
 
@@ -74,6 +76,36 @@ def test_images_of_different_sizes_come_as_a_list(tmp_path):
     assert y.tolist() == [0, 1]
 
 
+def _sixteen_bits() -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(np.random.default_rng(4).integers(0, 65536, (6, 5), np.uint16)).save(out, "PNG")
+    return out.getvalue()
+
+
+def _turned() -> bytes:
+    out, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = 6  # orientation: a quarter turn
+    Image.fromarray(np.random.default_rng(5).integers(0, 256, (20, 28, 3), np.uint8)).save(out, "JPEG", exif=exif)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("blob", [_sixteen_bits(), _turned()], ids=["16 bits", "camera turned"])
+def test_pixels_are_those_that_run_sees(tmp_path, blob):
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "cat" / "1.png").write_bytes(blob)
+    x, _, _ = data.load(tmp_path)
+    assert np.array_equal(x[0], edgerun.read_image(blob))
+
+
+def test_names_with_a_dot_are_left_out(tmp_path):
+    root = _tree(tmp_path / "t", ["cat/1.png", ".hidden/2.png"])
+    (root / "cat" / "._1.png").write_bytes(b"a Mac's notes about 1.png")
+    with tarfile.open(tmp_path / "t.tar", "w") as tar:
+        tar.add(root, ".")
+    assert [data.load(p)[2] for p in (root, tmp_path / "t.tar")] == [["cat"], ["cat"]]
+    assert [len(data.load(p)[0]) for p in (root, tmp_path / "t.tar")] == [1, 1]
+
+
 @pytest.mark.parametrize("zipped", [True, False])
 def test_idx_pair(tmp_path, zipped):
     images, labels = np.random.default_rng(0).integers(0, 256, (4, 28, 28), np.uint8), np.array([3, 1, 4, 1], np.uint8)
@@ -111,6 +143,47 @@ def _not_a_zip(p: Path) -> Path:
     return p / "a.npz"
 
 
+def _damaged_npz(p: Path) -> Path:
+    np.savez_compressed(p / "a.npz", x=np.random.default_rng(0).integers(0, 256, (50, 8, 8, 3), np.uint8), y=np.zeros(50, np.int64))
+    blob = bytearray((p / "a.npz").read_bytes())
+    blob[60:400] = b"\xff" * 340  # inside the compressed stream of x: zlib.error
+    (p / "a.npz").write_bytes(blob)
+    return p / "a.npz"
+
+
+def _cut_npz(p: Path) -> Path:
+    np.savez(p / "a.npz", x=np.zeros((50, 8, 8, 3), np.uint8), y=np.zeros(50, np.int64))
+    (p / "a.npz").write_bytes((p / "a.npz").read_bytes()[:-100])
+    return p / "a.npz"
+
+
+def _endless_npz(p: Path) -> Path:
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": (2**48 * 25, 4, 4)})
+    with zipfile.ZipFile(p / "a.npz", "w") as z:
+        z.writestr("x.npy", header.getvalue())
+    return p / "a.npz"
+
+
+def _no_arrays_npz(p: Path) -> Path:
+    with zipfile.ZipFile(p / "a.npz", "w") as z:
+        z.writestr("x", b"text")
+        z.writestr("y", b"text")
+    return p / "a.npz"
+
+
+def _long_name(p: Path) -> Path:
+    return p / ("x" * 300)
+
+
+def _damaged_gzip(p: Path) -> Path:
+    _idx(p, np.random.default_rng(0).integers(0, 256, (9, 28, 28), np.uint8), np.zeros(9, np.uint8), True)
+    blob = bytearray((p / "t10k-images-idx3-ubyte.gz").read_bytes())
+    blob[20:200] = b"\xff" * 180
+    (p / "t10k-images-idx3-ubyte.gz").write_bytes(blob)
+    return p
+
+
 def _not_a_tar(p: Path) -> Path:
     (p / "a.tar.gz").write_bytes(b"not a tar")
     return p / "a.tar.gz"
@@ -139,11 +212,25 @@ def _text_file(p: Path) -> Path:
 
 
 @pytest.mark.parametrize("make", [_no_such, _empty_folder, _no_y, _float_x, _short_y, _not_a_zip, _not_a_tar,
-                                  _not_an_image, _no_class_folder, _cut_idx, _text_file])
+                                  _not_an_image, _no_class_folder, _cut_idx, _text_file,
+                                  _damaged_npz, _cut_npz, _endless_npz, _no_arrays_npz, _long_name, _damaged_gzip])
 def test_bad_sets_are_typed_errors_naming_expected_and_found(tmp_path, make):
     with pytest.raises(data.DataError, match=r"expected .*found") as e:
         data.load(make(tmp_path))
     assert isinstance(e.value, ValueError)
+
+
+@pytest.mark.parametrize("make", [lambda p: _tree(p, ["cat/1.png"]), _short_y], ids=["folder", "npz"])
+def test_files_that_must_not_be_read(tmp_path, monkeypatch, make):
+    spec = make(tmp_path)
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)  # the tests may run as root, who may read everything
+    monkeypatch.setattr("numpy.load", refuse)
+    with pytest.raises(data.DataError, match="Permission denied"):
+        data.load(spec)
 
 
 def test_cifar_split_is_fixed_and_disjoint():

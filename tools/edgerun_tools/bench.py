@@ -64,6 +64,8 @@ def command(
 
       edgerun bench model.onnx --profile --input photo.jpg
     """
+    if checks not in ("maed", "off", "both"):
+        raise OptionError(f"--checks: expected maed, off or both; found {checks!r}")
     names = [n.strip() for n in (against or "").split(",") if n.strip()]
     unknown = [n for n in names if n not in PEERS]
     if unknown:
@@ -95,6 +97,8 @@ def command(
         common.print_json(report)
     else:
         show(report)
+    if report["findings"]:
+        raise typer.Exit(common.FAULT_FOUND)
 
 
 def _peer(name: str, model: Path, feeds: dict[str, np.ndarray], threads: int, litert_model: Path | None) -> Call:
@@ -113,7 +117,10 @@ def _peer(name: str, model: Path, feeds: dict[str, np.ndarray], threads: int, li
 def _feeds(session: Session, spec: str | None, seed: int) -> dict[str, np.ndarray]:
     if spec is None:
         return random_feeds(session.fixed_inputs, seed)
-    return next(iter(read_samples([spec], session.inputs, session.preprocess))).feeds
+    sample = next(iter(read_samples([spec], session.inputs, session.preprocess)))
+    with common.naming(sample.source):
+        session.check(sample.feeds)
+    return sample.feeds
 
 
 def _own(model: str, session: Session, feeds: dict[str, np.ndarray], exit_policy: str) -> Call:

@@ -15,10 +15,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from edgerun import Session, __version__
-from edgerun.errors import DataError, ModelFormatError, OptionError
+from edgerun.errors import DataError, OptionError
 from edgerun.exits import KEY, Calibration, dart, difficulty, store, tuning
 from edgerun.exits.records import Records
 from edgerun.exits.simulate import leave_at
+from edgerun.importer.read import read
 from edgerun.planner.plan import Policy
 from edgerun_tools import common, exit_runs, plots
 from edgerun_tools.common import answers
@@ -143,21 +144,11 @@ def _thinned(front: tuple[tuple[tuning.Point, Policy], ...]) -> list[tuple[tunin
 
 def _without_calibration(model: str) -> bytes:
     """The model's bytes with any earlier calibration removed: it must not hinder a new one."""
-    proto = _read(model)
+    proto, _ = read(model)
     kept = [p for p in proto.metadata_props if p.key != KEY]
     del proto.metadata_props[:]
     proto.metadata_props.extend(kept)
     return bytes(proto.SerializeToString())
-
-
-def _read(model: str) -> onnx.ModelProto:
-    if not Path(model).is_file():
-        with Session(model):  # raises the error that every command gives for a missing file
-            pass
-    try:
-        return onnx.load(model)
-    except Exception as e:  # protobuf raises several kinds
-        raise ModelFormatError(f"{model}: expected an ONNX model, found a file that cannot be read as one ({e})") from e
 
 
 def _embed(model: str, out: str, calibration: Calibration) -> None:
@@ -246,7 +237,7 @@ def command(
         "Search the weights of the difficulty's components instead of the paper's 0.4/0.3/0.3."))] = False,
     plot: Annotated[str | None, typer.Option("--plot", metavar="FILE.png", help="Plot the accuracy/cost fronts.")] = None,
     as_json: common.AsJson = False,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the cross-validation.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the cross-validation.")] = 0,
     executor: common.Executor = "auto",
 ) -> None:
     """Learn when a model with early exits may stop, and write it into the model file.

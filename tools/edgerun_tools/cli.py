@@ -1,21 +1,21 @@
 """The `edgerun` command: finds the sub-command, runs it, and turns errors into one line and an exit code.
 
 Exit codes: 0 ok · 1 error · 2 wrong usage or policy · 3 model · 4 input or data · 5 fault detected · 124 out of time
-(docs/errors-and-exit-codes.md).
+(docs/errors-and-exit-codes.md). This module imports the standard library only, and everything else once `main` runs:
+Ctrl-C while the libraries load ends like Ctrl-C later on.
 """
 
 from __future__ import annotations
 
+import errno
 import functools
 import importlib
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from edgerun.errors import EdgeRunError
-from edgerun_tools.common import errors, fail, warnings_to_stderr
+if TYPE_CHECKING:
+    import typer
 
 COMMANDS = {
     "run": "run",
@@ -47,9 +47,16 @@ INTERRUPTED = 130
 
 def build(only: str | None = None) -> typer.Typer:
     """The command-line application; with `only`, just that sub-command is imported (the others may be heavy)."""
+    import typer
+
     app = typer.Typer(name="edgerun", help=HELP, rich_markup_mode="rich", no_args_is_help=True, add_completion=False,
                       context_settings={"help_option_names": ["-h", "--help"]}, pretty_exceptions_enable=False)
-    app.callback()(_root)
+
+    def root(version: bool = typer.Option(False, "--version", callback=_version, is_eager=True,
+                                          help="Print the version.")) -> None:
+        """Holds the options of the bare command."""
+
+    app.callback()(root)
     for name, module in COMMANDS.items():
         if only in (None, name):
             loaded = importlib.import_module(f"edgerun_tools.{module}")
@@ -65,23 +72,26 @@ def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(*args, **kwargs)
         except KeyboardInterrupt:
-            errors.print("interrupted")
-            raise typer.Exit(INTERRUPTED) from None
+            import typer
+
+            raise typer.Exit(_interrupted()) from None
 
     return wrapped
 
 
+def _interrupted() -> int:
+    print("interrupted", file=sys.stderr)
+    return INTERRUPTED
+
+
 def _version(wanted: bool) -> None:
     if wanted:
+        import typer
+
         from edgerun import __version__
 
         print(f"edgerun {__version__}")
         raise typer.Exit()
-
-
-def _root(version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version.")
-          ) -> None:
-    """Holds the options of the bare command."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -92,26 +102,65 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args and args[0] not in COMMANDS and args[0] not in ("-h", "--help", "--version"):
         args.insert(0, "run")
     try:
+        return _run(args, debug)
+    except KeyboardInterrupt:
+        return _interrupted()
+
+
+def _run(args: list[str], debug: bool) -> int:
+    from edgerun.errors import EdgeRunError
+    from edgerun_tools.common import fail, warnings_to_stderr
+
+    try:
         with warnings_to_stderr():
             only = args[0] if args and args[0] in COMMANDS else "info" if args == ["--version"] else None
-            build(only)(args, prog_name="edgerun")
-    except SystemExit as e:  # how Typer ends: 0, 2 for wrong usage, or what the command raised as typer.Exit
+            code = build(only)(args, prog_name="edgerun", standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # say here, not while Python shuts down, that nothing can be written
+        return int(code or 0)
+    except SystemExit as e:
         return e.code if isinstance(e.code, int) else int(bool(e.code))
     except EdgeRunError as e:
         if debug:
             raise
         fail("error", str(e))
         return e.exit_code
-    except BrokenPipeError:  # the reader of our output went away, as `head` does
-        sys.stdout = None  # nothing left to flush at exit
+    except OSError as e:
+        if debug:
+            raise
+        _forget_lost_output()
+        if e.errno != errno.EPIPE:  # else the reader of our output went away, as `head` does
+            fail("error", f"a file or stream cannot be read or written: {e}")
         return 1
     except Exception as e:
+        if hasattr(e, "format_message"):  # Typer's errors of usage; older versions keep the class in the package click
+            return _misused(e, args)
         if debug:
             raise
         fail("internal error", f"{type(e).__name__}: {e}\nThis is a defect of edgerun. Run again with --debug and "
                                "report the traceback.")
         return 1
-    return 0
+
+
+def _forget_lost_output() -> None:
+    """Where stdout takes nothing any more, keep Python from trying again while it shuts down."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        sys.stdout = None
+
+
+def _misused(error: Any, args: Sequence[str]) -> int:
+    """One line about a wrong command line; the help where there were no words at all."""
+    from edgerun_tools.common import fail
+
+    if not args:
+        error.show()
+    else:
+        help_of = f"{args[0]} --help" if args[0] in COMMANDS else "--help"
+        fail("error", f"{' '.join(error.format_message().split())} (edgerun {help_of} shows what is possible)")
+    return int(error.exit_code)
 
 
 if __name__ == "__main__":

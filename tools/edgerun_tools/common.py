@@ -14,8 +14,10 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from edgerun.errors import DataError, OptionError
+from edgerun.errors import DataError, InputError, OptionError
 
+FAULT_FOUND = 5
+"""Exit code when a check found something."""
 PIPE_WIDTH = 160
 """Columns of tables that do not go to a terminal."""
 
@@ -42,7 +44,7 @@ Shape = Annotated[list[str] | None, typer.Option("--shape", metavar="NAME=1x3x22
     "Fix the shape of an input that has symbolic dimensions (repeatable)."))]
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse operators that only the slow reference fallback runs.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of --random.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the random numbers.")]
 
 
 def parse_shapes(specs: Sequence[str] | None) -> dict[str, tuple[int, ...]]:
@@ -60,19 +62,36 @@ def parse_shapes(specs: Sequence[str] | None) -> dict[str, tuple[int, ...]]:
 
 
 def read_labels(path: str | None) -> tuple[str, ...] | None:
-    """Class names from a text file, one a line (or a JSON list); None without a file."""
+    """Class names from a text file, one a line (or a JSON list); None without a file. Blank lines at the end do not count;
+    DataError for an empty file and any other JSON."""
     if path is None:
         return None
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as e:
         raise DataError(f"--labels {path}: expected a text file with one class name a line; found: {e}") from e
-    if text.lstrip().startswith("["):
+    if text.lstrip()[:1] in ("[", "{"):
         try:
-            return tuple(str(v) for v in json.loads(text))
+            names = json.loads(text)
         except ValueError as e:
             raise DataError(f"--labels {path}: expected a JSON list of class names; found: {e}") from e
-    return tuple(text.splitlines())
+        if not isinstance(names, list) or any(isinstance(n, (list, dict)) for n in names):
+            raise DataError(f"--labels {path}: expected a JSON list of class names in the order of the classes; found "
+                            f"{'nested lists or objects' if isinstance(names, list) else 'a JSON object'}")
+    else:
+        names = text.rstrip().splitlines()
+    if not names:
+        raise DataError(f"--labels {path}: expected at least one class name; found none")
+    return tuple(map(str, names))
+
+
+@contextmanager
+def naming(source: str) -> Iterator[None]:
+    """Put the name of the file into an InputError, which knows only the input's."""
+    try:
+        yield
+    except InputError as e:
+        raise InputError(f"{source}: {e}") from e
 
 
 def print_json(value: dict[str, Any]) -> None:

@@ -8,21 +8,20 @@ where it is decided which images train, which calibrate and which test.
 from __future__ import annotations
 
 import gzip
-import io
 import os
 import tarfile
-import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
+from edgerun import read_image
 from edgerun.errors import DataError
+from edgerun.preprocess import IMAGE_SUFFIXES
 
 CIFAR10_CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 MNIST_CLASSES = [str(d) for d in range(10)]
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".webp", ".tif", ".tiff"}
 SPLIT_SEED = 20260
 CIFAR_CALIBRATION = 5000
 MNIST_RANGES = {"train": (0, 7000), "calibration": (7000, 8000), "test": (8000, 10000)}
@@ -41,12 +40,20 @@ def load(spec: str | os.PathLike[str]) -> tuple[Images, np.ndarray, list[str]]:
 
     spec: an ``.npz`` with arrays ``x`` (uint8 [N,H,W,C] or [N,H,W]) and ``y`` ([N]), optionally ``classes``;
     a folder tree or ``.tar``/``.tar.gz``/``.tgz`` of images, the parent folder naming the class (classes sorted
-    alphabetically); or a folder with one MNIST-style ``*images*idx3*`` / ``*labels*idx1*`` pair (``.gz`` or plain).
+    alphabetically, names that start with a dot left out); or a folder with one MNIST-style ``*images*idx3*`` /
+    ``*labels*idx1*`` pair (``.gz`` or plain).
 
     Returns (x, y, class_names): x uint8 [N,H,W,C] or, when sizes differ, a list of uint8 [H,W,C];
-    y int64 [N]; class_names in label order.
+    y int64 [N]; class_names in label order. Pixels are those of `edgerun.read_image`. DataError says what cannot be read.
     """
     path = Path(spec)
+    try:
+        return _load(path)
+    except OSError as e:
+        raise DataError(f"data set {path}: expected files that can be read, found: {e}") from e
+
+
+def _load(path: Path) -> tuple[Images, np.ndarray, list[str]]:
     if not path.exists():
         raise DataError(f"data set {path}: expected an .npz, a folder or a .tar(.gz), found nothing there")
     if path.is_dir():
@@ -69,11 +76,12 @@ def load_uniform(spec: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray, 
 
 def _load_npz(path: Path) -> tuple[Images, np.ndarray, list[str]]:
     try:
-        with np.load(path, allow_pickle=False) as z:
-            held = {k: z[k] for k in z.files if k in ("x", "y", "classes")}
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as z:
             found = list(z.files)
-    except (ValueError, OSError, zipfile.BadZipFile) as e:
-        raise DataError(f"data set {path}: expected a NumPy .npz archive without pickles, found: {e}") from e
+            held = {k: a for k in found if k in ("x", "y", "classes") and isinstance(a := z[k], np.ndarray)}
+    except Exception as e:  # NumPy, zipfile and the decompressors raise a dozen types for damaged files
+        raise DataError(f"data set {path}: expected a NumPy .npz archive without pickles, found: "
+                        f"{e or type(e).__name__}") from e
     if "x" not in held or "y" not in held:
         raise DataError(f"data set {path}: expected arrays 'x' and 'y', found {sorted(found)}")
     x, y = held["x"], held["y"]
@@ -106,8 +114,9 @@ def _default_names(x: np.ndarray, y: np.ndarray) -> list[str]:
 
 def _folder_entries(root: Path) -> Iterator[Entry]:
     for f in sorted(root.rglob("*")):
-        if f.suffix.lower() in IMAGE_SUFFIXES and f.is_file():
-            yield str(f.relative_to(root).as_posix()), f.parent.name if f.parent != root else "", f.read_bytes()
+        name = f.relative_to(root)
+        if f.suffix.lower() in IMAGE_SUFFIXES and not _hidden(name) and f.is_file():
+            yield name.as_posix(), f.parent.name if f.parent != root else "", f.read_bytes()
 
 
 def _tar_entries(path: Path) -> Iterator[Entry]:
@@ -115,12 +124,17 @@ def _tar_entries(path: Path) -> Iterator[Entry]:
         with tarfile.open(path) as tar:
             for m in tar:
                 p = PurePosixPath(m.name)
-                if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".") and m.isfile():
+                if p.suffix.lower() in IMAGE_SUFFIXES and not _hidden(p) and m.isfile():
                     held = tar.extractfile(m)
                     if held is not None:
                         yield m.name, p.parent.name, held.read()
-    except (tarfile.TarError, OSError, EOFError) as e:
+    except (tarfile.TarError, OSError, EOFError, ValueError, zlib.error) as e:
         raise DataError(f"data set {path}: expected a readable tar archive, found: {e}") from e
+
+
+def _hidden(name: PurePath) -> bool:
+    """Whether a file, or a folder on the way to it, starts with a dot, as the ._* files of Macs do."""
+    return any(part.startswith(".") and part != ".." for part in name.parts)
 
 
 def _load_tree(entries: Iterable[Entry], path: Path) -> tuple[Images, np.ndarray, list[str]]:
@@ -128,7 +142,7 @@ def _load_tree(entries: Iterable[Entry], path: Path) -> tuple[Images, np.ndarray
     for name, label, blob in entries:
         if not label:
             raise DataError(f"data set {path}: expected images in one folder a class, found {name} in none")
-        rows.append((name, label, _decode(blob, f"{path}: {name}")))
+        rows.append((name, label, read_image(blob, f"data set {path}: {name}")))
     if not rows:
         raise DataError(f"data set {path}: expected images ({', '.join(sorted(IMAGE_SUFFIXES))}) in one folder a "
                         "class, found none")
@@ -140,17 +154,6 @@ def _load_tree(entries: Iterable[Entry], path: Path) -> tuple[Images, np.ndarray
     if len({i.shape for i in images}) == 1:
         return np.stack(images), y, classes
     return images, y, classes
-
-
-def _decode(blob: bytes, what: str) -> np.ndarray:
-    """Decode one image file to uint8 [H,W,1] (grey) or [H,W,3] (RGB)."""
-    try:
-        with Image.open(io.BytesIO(blob)) as im:
-            grey = im.mode in ("1", "L", "I;16", "LA")
-            a = np.asarray(im.convert("L" if grey else "RGB"), np.uint8)
-    except (UnidentifiedImageError, OSError, ValueError) as e:
-        raise DataError(f"data set {what}: expected an image file, found: {e}") from e
-    return a[..., None] if a.ndim == 2 else a
 
 
 def _load_idx(folder: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -169,7 +172,7 @@ def _read_idx(path: Path) -> np.ndarray:
     """Read one idx file of unsigned bytes (format: yann.lecun.com/exdb/mnist), gzipped or plain."""
     try:
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as e:
+    except (OSError, EOFError, zlib.error) as e:
         raise DataError(f"data set {path}: expected a gzip file, found: {e}") from e
     if len(raw) < 4 or raw[:3] != b"\x00\x00\x08":
         raise DataError(f"data set {path}: expected an idx file of unsigned bytes, found header {raw[:4].hex()}")

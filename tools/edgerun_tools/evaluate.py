@@ -26,6 +26,8 @@ from edgerun_tools.common import answers, errors
 STATIC = "static"
 """The name of the baseline: the same network without its early exits, only the last exit and what it needs. A baseline
 that also computed the early heads would flatter early exit."""
+COMPARED = ("none", "confidence", "entropy", "dart")
+"""Policies compared unless the caller names others; dart only where the model carries a calibration of it."""
 BLOCK = 25
 """Images that one policy runs before the next one takes its turn on the same images."""
 
@@ -42,27 +44,35 @@ class Tally:
     findings: int = 0
 
 
-def evaluate(model: str, data: str, policies: Sequence[str] = ("none", "confidence", "entropy", "dart"), *,
+def evaluate(model: str, data: str, policies: Sequence[str] | None = None, *,
              part: str = "all", limit: int | None = None, threads: int | None = None, checks: str = "maed",
              executor: str = "auto", budget_ms: float | None = None, plot: str | None = None, seed: int = 0,
              show_progress: bool = False) -> dict[str, Any]:
     """Run every policy on the same images and return the report, schema "edgerun.eval/1" (docs/early-exit.md).
 
+    policies: names; None for those of COMPARED that the model is calibrated for. plot: needs a calibrated model.
     Time is wall-clock around each call at batch 1, input checks, difficulty and decisions included. Policies and the
     baseline take turns in blocks of images, in shuffled order. A model without exits is evaluated with policy none.
     """
     if plot:
         plots.require()
     labelled = exit_runs.load(data, part, limit)
-    names = list(dict.fromkeys(p.strip() for p in policies if p.strip()))
+    names = None if policies is None else list(dict.fromkeys(p.strip() for p in policies if p.strip()))
     with Session(model, threads=threads, checks=checks, executor=executor) as probe:
         tensors = exit_runs.Tensors(probe, labelled)
         exits, calibration, labels = probe.exits, probe.calibration, probe.labels
         used = {"executor": probe.executor_name, "threads": probe.threads, "checks": checks}
+    if plot and calibration is None:
+        raise OptionError("--plot: expected a calibrated model, found no calibration; run edgerun calibrate MODEL --data …")
     if len(exits) < 2:
         if names != ["none"]:
             errors.print(f"[yellow]note:[/yellow] {escape(model)} has no early exits: policy none only")
         names = ["none"]
+    elif names is None:
+        tuned = calibration is not None and "dart" in calibration.policies
+        names = [n for n in COMPARED if n != "dart" or tuned]
+        if not tuned:
+            errors.print(f"[yellow]note:[/yellow] {escape(model)} is not calibrated: without policy dart")
     if calibration is not None and calibration.data.get("sha256") == labelled.sha256:
         errors.print("[yellow]warning:[/yellow] these are the images the model was calibrated on: the accuracy is flattered")
     sessions = {name: Session(model, threads=threads, checks=checks, executor=executor, exit_policy=name,
@@ -241,8 +251,8 @@ def command(
     model: common.Model,
     data: Annotated[str, typer.Option("--data", "-d", metavar="SET", show_default=False, help=(
         "Test images: .npz with x, y; a folder or .tar of images by class."))],
-    policy: Annotated[str, typer.Option("--policies", "--exit-policy", "-p", metavar="NAME,NAME…", help=(
-        "Exit policies to compare."))] = "none,confidence,entropy,dart",
+    policy: Annotated[str | None, typer.Option("--policies", "--exit-policy", "-p", metavar="NAME,NAME…", help=(
+        "Exit policies to compare."), show_default="none,confidence,entropy, and dart where calibrated")] = None,
     part: Annotated[str, typer.Option("--part", metavar="all|train|calibration|test", help=(
         "A fixed split of the MNIST or CIFAR-10 sets this project uses."))] = "all",
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only this many images, spread evenly.")] = None,
@@ -252,7 +262,7 @@ def command(
     plot: Annotated[str | None, typer.Option("--plot", metavar="FILE.png", help=(
         "Plot accuracy over cost with every policy's threshold swept (calibrated models)."))] = None,
     as_json: common.AsJson = False,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the order in which policies take turns.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the order in which policies take turns.")] = 0,
     executor: common.Executor = "auto",
 ) -> None:
     """Measure a model on labelled images: accuracy, exits taken, work and time, policy by policy.
@@ -267,13 +277,13 @@ def command(
 
       edgerun eval model.onnx --data test.npz --plot fronts.png
     """
-    report = evaluate(model, data, policy.split(","), part=part, limit=limit, threads=threads, checks=checks,
+    report = evaluate(model, data, None if policy is None else policy.split(","), part=part, limit=limit, threads=threads, checks=checks,
                       executor=executor, budget_ms=budget_ms, plot=plot, seed=seed, show_progress=not as_json)
     if as_json:
         common.print_json(report)
     else:
         show(report)
-        if plot and "fronts" in report:
+        if plot:
             answers.print(f"fronts plotted into {escape(plot)}")
-        elif plot:
-            raise OptionError("--plot: expected a calibrated model, found no calibration; run edgerun calibrate MODEL --data …")
+    if any(r["findings"] for r in report["policies"].values()):
+        raise typer.Exit(common.FAULT_FOUND)

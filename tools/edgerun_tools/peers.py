@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -36,7 +37,7 @@ def litert(model: Path, feeds: Feeds, threads: int, litert_model: Path | None = 
     if litert_model is None:
         raise OptionError("bench --against litert: expected the same network as a TFLite file; give --litert-model "
                           "FILE.tflite (LiteRT does not read ONNX)")
-    if not litert_model.is_file():
+    if not os.path.isfile(litert_model):
         raise OptionError(f"--litert-model {litert_model}: expected a TFLite file; found nothing there")
     try:
         interpreter_class = importlib.import_module("ai_edge_litert.interpreter").Interpreter

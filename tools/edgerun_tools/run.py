@@ -6,6 +6,7 @@ import json
 import statistics
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,13 +16,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from edgerun import Result, Session
-from edgerun.errors import DataError, InputError, OptionError
+from edgerun.errors import DataError, OptionError
 from edgerun.feeds import Sample, random_feeds, read_samples
 from edgerun_tools import common
 from edgerun_tools.common import answers, errors
 
-FAULT_FOUND = 5
 OUTPUT_ROWS = 12
+"""Outputs, or samples of a batch, that the table shows."""
 
 
 def command(
@@ -78,8 +79,8 @@ def command(
                  thresholds=_numbers(thresholds), labels=common.read_labels(labels)) as session:
         if adaptive_state and session.adaptive is None:
             raise OptionError("--adaptive-state belongs to --adaptive; found it alone")
-        if adaptive_state and session.adaptive and Path(adaptive_state).exists():
-            session.adaptive.load_state_dict(_read_json(adaptive_state))
+        if adaptive_state and session.adaptive and (learned := _read_state(adaptive_state)) is not None:
+            session.adaptive.load_state_dict(learned)
         if random:
             errors.print("[yellow]note:[/yellow] random input: the answer means nothing")
             samples = [Sample(f"random, seed {seed}", random_feeds(session.fixed_inputs, seed))]
@@ -87,21 +88,22 @@ def command(
             samples = list(read_samples(input or [], session.inputs, session.preprocess))
         results = []
         if samples and session.executor_name == "engine":
-            for _ in range(warmup):
-                session.run_raw(session.check(samples[0].feeds))
+            with common.naming(samples[0].source):
+                for _ in range(warmup):
+                    session.run_raw(session.check(samples[0].feeds))
         for sample in samples:
             result = _median_of(session, sample, repeat)
             results.append(result)
             if as_json:
-                common.print_json({"input": sample.source, **result.to_dict(top or 5)})
+                common.print_json({"input": sample.source, **to_dict(result, top or 5)})
         if not as_json:
             show_one(samples[0], results[0], top) if len(samples) == 1 else show_many(samples, results)
         if adaptive_state and session.adaptive:
-            Path(adaptive_state).write_text(json.dumps(session.adaptive.state_dict()), encoding="utf-8")
+            _save_state(adaptive_state, session.adaptive.state_dict())
     if save_outputs:
         _save(save_outputs, results)
     if any(r.checks.findings for r in results):
-        raise typer.Exit(FAULT_FOUND)
+        raise typer.Exit(common.FAULT_FOUND)
 
 
 def _numbers(text: str | None) -> tuple[float, ...] | None:
@@ -113,9 +115,12 @@ def _numbers(text: str | None) -> tuple[float, ...] | None:
         raise OptionError(f"--thresholds: expected numbers separated by commas; found {text!r}") from e
 
 
-def _read_json(path: str) -> dict[str, Any]:
+def _read_state(path: str) -> dict[str, Any] | None:
+    """What --adaptive learned before; None where there is no such file yet."""
     try:
         state = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
     except (OSError, ValueError) as e:
         raise DataError(f"--adaptive-state {path}: expected what an earlier run wrote there; found: {e}") from e
     if not isinstance(state, dict):
@@ -123,14 +128,19 @@ def _read_json(path: str) -> dict[str, Any]:
     return state
 
 
+def _save_state(path: str, state: dict[str, Any]) -> None:
+    try:
+        Path(path).write_text(json.dumps(state), encoding="utf-8")
+    except OSError as e:
+        raise OptionError(f"--adaptive-state {path}: expected a file that can be written; found: {e}") from e
+
+
 def _median_of(session: Session, sample: Sample, repeat: int) -> Result:
     """The last of `repeat` runs with the median time of all; a run with findings is returned at once."""
     times = []
     for _ in range(repeat):
-        try:
+        with common.naming(sample.source):
             result = session.run(sample.feeds)
-        except InputError as e:
-            raise InputError(f"{sample.source}: {e}") from e
         times.append(result.latency_ms)
         if result.checks.findings:
             break
@@ -138,31 +148,58 @@ def _median_of(session: Session, sample: Sample, repeat: int) -> Result:
     return result
 
 
+def to_dict(result: Result, top: int) -> dict[str, Any]:
+    """The JSON form. A batch has `samples`: what `Result.to_dict` gives, or without a policy the best classes of each."""
+    out = result.to_dict(top)
+    batch = _batch(result)
+    if batch > 1 and "samples" not in out:
+        assert result.scores is not None
+        out["samples"] = [{"top": replace(result, scores=result.scores[k:k + 1], outputs={}).to_dict(top)["top"]}
+                          for k in range(batch)]
+    return out
+
+
+def _batch(result: Result) -> int:
+    """Samples with an answer of their own; 0 when no classes are known."""
+    return 0 if result.scores is None else len(result.scores)
+
+
 def show_one(sample: Sample, result: Result, top: int = 0) -> None:
-    """A two-column table of one answer."""
+    """A two-column table of one answer, or of the answers to one batch."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="bold")
     table.add_column()
     table.add_row("input", escape(sample.source))
-    best = result.best(top or 5)
+    batch = _batch(result)
+    best = result.best(top or 5) if batch == 1 else []
+    for k in range(min(batch, OUTPUT_ROWS) if batch > 1 else 0):
+        table.add_row(f"sample {k + 1} of {batch}", _answer_of(result, k, top or 1))
+    if batch > OUTPUT_ROWS:
+        table.add_row("", f"… and {batch - OUTPUT_ROWS} more (--json lists all)")
     for rank, (label, probability) in enumerate(best):
         table.add_row("answer" if rank == 0 else "", f"{'[bold]' if rank == 0 else ''}{escape(label)}"
                       f"{'[/bold]' if rank == 0 else ''}  {100 * probability:.2f} %")
-    if not best:
+    if not batch:
         for name, a in list(result.outputs.items())[:OUTPUT_ROWS]:
             table.add_row("output", f"{escape(name)}  {a.dtype}{list(a.shape)}{_range(a)}")
         if len(result.outputs) > OUTPUT_ROWS:
             table.add_row("", f"… and {len(result.outputs) - OUTPUT_ROWS} more (--json lists all)")
     if result.exit.of > 1:
-        table.add_row("exit", f"{_exit(result)}{_saved(result)}")
+        table.add_row("deepest exit" if result.samples else "exit", f"{_exit(result)}{_saved(result)}")
     if result.difficulty is not None:
-        table.add_row("difficulty", f"{result.difficulty:.3f}")
+        table.add_row("difficulty", f"{result.difficulty:.3f}{' (mean)' if result.samples else ''}")
     table.add_row("time", f"{result.latency_ms:.3f} ms")
     table.add_row("checks", _checks(result))
     for f in result.checks.findings:
         table.add_row("", f"[red]step {f.step} {escape(f.node or f.op)}[/red] ({f.kernel}): {f.check} at {f.index}: "
                           f"{f.values}; {f.action}")
     answers.print(table)
+
+
+def _answer_of(result: Result, k: int, top: int) -> str:
+    """The best classes of sample k of a batch, and its exit where each sample took its own."""
+    text = ", ".join(f"{escape(label)}  {100 * p:.2f} %" for label, p in result.best(top, k))
+    return f"{text}; exit {_exit(result.samples[k])}" if result.samples else text
 
 
 def show_many(samples: Sequence[Sample], results: Sequence[Result]) -> None:
@@ -175,7 +212,8 @@ def show_many(samples: Sequence[Sample], results: Sequence[Result]) -> None:
     for sample, r in zip(samples, results, strict=True):
         best = r.best(1)
         row = [escape(sample.source.rsplit("/", 1)[-1])]
-        row += [escape(best[0][0]), f"{best[0][1]:.4f}"] if best else ["–", "–"]
+        of = f" (sample 1 of {_batch(r)})" if _batch(r) > 1 else ""
+        row += [escape(best[0][0]) + of, f"{best[0][1]:.4f}"] if best else ["–", "–"]
         if exits:
             row += [_exit(r), "–" if r.difficulty is None else f"{r.difficulty:.3f}"]
         table.add_row(*row, f"{r.latency_ms:.3f}", str(len(r.checks.findings)))
