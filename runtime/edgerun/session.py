@@ -113,8 +113,7 @@ class Session:
         if not self.options.adaptive or self.calibration is None:
             return None
         last = next(o for o in self.outputs if o.name == self.exits[-1])
-        classes = last.shape[-1] if last.shape and isinstance(last.shape[-1], int) else len(self.labels)
-        return Adaptive.of(self.calibration, classes)
+        return Adaptive.of(self.calibration, class_count(last) or len(self.labels))
 
     def _fixed_inputs(self) -> tuple[TensorInfo, ...]:
         """The inputs with the caller's shapes and dimensions put in, and a symbolic first dimension of 1."""

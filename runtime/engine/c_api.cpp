@@ -29,6 +29,14 @@ edgerun_status fail(edgerun_status status, const std::string& why) noexcept {
   return status;
 }
 
+edgerun_status fail(edgerun_status status, const char* why) noexcept {  // no string is made on the way here
+  try {
+    last_error = why;
+  } catch (...) {
+  }
+  return status;
+}
+
 template <class Body>
 edgerun_status guarded(const Body& body) noexcept {
   try {
@@ -109,16 +117,16 @@ size_t edgerun_plan_output_count(const edgerun_plan* plan) { return plan ? plan-
 size_t edgerun_plan_step_count(const edgerun_plan* plan) { return plan ? plan->plan->steps.size() : 0; }
 
 edgerun_status edgerun_plan_input(const edgerun_plan* plan, size_t index, edgerun_tensor_info* info) {
-  return plan ? tensor_info(*plan->plan, plan->plan->inputs, index, info) : null_argument();
+  return plan ? guarded([&] { return tensor_info(*plan->plan, plan->plan->inputs, index, info); }) : null_argument();
 }
 
 edgerun_status edgerun_plan_output(const edgerun_plan* plan, size_t index, edgerun_tensor_info* info) {
-  return plan ? tensor_info(*plan->plan, plan->plan->outputs, index, info) : null_argument();
+  return plan ? guarded([&] { return tensor_info(*plan->plan, plan->plan->outputs, index, info); }) : null_argument();
 }
 
 edgerun_status edgerun_plan_step(const edgerun_plan* plan, size_t index, edgerun_step_info* info) {
   if (!plan) return null_argument();
-  if (index >= plan->plan->steps.size()) return fail(EDGERUN_INVALID_ARGUMENT, "no step " + std::to_string(index));
+  if (index >= plan->plan->steps.size()) return fail(EDGERUN_INVALID_ARGUMENT, "no step of that index");
   const Step& s = plan->plan->steps[index];
   return give(info, edgerun_step_info{0, s.kernel_name.c_str(), s.node.c_str(), s.op_name.c_str(), is_kernel(s.op), s.checked});
 }
@@ -235,7 +243,7 @@ edgerun_status edgerun_session_arm_fault(edgerun_session* session, int64_t step,
   Session& s = *session->session;
   const std::lock_guard<std::mutex> lock(s.mutex());
   if (s.arm_fault(step, index, mask, runs)) return EDGERUN_OK;
-  return fail(EDGERUN_INVALID_ARGUMENT, "no kernel step " + std::to_string(step) + " with an output element " + std::to_string(index));
+  return fail(EDGERUN_INVALID_ARGUMENT, "no kernel step of that index with such an output element");
 }
 
 edgerun_status edgerun_session_set_coefficients(edgerun_session* session, const double* coeff, uint32_t rows, uint32_t columns) {

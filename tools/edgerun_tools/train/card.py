@@ -113,6 +113,8 @@ def text(recipe: Recipe, facts: dict, notes: str = "") -> str:
                    f"{changed} epochs, peak learning rate {early[0].get('peak_lr', recipe.lr)}. " if early else "")
                 + "Floating-point summation order depends on the machine, so a re-run agrees in accuracy to a few "
                 "tenths of a point, not in bits."),
+        "", "## Leaving early", "", f"`python -m edgerun_tools.zoo {recipe.name}` calibrates on the calibration images and "
+        "evaluates on the test images (`early_exit.json`):", "", "![accuracy against time of every policy](early_exit.png)",
         *(["", "## On the sample images", "", *_prose(notes)] if notes else []),
         "", "## Data", "", *_prose(_MNIST_DATA if mnist else _CIFAR_DATA),
         "", "## Intended use and limits", "",
