@@ -30,15 +30,17 @@ class BasicBlock(nn.Module):
         return self.relu(self.body(x) + self.skip(x))
 
 
-def head(cin: int, convs: list[int], classes: int, hidden: int = 0, flat: int = 0) -> nn.Sequential:
-    """Exit head: per entry of `convs` a 2x2 max pool and a 3x3 convolution to that many channels, then a global average
+def head(cin: int, convs: list[int], classes: int, hidden: int = 0, flat: int = 0,
+         strided: bool = False) -> nn.Sequential:
+    """Exit head: per entry of `convs` a 2x2 max pool and a 3x3 convolution to that many channels (with `strided`, a
+    convolution of stride 2 alone: a pool would lose the border of a map of odd size), then a global average
     pool (or, with `flat`, every value of a flat x flat map, with dropout), [Linear, ReLU,] Linear.
 
     A pool before a stride-1 convolution rather than a convolution of stride 2: the same multiplications, but in a shape
     for which Winograd's algorithm exists, which measured three times as fast.  Input [N,cin,H,W], logits [N,classes]."""
     layers: list[nn.Module] = []
     for cout in convs:
-        layers += [nn.MaxPool2d(2), conv_bn(cin, cout)]
+        layers += [conv_bn(cin, cout, 2)] if strided else [nn.MaxPool2d(2), conv_bn(cin, cout)]
         cin = cout
     layers += [nn.Flatten(), nn.Dropout(0.25)] if flat else [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     cin *= max(flat, 1) ** 2
@@ -113,8 +115,8 @@ def mnist_alexnet(classes: int = 10) -> ExitNet:
         nn.Sequential(conv_bn(96, 128), conv_bn(128, 96), nn.MaxPool2d(2)),
     ]
     heads = [
-        head(48, [64], classes),
-        head(96, [96], classes),
+        head(48, [64], classes, strided=True),
+        head(96, [96], classes, strided=True),
         head(96, [], classes, hidden=128),
     ]
     return ExitNet(segments, heads)
