@@ -142,6 +142,11 @@ def records(logits: np.ndarray, tensors: Tensors, config: DifficultyConfig, cost
     return Records(logits.astype(np.float64), tensors.data.labels, config.alpha(raw), np.asarray(costs, np.float64))
 
 
+WARM, TIMED = 4, 4
+"""Runs of an exit in a row that are not timed, and that are: the caches have to hold its weights again, as they do where
+one model serves, after the sessions of the other exits have used them."""
+
+
 def exit_times(model: str | bytes, tensors: Tensors, threads: int | None, executor: str, checks: str = "maed", *,
                seconds: float = 6.0, tick: Tick | None = None) -> np.ndarray:
     """Nanoseconds of a run that leaves at each exit, [exits], batch 1: the lower quartile of many runs. All exits take turns on
@@ -158,20 +163,20 @@ def exit_times(model: str | bytes, tensors: Tensors, threads: int | None, execut
         while rounds < 5 or (time.perf_counter() - started < seconds and rounds < 2000):
             x = tensors[rounds % len(tensors)]
             for taken, session in enumerate(sessions):
-                for _ in range(2):  # the first of two warms the caches that the session before has used
+                for repeat in range(WARM + TIMED):
                     before = time.perf_counter_ns()
                     raw = session.run_raw([x])
-                    spent = time.perf_counter_ns() - before
+                    if repeat >= WARM:
+                        times[taken].append(time.perf_counter_ns() - before)
                 if raw.exit_index != taken:
                     raise PolicyError(f"exit timing: expected a run to leave at exit {taken}, found {raw.exit_index}")
-                times[taken].append(spent)
             rounds += 1
             if tick:
                 tick(min(int(10 * (time.perf_counter() - started)), int(10 * seconds)), int(10 * seconds))
     finally:
         for session in sessions:
             session.close()
-    quiet = np.array([np.percentile(t[2:], 25) for t in times])
+    quiet = np.array([np.percentile(t[2 * TIMED:], 25) for t in times])
     return np.asarray(np.maximum.accumulate(quiet))  # a later exit does all the work of an earlier one
 
 
