@@ -167,7 +167,7 @@ def test_a_batchs_table_counts_the_samples(edgerun, model, batch, policy):
 def test_a_batch_among_inputs_says_whose_answer_is_shown(edgerun, model, batch, picture, monkeypatch):
     monkeypatch.chdir(batch.parent)  # short names: a long path is folded into lines that begin elsewhere
     _, out, _ = edgerun(model, "--input", batch.name, "--input", "picture.png")
-    assert [("sample 1 of 3" in line) for line in out.splitlines() if line.startswith(("batch", "picture"))] == [True, False]
+    assert [("(1 of 3)" in line) for line in out.splitlines() if line.startswith(("batch", "picture"))] == [True, False]
 
 
 def test_adaptive_state_that_cannot_be_saved(tmp_path):

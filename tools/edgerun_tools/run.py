@@ -208,14 +208,13 @@ def show_many(samples: Sequence[Sample], results: Sequence[Result]) -> None:
     exits = any(r.exit.of > 1 for r in results)
     for name in ("input", "answer", "probability", *(("exit", "difficulty") if exits else ()), "ms", "findings"):
         side: Any = "left" if name in ("input", "answer", "exit") else "right"
-        table.add_column(name, justify=side, no_wrap=name != "input")
+        table.add_column(name, justify=side, no_wrap=name != "input", min_width=12 if name == "input" else None)
     for sample, r in zip(samples, results, strict=True):
         best = r.best(1)
-        row = [escape(sample.source.rsplit("/", 1)[-1])]
-        of = f" (sample 1 of {_batch(r)})" if _batch(r) > 1 else ""
-        row += [escape(best[0][0]) + of, f"{best[0][1]:.4f}"] if best else ["–", "–"]
+        row = [escape(sample.source.rsplit("/", 1)[-1]) + (f" (1 of {_batch(r)})" if _batch(r) > 1 else "")]
+        row += [escape(best[0][0]), f"{best[0][1]:.4f}"] if best else ["–", "–"]
         if exits:
-            row += [_exit(r), "–" if r.difficulty is None else f"{r.difficulty:.3f}"]
+            row += [f"{r.exit.index + 1} of {r.exit.of}", "–" if r.difficulty is None else f"{r.difficulty:.3f}"]
         table.add_row(*row, f"{r.latency_ms:.3f}", str(len(r.checks.findings)))
     answers.print(table)
     line = f"{len(results)} inputs, median {statistics.median(r.latency_ms for r in results):.3f} ms"
