@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,7 +15,7 @@ from edgerun.errors import ModelFormatError, ShapeError
 from edgerun.ops.graph import sweep
 
 from .fold import fold
-from .read import read
+from .read import all_nodes, read
 from .shapes import bind, infer, unresolved
 
 _ROUNDS = 8
@@ -87,12 +87,12 @@ def load(
 def _explicit_conditions(proto: onnx.ModelProto) -> onnx.ModelProto:
     """A Loop without condition runs to its trip count; onnx.reference takes the missing input for false. So give it a
     true one, in a copy of the model if there is any such Loop."""
-    if not any(_endless(node) for node in _all_nodes(proto.graph)):
+    if not any(_endless(node) for node in all_nodes(proto.graph)):
         return proto
     changed = onnx.ModelProto()
     changed.CopyFrom(proto)
     true = "edgerun_true"
-    for node in _all_nodes(changed.graph):
+    for node in all_nodes(changed.graph):
         if _endless(node):
             node.input[1] = true
     changed.graph.initializer.append(onnx.helper.make_tensor(true, onnx.TensorProto.BOOL, [], [True]))
@@ -101,14 +101,6 @@ def _explicit_conditions(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 def _endless(node: onnx.NodeProto) -> bool:
     return node.op_type == "Loop" and node.domain in ("", "ai.onnx") and len(node.input) > 1 and not node.input[1]
-
-
-def _all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                yield from _all_nodes(attribute.g)
 
 
 def _declared(value: ir.Value) -> tuple[int | str | None, ...]:

@@ -71,7 +71,7 @@ def _check(proto: onnx.ModelProto, name: str) -> None:
             "convert it with onnx.version_converter"
         )
     functions = {(f.domain, f.name) for f in proto.functions}
-    for node in _nodes(proto.graph):
+    for node in all_nodes(proto.graph):
         domain = "" if node.domain == "ai.onnx" else node.domain
         if (node.domain, node.op_type) in functions:
             continue
@@ -96,17 +96,18 @@ def _same_since(graph: onnx.GraphProto, opset: int) -> bool:
     def since(op: str, version: int) -> int:
         return int(onnx.defs.get_schema(op, version, "").since_version) if onnx.defs.has(op, version, "") else -1
 
-    return all(node.domain or since(node.op_type, opset) == since(node.op_type, OLDEST_OPSET) for node in _nodes(graph))
+    return all(node.domain or since(node.op_type, opset) == since(node.op_type, OLDEST_OPSET) for node in all_nodes(graph))
 
 
-def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """The nodes of a graph and of the graphs in its attributes."""
     for node in graph.node:
         yield node
         for attribute in node.attribute:
             if attribute.type == onnx.AttributeProto.GRAPH:
-                yield from _nodes(attribute.g)
+                yield from all_nodes(attribute.g)
             for sub in attribute.graphs:
-                yield from _nodes(sub)
+                yield from all_nodes(sub)
 
 
 def _first_line(error: Exception) -> str:
