@@ -84,13 +84,14 @@ def _bind_rest(key: str, value: ir.Value, known: Mapping[str, int], name: str) -
 
 
 def infer(model: ir.Model, name: str) -> None:
-    """Run onnx.shape_inference once and store what it finds in the values. Raises ShapeError where shapes contradict
-    each other."""
-    while _infer(model, name) and _drop_windows(model):
-        pass
+    """Run onnx.shape_inference (again for every pool that it sizes wrongly) and store what it finds in the values. Raises
+    ShapeError where shapes contradict each other."""
+    _infer(model, name)
+    while _drop_windows(model):
+        _infer(model, name)
 
 
-def _infer(model: ir.Model, name: str) -> bool:
+def _infer(model: ir.Model, name: str) -> None:
     proto = _skeleton(model)
     try:
         inferred = onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True)
@@ -103,7 +104,6 @@ def _infer(model: ir.Model, name: str) -> bool:
                 info = found.get(value.name or "")
                 if info is not None:
                     _store(value, info)
-    return True
 
 
 def _drop_windows(model: ir.Model) -> bool:
