@@ -57,6 +57,14 @@ def test_one_cycle_rises_then_falls():
     assert rates[4] < 0.01
 
 
+def test_cycles_follow_each_other():
+    recipe = recipes.RECIPES["cifar10_resnet18"]
+    first, second = (c.epochs for c in recipe.cycles)
+    assert [recipe.cycle(e) for e in (0, first - 1, first, first + second - 1)] == [(0, 0), (0, first - 1), (1, 0), (1, second - 1)]
+    assert recipe.epochs == first + second
+    assert [c.epochs for c in recipe.shortened(2).cycles] == [1, 1]
+
+
 def test_crops_are_windows_of_the_image():
     x = np.random.default_rng(1).integers(0, 256, (4, 8, 8, 3), np.uint8)
     same = augment.crop_flip(x, 8, 0, np.zeros(4, bool), np.random.default_rng(2))
@@ -74,12 +82,13 @@ def test_warp_without_strength_is_the_image():
 
 
 def test_interrupted_run_ends_where_a_whole_one_does(tmp_path):
-    whole, history = loop.train(RECIPE, _splits(), _folder(tmp_path, "a"), 2, resume=False)
+    recipe = RECIPE.shortened(2)
+    whole, history = loop.train(recipe, _splits(), _folder(tmp_path, "a"), resume=False)
     broken = _folder(tmp_path, "b")
     with pytest.raises(KeyboardInterrupt):
-        loop.train(RECIPE, _interrupting(_splits()), broken, 2, resume=False)
+        loop.train(recipe, _interrupting(_splits()), broken, resume=False)
     assert len(json.loads((broken / f"{RECIPE.name}.history.json").read_text())) == 1
-    resumed, again = loop.train(RECIPE, _splits(), broken, 2, resume=True)
+    resumed, again = loop.train(recipe, _splits(), broken, resume=True)
     assert [h["epoch"] for h in again] == [h["epoch"] for h in history] == [1, 2]
     for (k, a), b in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4, msg=k)

@@ -12,7 +12,7 @@ def main(argv: list[str] | None = None) -> int:
     p = argparse.ArgumentParser(prog="python -m edgerun_tools.train", description=__doc__)
     p.add_argument("recipe", choices=["mnist_alexnet", "cifar10_resnet18", "cifar10_alexnet"])
     p.add_argument("--data", type=Path, help="folder that holds sets/ (default: $EDGERUN_DATA, else ../shared/data)")
-    p.add_argument("--epochs", type=int, help="instead of the recipe's own number")
+    p.add_argument("--epochs", type=int, help="about this many, every cycle of the recipe shortened in proportion")
     p.add_argument("--out", type=Path, default=Path("models/zoo"), help="the zoo; default %(default)s")
     p.add_argument("--work", type=Path, default=Path("build/train"), help="checkpoints; default %(default)s")
     p.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --work")
@@ -27,6 +27,8 @@ def main(argv: list[str] | None = None) -> int:
     from edgerun_tools import data
     from edgerun_tools.train import loop, recipes
     recipe = recipes.RECIPES[a.recipe]
+    if a.epochs:
+        recipe = recipe.shortened(a.epochs)
     a.work.mkdir(parents=True, exist_ok=True)
     try:
         splits = recipe.read(a.data or data.data_root(), a.work)
@@ -37,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
         net, history = loop.restore(recipe, a.work)
     else:
         began = time.time()
-        net, history = loop.train(recipe, splits, a.work, a.epochs or recipe.epochs, a.resume)
+        net, history = loop.train(recipe, splits, a.work, a.resume)
         print(f"{recipe.name}: trained in {time.time() - began:.0f} s")
     from edgerun_tools.train import publish
     for line in publish.publish(recipe, net, splits, history, a.out):

@@ -65,19 +65,21 @@ def _recipe(recipe: Recipe, facts: dict) -> list[str]:
     history = facts["history"]
     wall, cpu = (sum(h[k] for h in history) / 60 for k in ("seconds", "cpu_seconds"))
     crops = ", ".join(f"{h['crop']}" for h in history)
+    batches = dict.fromkeys(f"{p.batch} ({p.crop} pixels)" for c in recipe.cycles for p in c.phases)
+    cycles = " then ".join(f"{c.epochs} epochs (peak {c.lr} per 128 images, {100 * c.warmup:.0f} % warm-up)"
+                           for c in recipe.cycles)
     rows = {
         "epochs": f"{history[-1]['epoch']}; {wall:.0f} min wall, {cpu:.0f} min of processor time on two shared cores",
         "images": f"{facts['sizes']['train']:,}; crop sizes by epoch, pixels: {crops}; batches of "
-                  + ", ".join(f"{p.batch} ({p.crop} pixels)" for p in recipe.phases),
+                  + ", ".join(batches),
         "augmentation": _AUGMENTATION[recipe.augment],
-        "optimiser": f"SGD, Nesterov momentum {recipe.momentum}, weight decay {recipe.weight_decay} (weights only), "
-                     f"one-cycle peak {recipe.lr} per 128 images, {100 * recipe.warmup:.0f} % warm-up; "
-                     f"{recipe.replicas} replicas",
+        "optimiser": f"SGD, Nesterov momentum {recipe.momentum}, weight decay {recipe.weight_decay} (weights only); "
+                     f"one-cycle learning rate over {cycles}; {recipe.replicas} replicas",
         "loss": f"sum over exits i of i/N times cross-entropy (label smoothing {recipe.smoothing}); for early exits "
                 f"{100 * recipe.distil:.0f} % of it is replaced by T² KL from the last exit "
-                f"(T = {recipe.temperature:g}) after {100 * recipe.distil_from:.0f} % of the run",
+                f"(T = {recipe.temperature:g}) after {100 * recipe.distil_from:.0f} % of the first cycle",
         "seed": f"{recipe.seed}",
-        "choice of epoch": "none: the last one. Neither calibration nor test images influence training",
+        "choice of epoch": "none: the last one. No calibration or test image is trained on" + recipe.note,
     }
     return ["| | |", "|---|---|", *(f"| {k} | {v} |" for k, v in rows.items())]
 
@@ -92,8 +94,6 @@ def text(recipe: Recipe, facts: dict, notes: str = "") -> str:
     shape = ",".join(map(str, recipe.shape))
     done, planned = history[-1]["epoch"], history[-1]["of"]
     interim = [] if done == planned else [f"**Interim export** after epoch {done} of {planned}: to be replaced.", ""]
-    early = [h for h in history if (h["of"], h.get("peak_lr", recipe.lr)) != (planned, recipe.lr)]
-    changed = sorted({h["of"] for h in early})
     return "\n".join([
         f"# {recipe.name}", "", f"{recipe.title}.", "", *interim,
         *_prose(f"Input `image` float32 [batch,{shape}] {recipe.color}, x = (pixel/255 - mean)/std with mean "
@@ -109,9 +109,7 @@ def text(recipe: Recipe, facts: dict, notes: str = "") -> str:
         "", "## Recipe", "", f"`python -m edgerun_tools.train {recipe.name}` (data: `--data` or `EDGERUN_DATA`)", "",
         *_recipe(recipe, facts), "", "![training curve](curve.png)", "",
         *_prose("Per-epoch figures: `history.json` (before the last epoch measured on every second calibration image). "
-                + (f"This run was resumed with changed settings: epochs 1-{len(early)} followed the schedules of "
-                   f"{changed} epochs, peak learning rate {early[0].get('peak_lr', recipe.lr)}. " if early else "")
-                + "Floating-point summation order depends on the machine, so a re-run agrees in accuracy to a few "
+                "Floating-point summation order depends on the machine, so a re-run agrees in accuracy to a few "
                 "tenths of a point, not in bits."),
         "", "## Leaving early", "", f"`python -m edgerun_tools.zoo {recipe.name}` calibrates on the calibration images and "
         "evaluates on the test images (`early_exit.json`):", "", "![accuracy against time of every policy](early_exit.png)",

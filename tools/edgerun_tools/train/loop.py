@@ -1,4 +1,4 @@
-"""The training loop: joint loss over all exits, one-cycle learning rate, a resumable checkpoint every epoch.
+"""The training loop: joint loss over all exits, one-cycle learning rates, a resumable checkpoint every epoch.
 
 The last epoch's weights are the result: no epoch is chosen by any measured accuracy, and test images are not read here.
 """
@@ -40,7 +40,7 @@ def joint_loss(logits: tuple[Tensor, ...], y: Tensor, recipe: Recipe, share: flo
 
 
 def one_cycle(at: float, peak: float, warmup: float) -> float:
-    """Learning rate at fraction `at` of the run: linear from peak/10 to peak, then half a cosine down to peak/500."""
+    """Learning rate at fraction `at` of a cycle: linear from peak/10 to peak, then half a cosine down to peak/500."""
     if at < warmup:
         return peak * (0.1 + 0.9 * at / warmup)
     return peak * (0.002 + 0.998 * 0.5 * (1 + math.cos(math.pi * (at - warmup) / (1 - warmup))))
@@ -62,8 +62,8 @@ def accuracy(logits: np.ndarray, y: np.ndarray) -> list[float]:
 def _optimiser(net: ExitNet, recipe: Recipe) -> torch.optim.SGD:
     decay = [p for p in net.parameters() if p.ndim > 1]
     rest = [p for p in net.parameters() if p.ndim <= 1]  # biases, BatchNorm: no weight decay
-    return torch.optim.SGD([{"params": decay, "weight_decay": recipe.weight_decay}, {"params": rest}], lr=recipe.lr,
-                           momentum=recipe.momentum, nesterov=True)
+    groups = [{"params": decay, "weight_decay": recipe.weight_decay}, {"params": rest}]
+    return torch.optim.SGD(groups, lr=recipe.cycles[0].lr, momentum=recipe.momentum, nesterov=True)
 
 
 def _batch(recipe: Recipe, x: np.ndarray, crop: int, mirrored: np.ndarray, rng: np.random.Generator) -> Tensor:
@@ -72,12 +72,11 @@ def _batch(recipe: Recipe, x: np.ndarray, crop: int, mirrored: np.ndarray, rng: 
     return augment.crop_flip(x, crop, 4 if crop == x.shape[1] else 2, mirrored, rng)
 
 
-def train(recipe: Recipe, splits: Splits, work: Path, epochs: int, resume: bool) -> tuple[ExitNet, list[dict]]:
+def train(recipe: Recipe, splits: Splits, work: Path, resume: bool) -> tuple[ExitNet, list[dict]]:
     """Run the recipe; returns the net (eval mode) and the history, one dict an epoch.
 
-    work: folder for ``<name>.ckpt`` and ``<name>.history.json``.  `epochs` may change on resume: the rest of the run
-    then follows the new schedule.  Seeds depend on the recipe and the epoch only, so a resumed run draws the same
-    batches as an uninterrupted one."""
+    work: folder for ``<name>.ckpt`` and ``<name>.history.json``.  Seeds depend on the recipe and the epoch only, so a
+    resumed run draws the same batches as an uninterrupted one."""
     torch.manual_seed(recipe.seed)
     net = recipe.net().to(memory_format=torch.channels_last)
     opt = _optimiser(net, recipe)
@@ -90,16 +89,19 @@ def train(recipe: Recipe, splits: Splits, work: Path, epochs: int, resume: bool)
         history, start = state["history"], state["epoch"]
     replicas = Replicas(net, recipe.replicas)
     side = np.random.default_rng(recipe.seed).random(len(x)) < 0.5  # mirrored in even epochs, the others in odd ones
+    epochs = recipe.epochs
     progress = Progress(recipe.name, epochs * len(x), start * len(x))
     for epoch in range(start, epochs):
-        phase, rng = recipe.phase(epoch, epochs), np.random.default_rng([recipe.seed, epoch])
+        number, local = recipe.cycle(epoch)
+        cycle, rng = recipe.cycles[number], np.random.default_rng([recipe.seed, epoch])
+        phase = cycle.phase(local)
         order, wall, cpu, losses = rng.permutation(len(x)), time.time(), time.process_time(), []
         for i in range(0, len(x) - phase.batch + 1, phase.batch):
-            pick, at = order[i:i + phase.batch], (epoch + i / len(x)) / epochs
+            pick, at = order[i:i + phase.batch], (local + i / len(x)) / cycle.epochs
             for group in opt.param_groups:
-                group["lr"] = one_cycle(at, recipe.lr, recipe.warmup) * phase.batch / 128
+                group["lr"] = one_cycle(at, cycle.lr, cycle.warmup) * phase.batch / 128
             images = norm(_batch(recipe, x[pick], phase.crop, side[pick] ^ bool(epoch % 2), rng))
-            share = recipe.distil if at >= recipe.distil_from else 0.0
+            share = recipe.distil if number or at >= recipe.distil_from else 0.0
             losses.append(replicas.backward(images, torch.from_numpy(y[pick]),
                                             functools.partial(joint_loss, recipe=recipe, share=share)))
             opt.step()
@@ -110,7 +112,7 @@ def train(recipe: Recipe, splits: Splits, work: Path, epochs: int, resume: bool)
         half = slice(None, None, 1 if epoch + 1 == epochs else 2)  # every second image is enough for the curve
         cal = accuracy(predict(net, splits.calibration[0][half], norm), splits.calibration[1][half])
         torch.set_num_threads(1)
-        history.append({"epoch": epoch + 1, "of": epochs, "crop": phase.crop, "peak_lr": recipe.lr,
+        history.append({"epoch": epoch + 1, "of": epochs, "cycle": number + 1, "crop": phase.crop,
                         "loss": round(float(np.mean(losses)), 4), "calibration_accuracy": cal,
                         "seconds": round(time.time() - wall, 1), "cpu_seconds": round(time.process_time() - cpu, 1)})
         progress.note(f"epoch {epoch + 1}/{epochs} crop {phase.crop} loss {history[-1]['loss']} calibration % {cal} "

@@ -100,7 +100,7 @@ def cifar10_alexnet(classes: int = 10) -> ExitNet:
     heads = [
         head(96, [128], classes),
         head(192, [128], classes),
-        head(192, [], classes),
+        head(192, [96], classes),
         head(128, [], classes, hidden=512, flat=4),
     ]
     return ExitNet(segments, heads)
