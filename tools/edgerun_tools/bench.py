@@ -20,7 +20,7 @@ from edgerun import InferenceSession, Session
 from edgerun.errors import EdgeRunError, OptionError
 from edgerun.feeds import random_feeds, read_samples
 from edgerun.options import default_threads
-from edgerun_tools import common
+from edgerun_tools import common, profiling
 from edgerun_tools.common import answers, errors
 from edgerun_tools.info import cpu_model, governor
 from edgerun_tools.peers import PEERS
@@ -42,7 +42,10 @@ def command(
     rounds: Annotated[int | None, typer.Option("--rounds", min=1, show_default="what fits", help=(
         "Rounds, instead of --duration."))] = None,
     warmup: Annotated[int, typer.Option("--warmup", "-w", min=0, help="Untimed runs of each backend.")] = 10,
-    profile: Annotated[bool, typer.Option("--profile", help="Add a table of the time of every step.")] = False,
+    profile: Annotated[bool, typer.Option("--profile", help=(
+        "Add the time of every step, and sums by operator and by kernel."))] = False,
+    trace: Annotated[str | None, typer.Option("--trace", metavar="FILE.json", help=(
+        "Write profiled runs as trace events, for Perfetto or chrome://tracing."))] = None,
     exit_policy: common.ExitPolicy = "none",
     checks: Annotated[str, typer.Option("--checks", metavar="maed|off|both", help=(
         "both: also time without checks and report what they cost."))] = "maed",
@@ -62,7 +65,7 @@ def command(
 
       edgerun bench model.onnx --against ort,openvino --duration 20
 
-      edgerun bench model.onnx --profile --input photo.jpg
+      edgerun bench model.onnx --profile --trace trace.json --input photo.jpg
     """
     if checks not in ("maed", "off", "both"):
         raise OptionError(f"--checks: expected maed, off or both; found {checks!r}")
@@ -90,13 +93,15 @@ def command(
                              progress=partial(bar.advance, task))
     report = _report(model, session, feeds, timings, threads, exit_policy, checks, input, seed, load_ms)
     report["agreement"] = {n: _difference(calls[OURS](), calls[n]()) for n in names} if exit_policy == "none" else {}
-    if profile:
-        report["steps"] = [{"step": s.step, "kernel": s.kernel, "op": s.op, "node": s.node, "us": round(s.us, 3),
-                            "macs": s.macs} for s in session.profile(feeds)]
+    if profile or trace:
+        profiled = profiling.measure(session, feeds, report["latency_ms"]["p50"])
+        report |= profiling.to_dict(profiled) if profile else {}
     if as_json:
         common.print_json(report)
     else:
         show(report)
+    if trace:
+        profiling.save_trace(trace, profiled, model)
     if report["findings"]:
         raise typer.Exit(common.FAULT_FOUND)
 
@@ -201,18 +206,5 @@ def show(report: dict[str, Any]) -> None:
     for name, difference in report["agreement"].items():
         text = "outputs cannot be paired" if difference is None else f"largest relative difference {difference:.1e}"
         answers.print(f"{name}: {text}")
-    if "steps" in report:
-        _show_steps(report["steps"])
-
-
-def _show_steps(steps: list[dict[str, Any]]) -> None:
-    total = sum(s["us"] for s in steps) or 1.0
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for name, side in (("step", "right"), ("kernel", "left"), ("operator", "left"), ("node", "left"), ("µs", "right"),
-                       ("share", "right"), ("GMAC/s", "right")):
-        table.add_column(name, justify=side)  # type: ignore[arg-type]
-    for s in sorted(steps, key=lambda s: -s["us"]):
-        speed = f"{s['macs'] / s['us'] / 1e3:.1f}" if s["macs"] and s["us"] else ""
-        table.add_row(str(s["step"]), s["kernel"], s["op"], escape(s["node"]), f"{s['us']:.1f}",
-                      f"{100 * s['us'] / total:.1f} %", speed)
-    answers.print(table)
+    if "profile" in report:
+        profiling.show(report)

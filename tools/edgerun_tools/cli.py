@@ -23,6 +23,7 @@ COMMANDS = {
     "calibrate": "calibrate",
     "inspect": "inspect",
     "bench": "bench",
+    "compare": "compare",
     "info": "info",
 }
 """Sub-command → module of this package whose function `command` it is."""
