@@ -83,12 +83,15 @@ def image() -> np.ndarray:
 @pytest.fixture(scope="session")
 def run_plan():
     """(model, feeds, plan options) → (outputs of the Python executor, plan)."""
+    from edgerun.executors.dynamic import DynamicExecutor
     from edgerun.executors.python import PythonExecutor
     from edgerun.importer import load
     from edgerun.planner import make_plan
+    from edgerun.planner.whole import is_whole_model
 
     def run(model, feeds, **options):
         plan = make_plan(load(model, shapes={n: x.shape for n, x in feeds.items()}), **options)
-        return PythonExecutor(plan).run([feeds[port.name] for port in plan.inputs]).outputs, plan
+        executor = DynamicExecutor(plan, PythonExecutor) if is_whole_model(plan) else PythonExecutor(plan)
+        return executor.run([feeds[port.name] for port in plan.inputs]).outputs, plan
 
     return run

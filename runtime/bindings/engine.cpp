@@ -88,8 +88,8 @@ struct PySession {
   std::vector<void*> out;
   FieldNames names;
 
-  PySession(std::shared_ptr<PyPlan> p, int threads, bool checks, int spin_us)
-      : plan(std::move(p)), session(plan->plan, SessionOptions{threads, checks, spin_us}),
+  PySession(std::shared_ptr<PyPlan> p, int threads, bool checks, int spin_us, int64_t timeout_ns)
+      : plan(std::move(p)), session(plan->plan, SessionOptions{threads, checks, spin_us, timeout_ns}),
         in(plan->inputs.size()), out(plan->outputs.size()) {}
 
   // The array's data, after checking that it is exactly what the plan wants.
@@ -126,6 +126,10 @@ struct PySession {
   void raise(const RunError& e) const {
     if (e.step < 0) return;
     const Step& s = plan->plan->steps[static_cast<size_t>(e.step)];
+    if (e.late) {
+      PyErr_SetString(PyExc_TimeoutError, ("operator " + s.op_name + ", node '" + s.node + "'").c_str());
+      throw py::error_already_set();
+    }
     throw py::index_error("operator " + s.op_name + ", node '" + s.node + "': expected indices in [" + std::to_string(-e.extent) + ", " +
                           std::to_string(e.extent - 1) + "], found " + std::to_string(e.value) + "; check the indices that were fed");
   }
@@ -280,8 +284,8 @@ PYBIND11_MODULE(_engine, m) {
   });
   py::class_<PyPlan, std::shared_ptr<PyPlan>>(m, "Plan").def(py::init<py::buffer>(), py::arg("data"));
   py::class_<PySession>(m, "Session")
-      .def(py::init<std::shared_ptr<PyPlan>, int, bool, int>(), py::arg("plan"), py::arg("threads") = 0, py::arg("checks") = true,
-           py::arg("spin_us") = 30)
+      .def(py::init<std::shared_ptr<PyPlan>, int, bool, int, int64_t>(), py::arg("plan"), py::arg("threads") = 0,
+           py::arg("checks") = true, py::arg("spin_us") = 30, py::arg("timeout_ns") = 0)
       .def("run", &PySession::run, py::arg("feeds"))
       .def("profile", &PySession::profile, py::arg("feeds"), py::arg("repeats") = 10)
       .def("tune", &PySession::tune, py::arg("feeds"), py::arg("rounds") = 5)

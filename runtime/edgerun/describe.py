@@ -94,7 +94,8 @@ def _info(value: onnx.ValueInfoProto) -> TensorInfo:
     if kind not in ("tensor_type", None):
         raise UnsupportedOpError(f"'{value.name}': expected a tensor; found {kind}, which a session cannot pass on")
     tensor = value.type.tensor_type
-    dims = tuple(d.dim_value if d.HasField("dim_value") else (d.dim_param or None) for d in tensor.shape.dim)
+    dims = tuple(d.dim_value if d.dim_value > 0 or (d.HasField("dim_value") and not d.dim_value) else (d.dim_param or None)
+                 for d in tensor.shape.dim)
     dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type) if tensor.elem_type else np.dtype(object)
     return TensorInfo(value.name, dims, dtype)
 
@@ -104,7 +105,7 @@ def _strings(metadata: Mapping[str, str], key: str, name: str) -> tuple[str, ...
         return ()
     try:
         found = json.loads(metadata[key])
-    except ValueError as e:
+    except (ValueError, RecursionError) as e:
         raise ModelFormatError(f"{name}: metadata {key}: expected a JSON list of strings; found {e}") from e
     if not isinstance(found, list) or not all(isinstance(v, str) for v in found):
         raise ModelFormatError(f"{name}: metadata {key}: expected a JSON list of strings; found {metadata[key][:80]!r}")

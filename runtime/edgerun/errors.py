@@ -5,7 +5,8 @@ EdgeRunError
 │   ├── ModelNotFoundError    no such file                      (also FileNotFoundError)
 │   ├── ModelFormatError      not ONNX, damaged, or illegal
 │   ├── UnsupportedOpError    an operator (or a form of it) nobody here can run
-│   └── ShapeError            shapes that do not fit, or are not known
+│   ├── ShapeError            shapes that do not fit, or are not known
+│   └── LimitError            asks for more memory, nodes, nesting or iterations than allowed
 ├── PlanError                 a plan that cannot be made or loaded
 ├── InputError                what the caller fed               (also ValueError)
 ├── DataError                 a data set or an image            (also ValueError)
@@ -46,6 +47,10 @@ class UnsupportedOpError(ModelError):
 
 class ShapeError(ModelError):
     """Shapes in the model do not fit each other, or one cannot be determined."""
+
+
+class LimitError(ModelError):
+    """The model asks for more than a limit allows (edgerun.limits); the message names the option that raises it."""
 
 
 class PlanError(EdgeRunError):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgerun.errors import OptionError, PolicyError
+from edgerun.limits import Limits
 
 CHECKS = ("maed", "off")
 EXECUTORS = ("auto", "engine", "python")
@@ -34,7 +35,19 @@ class Options:
     patience      agreeing exits after the first that policy "patience" asks for
     tune          after a few runs measure which steps gain from several threads (some dozen runs' time, three times a plan)
     plan_cache    how many plans (one per combination of input shapes) are kept
-    nonfinite     "error": NaN or infinity in an input raises InputError; "allow": it is computed with
+    nonfinite     "error": NaN or infinity in an input raises InputError, NaN in a weight ModelFormatError; "allow": it is
+                  computed with
+
+    Bounds on what a model may ask for (LimitError beyond them; see `edgerun.limits`):
+
+    max_memory    bytes of weights and intermediate results; None: 192 MiB and four times the size of the model
+    timeout       seconds that loading, and every run, may take (DeadlineExceeded); None: no bound
+    max_file      bytes of the model file, and of each external data file
+    max_nodes     nodes of the graph, subgraphs and called functions
+    max_depth     graphs within graphs, functions within functions
+    max_name      bytes of a name in the model
+    max_trips     iterations of all Loop and Scan nodes in one run
+    allowed_ops   the only operators that may occur ("Conv", "ai.onnx.ml.Scaler"); None: all that are known
     """
 
     exit_policy: str = "none"
@@ -52,6 +65,14 @@ class Options:
     tune: bool = True
     plan_cache: int = 8
     nonfinite: str = "error"
+    max_memory: int | None = None
+    timeout: float | None = None
+    max_file: int = Limits.file
+    max_nodes: int = Limits.nodes
+    max_depth: int = Limits.depth
+    max_name: int = Limits.name
+    max_trips: int = Limits.trips
+    allowed_ops: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         _one_of("checks", self.checks, CHECKS)
@@ -76,8 +97,24 @@ class Options:
                              for name, shape in _named("shapes", self.shapes)})
         self._set("dimensions", {name: _size(f"dimensions: {name!r}", d)
                                  for name, d in _named("dimensions", self.dimensions)})
+        for bound in ("max_memory", "max_file", "max_nodes", "max_depth", "max_name", "max_trips"):
+            if getattr(self, bound) is not None:
+                self._set(bound, _size(bound, getattr(self, bound)))
+        if self.timeout is not None:
+            self._set("timeout", _number("timeout", self.timeout))
+            if not self.timeout > 0:
+                raise OptionError(f"timeout: expected a number of seconds above 0, or None; found {self.timeout:g}")
+        if self.allowed_ops is not None:
+            self._set("allowed_ops", _listed("allowed_ops", self.allowed_ops))
         if self.adaptive and self.exit_policy != "dart":
             raise PolicyError(f"adaptive belongs to exit_policy 'dart'; found policy {self.exit_policy!r}")
+
+    @property
+    def limits(self) -> Limits:
+        """The bounds among the settings, as importer and executors take them."""
+        allowed = None if self.allowed_ops is None else frozenset(self.allowed_ops)
+        return Limits(self.max_memory, self.timeout, self.max_file, self.max_nodes, self.max_depth, self.max_name,
+                      self.max_trips, allowed)
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
@@ -100,7 +137,7 @@ def _whole(name: str, value: Any) -> int:
 def _size(name: str, value: Any) -> int:
     size = _whole(name, value)
     if size < 0:
-        raise OptionError(f"{name}: expected a dimension of 0 or more; found {size}")
+        raise OptionError(f"{name}: expected 0 or more; found {size}")
     return size
 
 

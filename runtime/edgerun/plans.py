@@ -6,20 +6,23 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-import onnx
 
 from edgerun import importer, planner
 from edgerun.describe import Description
 from edgerun.errors import EdgeRunWarning, InputError, PlanError
 from edgerun.executors import engine
 from edgerun.executors.base import Executor
+from edgerun.executors.dynamic import DynamicExecutor
 from edgerun.exits import Calibration
 from edgerun.exits.adaptive import Adaptive
+from edgerun.importer.read import Checked
 from edgerun.options import Options, default_threads
 from edgerun.planner.decide import NEVER
 from edgerun.planner.plan import Plan, Policy
+from edgerun.planner.whole import is_whole_model
 from edgerun.result import ExitTaken
 
 TUNE_AFTER = (3, 30, 300)
@@ -65,9 +68,9 @@ class Ready:
 class Plans:
     """Makes plans when they are asked for and keeps the last `Options.plan_cache` ones. Not thread-safe."""
 
-    def __init__(self, proto: onnx.ModelProto, name: str, said: Description, options: Options, policy: Policy,
+    def __init__(self, checked: Checked, said: Description, options: Options, policy: Policy,
                  calibration: Calibration | None, adaptive: Adaptive | None) -> None:
-        self._proto, self._name, self._said, self._options = proto, name, said, options
+        self._checked, self._name, self._said, self._options = checked, checked.name, said, options
         self._policy, self._calibration, self._adaptive = policy, calibration, adaptive
         self._threads = options.threads or default_threads()
         self._held: OrderedDict[Shapes, Ready] = OrderedDict()
@@ -115,11 +118,13 @@ class Plans:
         if empty:
             raise InputError(f"{self._name}: expected batches of at least one sample; found {', '.join(empty)}")
         single = all(len(s) == 0 or s[0] == 1 for s in shapes)  # an exit decides for one sample
-        return planner.make_plan(importer.load(self._proto, shapes=named), policy=self._policy if single else Policy(),
+        return planner.make_plan(importer.load(self._checked, shapes=named), policy=self._policy if single else Policy(),
                                  calibration=self._calibration, strict=self._options.strict, checks=self._options.checks)
 
     def _serve(self, plan: Plan) -> Ready:
         wanted = self._options.executor
+        if is_whole_model(plan):
+            return self._ready(plan, DynamicExecutor(plan, self._part, **self._bounds()), "python")
         reason = engine.unsupported(plan) if wanted != "python" else "asked for"
         if wanted == "engine" and reason:
             raise PlanError(f"{self._name}: executor engine: {reason}; use executor auto or python")
@@ -130,9 +135,20 @@ class Plans:
             never = replace(plan.policy, thresholds=(NEVER,) * (len(plan.exits) - 1), table=(), bin_edges=())
             audit = self._executor(replace(plan, policy=never), reason)
             executor.set_coefficients(self._adaptive.coefficients())
-        tune = self._options.tune and not reason and self._threads > 1
-        return Ready(plan, executor, "python" if reason else "engine", tuple(e.macs for e in plan.exits) or (plan.macs,),
+        return self._ready(plan, executor, "python" if reason else "engine", audit)
+
+    def _ready(self, plan: Plan, executor: Executor, kind: str, audit: Executor | None = None) -> Ready:
+        tune = self._options.tune and kind == "engine" and self._threads > 1
+        return Ready(plan, executor, kind, tuple(e.macs for e in plan.exits) or (plan.macs,),
                      tuple(p.name for p in plan.outputs), self._taken(plan), audit, TUNE_AFTER[0] if tune else 0)
+
+    def _part(self, plan: Plan) -> Executor:
+        """The executor of one node of a model that runs node by node: the engine's where that is built."""
+        return self._executor(plan, "asked for" if self._options.executor == "python" else engine.unsupported(plan))
+
+    def _bounds(self) -> dict[str, Any]:
+        o = self._options
+        return {"name": self._name, "checks": o.checks, "budget": self._checked.budget, "limits": o.limits, "native": o.strict}
 
     def _taken(self, plan: Plan) -> tuple[ExitTaken, ...]:
         """Where a run may end; a batch through a model with exits decides nothing and ends at the last one."""
@@ -148,5 +164,5 @@ class Plans:
         if reason:
             from edgerun.executors.python import PythonExecutor  # not at the top: Numba takes a second to import
 
-            return PythonExecutor(plan)
-        return engine.EngineExecutor(plan, self._threads, self._options.checks != "off")
+            return PythonExecutor(plan, self._part, **self._bounds())
+        return engine.EngineExecutor(plan, self._threads, self._options.checks != "off", seconds=self._options.timeout)

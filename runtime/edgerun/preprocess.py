@@ -57,9 +57,9 @@ class Preprocess:
             if len(getattr(self, name)) not in (1, channels):
                 raise ModelFormatError(f"{METADATA_KEY}: expected 1 or {channels} numbers in {name} for color "
                                        f"{self.color}; found {len(getattr(self, name))}")
-        if not all(s != 0 and np.isfinite(s) for s in (*self.std, self.scale)):
-            raise ModelFormatError(f"{METADATA_KEY}: expected finite std and scale other than 0; found std "
-                                   f"{list(self.std)}, scale {self.scale}")
+        if not all(s != 0 and np.isfinite(s) for s in (*self.std, self.scale)) or not np.isfinite(self.mean).all():
+            raise ModelFormatError(f"{METADATA_KEY}: expected finite mean, std and scale, the last two other than 0; found "
+                                   f"mean {list(self.mean)}, std {list(self.std)}, scale {self.scale}")
 
     @classmethod
     def from_json(cls, text: str) -> Preprocess:
@@ -77,8 +77,8 @@ class Preprocess:
             known["size"] = tuple(int(v) for v in known["size"])
             known["scale"] = float(known.get("scale", 1 / 255))
             return cls(**known)
-        except (ValueError, TypeError, KeyError) as e:
-            raise ModelFormatError(f"{METADATA_KEY}: expected a JSON object with layout, color, size; found {text!r} "
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as e:
+            raise ModelFormatError(f"{METADATA_KEY}: expected a JSON object with layout, color, size; found {text[:200]!r} "
                                    f"({e})") from e
 
     @classmethod

@@ -61,9 +61,10 @@ class Session:
         self.options = Options(**options)
         self.threads = self.options.threads or default_threads()
         self.refuses_nonfinite = self.options.nonfinite == "error"
-        self.proto, self.name = read(model)
+        checked = read(model, self.options.limits, allow_nan=not self.refuses_nonfinite)
         if self.options.outputs is not None:
-            self.proto = restricted(self.proto, self.name, self.options.outputs)
+            checked = replace(checked, proto=restricted(checked.proto, checked.name, self.options.outputs))
+        self.proto, self.name = checked.proto, checked.name
         said = describe(self.proto, self.name)
         self.inputs, self.outputs, self.metadata = said.inputs, said.outputs, said.metadata
         self.exits, self.preprocess = said.exits, said.preprocess
@@ -75,7 +76,7 @@ class Session:
         self.adaptive = self._adaptive()
         self.check = FeedChecker(self.inputs, self.refuses_nonfinite)
         self._lock = threading.RLock()
-        self._plans = Plans(self.proto, self.name, said, self.options, self.policy, self.calibration, self.adaptive)
+        self._plans = Plans(checked, said, self.options, self.policy, self.calibration, self.adaptive)
         self.fixed_inputs = self._fixed_inputs()
         if all(i.fixed for i in self.fixed_inputs):  # say now, not at the first run, what cannot be planned
             self._plans.ready(tuple(i.shape for i in self.fixed_inputs))  # type: ignore[misc]

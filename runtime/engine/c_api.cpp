@@ -86,6 +86,8 @@ edgerun_status check_pointers(const Session& s, const void* const* inputs, size_
 edgerun_status finish(const Session& s, const RunError& e) {
   if (e.step < 0) return EDGERUN_OK;
   const Step& step = s.plan().steps[static_cast<size_t>(e.step)];
+  if (e.late)
+    return fail(EDGERUN_TIMEOUT, "the time was over at " + step.op_name + " '" + step.node + "' (step " + std::to_string(e.step) + ")");
   return fail(EDGERUN_BAD_INDEX, step.op_name + " '" + step.node + "' (step " + std::to_string(e.step) + "): index " +
                                      std::to_string(e.value) + " at position " + std::to_string(e.position) +
                                      " is outside [-" + std::to_string(e.extent) + ", " + std::to_string(e.extent) + ")");
@@ -134,7 +136,7 @@ edgerun_status edgerun_plan_step(const edgerun_plan* plan, size_t index, edgerun
 edgerun_status edgerun_session_create(const edgerun_plan* plan, const edgerun_session_options* options, edgerun_session** session) {
   if (!plan || !session) return null_argument();
   *session = nullptr;
-  edgerun_session_options o{sizeof o, 0, 1, -1};
+  edgerun_session_options o{sizeof o, 0, 1, -1, 0};
   if (options) {
     if (options->size < sizeof(size_t)) return fail(EDGERUN_INVALID_ARGUMENT, "options: size is not set");
     std::memcpy(&o, options, std::min(options->size, sizeof o));
@@ -143,6 +145,7 @@ edgerun_status edgerun_session_create(const edgerun_plan* plan, const edgerun_se
     SessionOptions s;
     s.threads = o.threads;
     s.checks = o.checks != 0;
+    s.timeout_ns = o.timeout_ns;
     if (o.spin_us >= 0) s.spin_us = o.spin_us;
     *session = new edgerun_session{std::make_unique<Session>(plan->plan, s)};
     return EDGERUN_OK;

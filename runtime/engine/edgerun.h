@@ -33,7 +33,8 @@ typedef enum edgerun_status {
   EDGERUN_OUT_OF_MEMORY = 3,
   EDGERUN_BAD_INDEX = 4,        /* an index tensor points outside the gathered dimension */
   EDGERUN_BAD_POLICY = 5,       /* a policy that does not fit the plan's exits */
-  EDGERUN_INTERNAL = 6
+  EDGERUN_INTERNAL = 6,
+  EDGERUN_TIMEOUT = 7           /* a run took longer than its session allows; its outputs are not complete */
 } edgerun_status;
 
 typedef enum edgerun_dtype {
@@ -65,6 +66,7 @@ typedef struct edgerun_session_options {
   int32_t threads; /* 0: physical cores this process may use */
   int32_t checks;  /* 0: off, 1: as the plan says */
   int32_t spin_us; /* how long idle workers spin before they sleep; -1: default */
+  int64_t timeout_ns; /* time a run may take; 0: no limit */
 } edgerun_session_options;
 
 typedef struct edgerun_run_info {

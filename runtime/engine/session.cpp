@@ -28,16 +28,30 @@ void Session::place_inputs(const void* const* inputs) {
   }
 }
 
+bool Session::late() const { return __builtin_expect(deadline_ != 0, 0) && now_ns() > deadline_; }
+
 void Session::chunk(const void* job, int32_t chunk, int32_t thread) {
   const Job& j = *static_cast<const Job*>(job);
   const auto t = static_cast<size_t>(thread);
   Session& s = *const_cast<Session*>(j.session);
+  if (s.late()) return;
   Run call = j.step->call;
   call.scratch = s.scratch_.data() + s.scratch_stride_ * t;
   call.sink = j.sink ? &s.sinks_[t] : nullptr;
   call.begin = split(j.step->call.end, j.step->chunks, chunk);
   call.end = split(j.step->call.end, j.step->chunks, chunk + 1);
   j.step->run(call);
+}
+
+// With a time limit in pieces, so that a long step can be left in its midst.
+void Session::run_alone(const LiveStep& step, const Run& whole) {
+  if (deadline_ == 0 || step.slices == 1) return step.run(whole);
+  Run call = whole;
+  for (int32_t k = 0; k < step.slices && !late(); ++k) {
+    call.begin = split(whole.end, step.slices, k);
+    call.end = split(whole.end, step.slices, k + 1);
+    step.run(call);
+  }
 }
 
 void Session::compute(const LiveStep& step, size_t index, bool armed) {
@@ -52,9 +66,9 @@ void Session::compute(const LiveStep& step, size_t index, bool armed) {
   } else if (armed && !step.checked) {
     Run call = step.call;
     call.sink = sinks_.data();
-    step.run(call);
+    run_alone(step, call);
   } else {
-    step.run(step.call);
+    run_alone(step, step.call);
   }
   if (sink) {
     uint32_t flags = sinks_[0].flags;
@@ -152,6 +166,7 @@ RunError Session::loop(int64_t begin, int64_t* ns) {
       case Op::jump: k = step.target; break;
       case Op::exit: stop = at_exit(step.target, now_ns() - begin) && !kProfile; break;
     }
+    if (late()) return {static_cast<int32_t>(at), 0, 0, 0, true};
     if constexpr (kProfile) {
       const int64_t t = now_ns();
       ns[at] += t - last;
@@ -176,6 +191,7 @@ RunError Session::execute(const void* const* inputs, void* const* outputs, int64
   scores_.clear();
   classes_.clear();
   stopped_at_ = 0;
+  deadline_ = timeout_ns_ ? begin + timeout_ns_ : 0;
   place_inputs(inputs);
   if (any_parallel_) {
     if (pool_->lost()) pool_ = ThreadPool::get(threads_, spin_us_);

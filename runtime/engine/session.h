@@ -14,6 +14,7 @@ struct SessionOptions {
   int32_t threads = 0;    // 0: physical cores
   bool checks = true;
   int32_t spin_us = 30;   // how long workers spin after a run before they sleep
+  int64_t timeout_ns = 0; // a run that takes longer ends with RunError.late; 0: no limit
 };
 
 struct EngineFinding {
@@ -35,6 +36,7 @@ struct RunInfo {
 struct RunError {
   int32_t step = -1;  // -1: no error
   int64_t position = 0, value = 0, extent = 0;
+  bool late = false;  // the time was over after (or within) this step; otherwise a bad index
 };
 
 class Session {
@@ -71,6 +73,7 @@ class Session {
     Run call;             // for one thread; parallel chunks copy it
     int32_t threads = 1;  // decided ahead of time
     int32_t chunks = 1;
+    int32_t slices = 1;   // pieces in which one thread runs it where there is a time limit
     Op op = Op::kernel;
     bool checked = false;
     uint32_t target = 0;
@@ -94,6 +97,8 @@ class Session {
   template <bool kProfile> RunError execute(const void* const* inputs, void* const* outputs, int64_t* ns);
   template <bool kProfile> RunError loop(int64_t begin, int64_t* ns);
   void compute(const LiveStep& step, size_t index, bool armed);
+  void run_alone(const LiveStep& step, const Run& call);
+  bool late() const;
   static void chunk(const void* job, int32_t chunk, int32_t thread);
   void record(size_t step, int32_t threads);
   static void locate(const LiveStep& step, EngineFinding* f);
@@ -105,6 +110,7 @@ class Session {
   Policy policy_;
   int32_t threads_;
   int32_t spin_us_;
+  int64_t timeout_ns_, deadline_ = 0;  // 0: none
   bool checks_, any_parallel_ = false;
   std::shared_ptr<ThreadPool> pool_;
   ThreadPool* team_ = nullptr;  // the pool while this run leads it

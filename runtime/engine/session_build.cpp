@@ -13,6 +13,7 @@ constexpr size_t round_up(size_t n) { return (n + kCacheLine - 1) / kCacheLine *
 constexpr double kOpsPerNs = 40, kBytesPerNs = 32;
 constexpr double kMinNsPerThread = 5000;  // handing out a step and meeting again costs about 1 microsecond
 constexpr double kMinGainNs = 15000;      // a run must gain this much, or waking the workers costs more
+constexpr double kSliceNs = 1e6;          // how often a time limit is looked at within a step
 constexpr int64_t kManyChunksNs = 200000; // from here on smaller chunks even out cores that are busy elsewhere
 
 }  // namespace
@@ -22,6 +23,7 @@ Session::Session(std::shared_ptr<const Plan> plan, const SessionOptions& options
       policy_(plan_->policy),
       threads_(options.threads > 0 ? std::min(options.threads, 1024) : default_threads()),
       spin_us_(std::max(0, options.spin_us)),
+      timeout_ns_(std::max<int64_t>(0, options.timeout_ns)),
       checks_(options.checks) {
   build();
   if (threads_ > 1) pool_ = ThreadPool::get(threads_, spin_us_);
@@ -40,6 +42,7 @@ void Session::use_threads(LiveStep& live, int32_t threads, int64_t cost_ns) cons
   live.threads = static_cast<int32_t>(std::min<int64_t>({threads, units, threads_}));
   int64_t chunks = live.threads;
   if (live.threads > 1 && cost_ns > kManyChunksNs) chunks = std::min<int64_t>(units, chunks * 4);
+  if (timeout_ns_ && live.threads > 1) chunks = std::max<int64_t>(chunks, live.slices);
   live.chunks = static_cast<int32_t>(std::min<int64_t>(chunks, 65535));
 }
 
@@ -94,6 +97,8 @@ void Session::build() {
     if (!is_kernel(s.op)) continue;
     live.run = s.kernel->run;
     const double cost = std::max(s.need.work / kOpsPerNs, s.need.bytes / kBytesPerNs);
+    const double slices = std::min(cost / kSliceNs + 1, 65535.0);
+    live.slices = static_cast<int32_t>(std::min<int64_t>(static_cast<int64_t>(slices), std::max<int64_t>(s.need.units, 1)));
     const double share = std::min(cost / kMinNsPerThread, 4096.0);
     use_threads(live, std::max(1, std::min(threads_, static_cast<int32_t>(share))), static_cast<int64_t>(std::min(cost, 1e15)));
     gain += cost - cost / live.threads;

@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plans import branch_plan, chain, exits_plan, gather_plan
 
-from edgerun.errors import InputError, PlanError, PolicyError
+from edgerun.errors import DeadlineExceeded, InputError, PlanError, PolicyError
 from edgerun.executors import engine
 from edgerun.executors.base import RawRun
 from edgerun.executors.engine import EngineExecutor
 from edgerun.executors.python import PythonExecutor
+from edgerun.limits import Limits
 from edgerun.planner.plan import Policy, Slot, Step
 
 pytestmark = pytest.mark.skipif(not engine.available(), reason="the C++ engine is not built")
@@ -254,3 +255,13 @@ def test_coefficients_of_the_wrong_form_change_nothing():
     with pytest.raises((PolicyError, ValueError, TypeError)):
         executor.set_coefficients([["many"]])  # type: ignore[list-item]
     assert executor.run([np.array([[0.1, 0.4, 0.2, 0.1]], np.float32)]).exit_index == 0
+
+
+@pytest.mark.parametrize("kind", [EngineExecutor, PythonExecutor])
+def test_a_run_ends_when_its_time_is_over(kind):
+    plan, x = chain(60, 1 << 20), wave(1 << 20)
+    late = EngineExecutor(plan, seconds=1e-3) if kind is EngineExecutor else PythonExecutor(plan, limits=Limits(seconds=1e-3))
+    with pytest.raises(DeadlineExceeded, match=r"within 0\.001 s.*timeout="):
+        late.run([x])
+    patient = EngineExecutor(plan, seconds=3600.0) if kind is EngineExecutor else PythonExecutor(plan, limits=Limits(seconds=3600.0))
+    np.testing.assert_array_equal(patient.run([x]).outputs[0], np.maximum(x, 0))

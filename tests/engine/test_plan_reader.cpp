@@ -37,7 +37,7 @@ void load_and_run(const Bytes& bytes) {
   }
   for (auto& b : buffers) inputs.push_back(b.data());
   edgerun_session* session = nullptr;
-  edgerun_session_options options{sizeof options, 1, 1, 0};
+  edgerun_session_options options{sizeof options, 1, 1, 0, 0};
   if (small && edgerun_session_create(plan, &options, &session) == EDGERUN_OK)
     edgerun_session_run(session, inputs.data(), inputs.size(), nullptr, 0);
   edgerun_session_destroy(session);

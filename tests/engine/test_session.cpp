@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <memory>
+#include <string>
 #include <thread>
 
 #include "edgerun.h"
@@ -33,7 +34,7 @@ PlanPtr load(const Bytes& bytes) {
 
 SessionPtr open(const PlanPtr& plan, int threads = 1, int checks = 1) {
   edgerun_session* s = nullptr;
-  const edgerun_session_options options{sizeof options, threads, checks, 20};
+  const edgerun_session_options options{sizeof options, threads, checks, 20, 0};
   REQUIRE(edgerun_session_create(plan.get(), &options, &s) == EDGERUN_OK);
   return SessionPtr(s);
 }
@@ -100,6 +101,38 @@ TEST_CASE("a chain of steps gives the same bits on any number of threads") {
     CHECK(info.findings == 0);
     CHECK(info.exit_index == -1);
   }
+}
+
+TEST_CASE("a run that takes too long ends with a status, and the next one is whole again") {
+  const auto plan = load(relu_chain(4 << 20, 40).bytes());
+  const auto x = wave(4 << 20);
+  for (int threads : {1, 2}) {
+    CAPTURE(threads);
+    edgerun_session* late = nullptr;
+    const edgerun_session_options options{sizeof options, threads, 1, 20, 1000000};
+    REQUIRE(edgerun_session_create(plan.get(), &options, &late) == EDGERUN_OK);
+    const SessionPtr s(late);
+    std::vector<float> y(x.size(), -7.f);
+    const void* in[] = {x.data()};
+    void* out[] = {y.data()};
+    CHECK(edgerun_session_run(late, in, 1, out, 1) == EDGERUN_TIMEOUT);
+    CHECK(std::string(edgerun_last_error()).find("the time was over at Op") != std::string::npos);
+    CHECK(info_of(s).steps_run < 40);
+    CHECK(edgerun_session_output_ready(late, 0) == 0);
+    CHECK(y[0] == -7.f);
+  }
+  CHECK(run(open(plan), x) == relu(x));
+}
+
+TEST_CASE("time enough: the pieces of a step give what the whole gives") {
+  const auto plan = load(relu_chain(4 << 20, 3).bytes());
+  const auto x = wave(4 << 20);
+  edgerun_session* s = nullptr;
+  const edgerun_session_options options{sizeof options, 1, 1, 20, int64_t{3600} * 1000000000};
+  REQUIRE(edgerun_session_create(plan.get(), &options, &s) == EDGERUN_OK);
+  const SessionPtr owner(s);
+  CHECK(run(owner, x) == relu(x));
+  CHECK(info_of(owner).values_checked == 3 * (4 << 20));
 }
 
 TEST_CASE("checks off: nothing is verified") {

@@ -10,6 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from edgerun.errors import InputError, PlanError, ShapeError, UnsupportedOpError
+from edgerun.executors.dynamic import DynamicExecutor
 from edgerun.executors.python import PythonExecutor
 from edgerun.planner.plan import Check, Difficulty, ExitPoint, Plan, Policy, Port, Slot, Step
 
@@ -224,9 +225,9 @@ def test_a_model_whose_shapes_depend_on_data_runs_whole() -> None:
         [helper.make_tensor_value_info("o", TensorProto.INT64, (2, "n"))]))
     blob = np.frombuffer(model.SerializeToString(), np.uint8)
     slots = (Slot("m", "u8", blob.shape, "const", 0), Slot("i", "f32", (1, 4), "input", 0), arena("o", 0, (), "i64"))
-    steps = (Step("onnx_reference", (0, 1), (2,), op="model"),)
+    steps = (Step("onnx_graph", (0, 1), (2,), op="model"),)
     plan = Plan(slots, steps, (blob,), (Port("i", 1),), (Port("o", 2),), 64)
-    executor = PythonExecutor(plan)
+    executor = DynamicExecutor(plan, PythonExecutor)
     assert executor.run([np.array([[0, 1, 0, 1]], np.float32)]).outputs[0].tolist() == [[0, 0], [1, 3]]
     assert executor.run([np.zeros((1, 4), np.float32)]).outputs[0].shape == (2, 0)
     assert executor.profile([X])[0] > 0

@@ -45,10 +45,10 @@ def test_names_of_no_file(name: str) -> None:
 
 
 def test_a_file_that_may_not_be_read(tmp_path, monkeypatch) -> None:
-    def refused(self):
-        raise PermissionError(13, "Permission denied", str(self))
+    def refused(path, flags):
+        raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("pathlib.Path.read_bytes", refused)
+    monkeypatch.setattr("edgerun.importer.files.os.open", refused)
     with pytest.raises(ModelFormatError, match=r"locked\.onnx: .*Permission denied"):
         load(tmp_path / "locked.onnx")
 

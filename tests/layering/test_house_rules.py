@@ -26,7 +26,7 @@ LAYERS = [
     {"edgerun.passes"},
     {"edgerun.importer"},
     {"edgerun.ops"},
-    {"edgerun.errors", "edgerun.options", "edgerun.about"},
+    {"edgerun.errors", "edgerun.limits", "edgerun.watch", "edgerun.options", "edgerun.about"},
 ]
 """Top to bottom; nobody imports from a layer above its own."""
 

@@ -144,7 +144,7 @@ def _thinned(front: tuple[tuple[tuning.Point, Policy], ...]) -> list[tuple[tunin
 
 def _without_calibration(model: str) -> bytes:
     """The model's bytes with any earlier calibration removed: it must not hinder a new one."""
-    proto, _ = read(model)
+    proto = read(model).proto
     kept = [p for p in proto.metadata_props if p.key != KEY]
     del proto.metadata_props[:]
     proto.metadata_props.extend(kept)

@@ -46,6 +46,40 @@ Strict = Annotated[bool, typer.Option("--strict", help="Refuse operators that on
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the random numbers.")]
 
+MaxMemory = Annotated[str | None, typer.Option("--max-memory", metavar="512MiB", help=(
+    "Memory for weights and intermediate results; without it 192 MiB and four times the size of the model."))]
+Timeout = Annotated[float | None, typer.Option("--timeout", metavar="SECONDS", help=(
+    "Time that loading, and every run, may take."))]
+Bound = Annotated[list[str] | None, typer.Option("--bound", metavar="NAME=VALUE", help=(
+    "Another bound on what the model may ask for: file, nodes, depth, name, trips (repeatable)."))]
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+
+def bounds(max_memory: str | None, timeout: float | None, bound: Sequence[str] | None) -> dict[str, Any]:
+    """The options of a session for --max-memory, --timeout and --bound. Raises OptionError."""
+    found: dict[str, Any] = {"timeout": timeout}
+    if max_memory is not None:
+        found["max_memory"] = _bytes("--max-memory", max_memory)
+    for entry in bound or ():
+        name, _, value = entry.partition("=")
+        if name not in ("file", "nodes", "depth", "name", "trips"):
+            raise OptionError(f"--bound: expected file, nodes, depth, name or trips, and =VALUE; found {entry!r}")
+        found[f"max_{name}"] = _bytes(f"--bound {name}", value)
+    return found
+
+
+def _bytes(option: str, text: str) -> int:
+    """A whole number, perhaps with a binary unit: 1000, 64k, 512MiB, 1.5GB."""
+    number = text.strip().lower().removesuffix("ib").removesuffix("b") or text
+    unit = number[-1:] if number[-1:] in ("k", "m", "g") else ""
+    try:
+        count = float(number.removesuffix(unit)) * _UNITS[unit]
+    except ValueError:
+        count = -1
+    if not 0 <= count < 2**63:
+        raise OptionError(f"{option}: expected a number, perhaps with K, M or G (512MiB); found {text!r}")
+    return int(count)
+
 
 def parse_shapes(specs: Sequence[str] | None) -> dict[str, tuple[int, ...]]:
     """["x=1x3x224x224"] → {"x": (1, 3, 224, 224)}; commas work like x; OptionError shows the form."""

@@ -33,12 +33,14 @@ from rich.table import Table
 
 from edgerun.executors import engine
 from edgerun.executors.base import Executor
+from edgerun.executors.dynamic import DynamicExecutor
 from edgerun.executors.python import PythonExecutor
 from edgerun.importer import load
 from edgerun.importer.read import OLDEST_OPSET
 from edgerun.ops.registry import LEGALISERS
 from edgerun.planner import make_plan
 from edgerun.planner.plan import Plan
+from edgerun.planner.whole import is_whole_model
 from edgerun_tools.common import answers, errors
 
 Status = Literal["native", "fallback", "failing"]
@@ -149,21 +151,25 @@ def _attempt(case: Case, model: onnx.ModelProto, inputs: Sequence[Any], executor
         plan = make_plan(load(model, shapes=shapes))
         runner = _executor(plan, executor)
         results = runner.run(inputs).outputs
+        by_reference = getattr(runner, "fell_back", 0)
         runner.close()
     except Exception as e:  # whatever goes wrong is the result that is reported
         return outcome("failing", f"{type(e).__name__}: {str(e).splitlines()[0] if str(e) else ''}")
     reason = difference(case.outputs, results)
     if reason:
         return outcome("failing", reason)
-    if plan.fallbacks:
-        return outcome("fallback", "; ".join(sorted({f"{op}: {why}" for _, _, op, why in plan.fallbacks})))
+    if plan.fallbacks or by_reference:
+        said = sorted({f"{op}: {why}" for _, _, op, why in plan.fallbacks}) or ["no kernel for these operands"]
+        return outcome("fallback", "; ".join(said))
     return outcome("native")
 
 
 def _executor(plan: Plan, name: str) -> Executor:
-    # Plans with fallback steps run on the Python executor, whatever was asked for; so does Session.
-    if name == "python" or plan.fallbacks:
-        return PythonExecutor(plan)
+    # What the engine has no kernel for runs on the Python executor, whatever was asked for; so does Session.
+    if is_whole_model(plan):
+        return DynamicExecutor(plan, lambda part: _executor(part, name))
+    if name == "python" or engine.unsupported(plan):
+        return PythonExecutor(plan, lambda part: _executor(part, name))
     return engine.EngineExecutor(plan)
 
 

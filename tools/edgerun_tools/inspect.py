@@ -20,6 +20,9 @@ def command(
     checks: common.Checks = "maed",
     executor: common.Executor = "auto",
     strict: common.Strict = False,
+    max_memory: common.MaxMemory = None,
+    timeout: common.Timeout = None,
+    bound: common.Bound = None,
 ) -> None:
     """Show inputs, outputs, exits and calibration; then steps, shapes, kernels, checks, fallbacks and the memory map.
 
@@ -35,7 +38,7 @@ def command(
       edgerun inspect detector.onnx --shape image=1x3x480x640
     """
     with Session(model, shapes=common.parse_shapes(shape), exit_policy=exit_policy, checks=checks, executor=executor,
-                 strict=strict) as session:
+                 strict=strict, **common.bounds(max_memory, timeout, bound)) as session:
         facts = gather(session)
         if as_json:
             common.print_json({"schema": "edgerun.inspect/1", "model": model, **facts, "plan": show.summary(session.plan)})

@@ -53,6 +53,9 @@ def command(
         "Write all computed outputs; several inputs: NAME_0, NAME_1 …"))] = None,
     executor: common.Executor = "auto",
     strict: common.Strict = False,
+    max_memory: common.MaxMemory = None,
+    timeout: common.Timeout = None,
+    bound: common.Bound = None,
 ) -> None:
     """Run a model on images or arrays.
 
@@ -76,7 +79,8 @@ def command(
                           "; --input takes an image, .npy, .npz, a folder or -, --random makes numbers up")
     with Session(model, exit_policy=exit_policy, checks=checks, threads=threads, executor=executor, strict=strict,
                  shapes=common.parse_shapes(shape), adaptive=adaptive, budget_ms=budget_ms, patience=patience,
-                 thresholds=_numbers(thresholds), labels=common.read_labels(labels)) as session:
+                 thresholds=_numbers(thresholds), labels=common.read_labels(labels),
+                 **common.bounds(max_memory, timeout, bound)) as session:
         if adaptive_state and session.adaptive is None:
             raise OptionError("--adaptive-state belongs to --adaptive; found it alone")
         if adaptive_state and session.adaptive and (learned := _read_state(adaptive_state)) is not None:

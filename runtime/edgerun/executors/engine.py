@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from edgerun.errors import InputError, PlanError, PolicyError
+from edgerun.errors import DeadlineExceeded, InputError, PlanError, PolicyError
 from edgerun.executors.base import Finding, RawRun, check_feeds
 from edgerun.planner.plan import CONTROL, Plan
 from edgerun.planner.serialize import to_buffer
@@ -40,20 +40,24 @@ class EngineExecutor:
 
     threads: 0 means the physical cores this process may use. checks: whether the plan's checks are performed.
     spin_us: microseconds that idle workers spin after a run before they sleep.
+    seconds: time a run may take (DeadlineExceeded beyond it); None: no limit.
     share: an executor of the same plan whose packed constants are used again (for one executor per Python thread).
     Raises PlanError for a plan the engine refuses.
     """
 
     def __init__(
-        self, plan: Plan, threads: int = 0, checks: bool = True, spin_us: int = 30, share: EngineExecutor | None = None
+        self, plan: Plan, threads: int = 0, checks: bool = True, spin_us: int = 30, share: EngineExecutor | None = None,
+        seconds: float | None = None,
     ) -> None:
         reason = unsupported(plan)
         if reason:
             raise PlanError(f"{reason}; use the Python executor")
         self.plan = plan
+        self._seconds = seconds
+        timeout_ns = 0 if seconds is None else max(1, int(min(seconds * 1e9, 2**62)))
         try:
             self._loaded: _engine.Plan = _engine.Plan(to_buffer(plan)) if share is None else share._loaded
-            self._session = _engine.Session(self._loaded, threads, checks, spin_us)
+            self._session = _engine.Session(self._loaded, threads, checks, spin_us, timeout_ns)
         except (_engine.EnginePlanError, MemoryError) as e:
             raise PlanError(str(e) or "the plan needs more memory than there is") from e
         except RuntimeError as e:  # std::system_error: no more threads to be had
@@ -74,9 +78,11 @@ class EngineExecutor:
         try:
             raw = self._session.run(feeds)
         except ValueError:  # not exactly what the plan wants: convert what can be, name what cannot
-            raw = self._session.run(check_feeds(self.plan, feeds))
+            raw = self._call(self._session.run, feeds)
         except IndexError as e:
             raise InputError(str(e)) from None
+        except TimeoutError as e:
+            raise self._late(e) from None
         if raw["findings"]:
             raw["findings"] = tuple(map(self._finding, raw["findings"]))
         # The engine's dict holds exactly RawRun's fields; taking it over costs a tenth of calling the constructor.
@@ -111,11 +117,17 @@ class EngineExecutor:
         """Give the memory back."""
         del self._session
 
-    def _call(self, method: Any, feeds: Sequence[np.ndarray], count: int) -> Any:
+    def _call(self, method: Any, feeds: Sequence[np.ndarray], *count: int) -> Any:
         try:
-            return method(check_feeds(self.plan, feeds), count)
+            return method(check_feeds(self.plan, feeds), *count)
         except IndexError as e:
             raise InputError(str(e)) from None
+        except TimeoutError as e:
+            raise self._late(e) from None
+
+    def _late(self, error: TimeoutError) -> DeadlineExceeded:
+        return DeadlineExceeded(f"{error}: expected the run to be done within {self._seconds:g} s, found it there; allow more "
+                                "with timeout= (--timeout)")
 
     def _finding(self, raw: tuple[int, int, int, float, float, float]) -> Finding:
         index, flags, position, expected, got, bound = raw

@@ -1,4 +1,8 @@
-"""Steps without a kernel of ours: one ONNX node, run by onnx.reference."""
+"""Steps without a kernel of ours: one ONNX node, run by onnx.reference.
+
+The first input of such a step is a u8 constant, the serialized ModelProto of the node; the others are the model's inputs in
+order, and the step's outputs are the model's outputs in order.
+"""
 
 from __future__ import annotations
 
@@ -7,23 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from edgerun.errors import EdgeRunError, ShapeError, UnsupportedOpError
-from edgerun.planner.plan import Plan, Step
+from edgerun.errors import EdgeRunError, InputError, ShapeError, UnsupportedOpError
+from edgerun.planner.plan import Step
 
 Array = np.ndarray[Any, Any]
-
-FALLBACK = "onnx_reference"
-"""Kernel name of such a step. Its first input is a u8 constant, the serialized ModelProto of the node; the others are
-the model's inputs in order, and the step's outputs are the model's outputs in order."""
-
-
-def is_whole_model(plan: Plan) -> bool:
-    """Whether the plan is one fallback step for a model whose shapes depend on data.
-
-    Then its slots say nothing about shapes, and outputs may be of any shape and type.
-    """
-    return len(plan.steps) == 1 and plan.steps[0].kernel == FALLBACK and plan.steps[0].op == "model"
-
 
 class Reference:
     """One fallback step, ready to be called; the ONNX model in it is read once."""
@@ -41,18 +32,13 @@ class Reference:
 
     def __call__(self, inputs: Sequence[Array | None], outputs: Sequence[Array]) -> None:
         """Compute the outputs. Raises UnsupportedOpError where the node fails, ShapeError where the plan disagrees."""
-        for y, result in zip(outputs, self.evaluate(inputs), strict=False):
-            found = np.asarray(result)
-            if found.shape != y.shape:
-                raise ShapeError(
-                    f"{self._where()}: the plan expects shape {list(y.shape)}, the node gave {list(found.shape)}; "
-                    "its output shape depends on data, which a plan cannot hold"
-                )
-            y[...] = found.astype(y.dtype, copy=False)
+        write_results(self._step, self.evaluate(inputs), outputs)
 
     def evaluate(self, inputs: Sequence[Any]) -> tuple[Any, ...]:
         """The model's outputs as they come: any shape and type, sequences as lists. Raises UnsupportedOpError."""
-        feeds = {name: _copied(x) for name, x in zip(self._names, inputs, strict=False)}
+        feeds = {name: copied(x) for name, x in zip(self._names, inputs, strict=False)}
+        if self._step.op == "GatherElements":
+            self._check_gather_elements(feeds)
         try:
             with np.errstate(all="ignore"):
                 return tuple(_array(v) for v in self._evaluator.run(None, feeds))
@@ -61,11 +47,33 @@ class Reference:
         except Exception as e:
             raise UnsupportedOpError(f"{self._where()}: onnx.reference failed: {type(e).__name__}: {e}") from e
 
+    def _check_gather_elements(self, feeds: dict[str, Any]) -> None:
+        """onnx.reference takes any index."""
+        data, indices = list(feeds.values())[:2]
+        axis = next((a.i for a in self._evaluator.proto_.graph.node[0].attribute if a.name == "axis"), 0)
+        extent = data.shape[axis]
+        if indices.size and not (-extent <= indices.min() and indices.max() < extent):
+            raise InputError(f"{self._where()}: expected indices in [{-extent}, {extent - 1}] along axis {axis}, found "
+                             f"{indices.min()} to {indices.max()}")
+
     def _where(self) -> str:
         return f"operator {self._step.op}, node '{self._step.node}'"
 
 
-def _copied(value: Any) -> Any:
+def write_results(step: Step, results: Sequence[Any], outputs: Sequence[Array]) -> None:
+    """Put what a node gave into its output slots. ShapeError where it does not fit them."""
+    for y, result in zip(outputs, results, strict=False):
+        found = np.asarray(result)
+        if found.shape != y.shape:
+            raise ShapeError(
+                f"operator {step.op}, node '{step.node}': the plan expects shape {list(y.shape)}, the node gave "
+                f"{list(found.shape)}; its output shape depends on data, which a plan cannot hold"
+            )
+        y[...] = found.astype(y.dtype, copy=False)
+
+
+def copied(value: Any) -> Any:
+    """A copy of an array: the arena may be written over while somebody still holds a view of it."""
     return value.copy() if isinstance(value, np.ndarray) else value
 
 

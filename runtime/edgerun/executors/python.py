@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from edgerun.errors import InputError, PlanError
+from edgerun.errors import PlanError
 from edgerun.executors.base import Finding, RawRun, check_feeds, check_gather
-from edgerun.executors.fallback import FALLBACK, Reference, is_whole_model
+from edgerun.executors.dynamic import Interpreter
+from edgerun.executors.fallback import Reference, copied, write_results
+from edgerun.executors.sites import Serve
+from edgerun.limits import Clock, Limits
 from edgerun.planner.decide import exit_score, should_stop
 from edgerun.planner.plan import ABSENT, ALIGNMENT, CONTROL, DTYPES, Plan, Step
+from edgerun.planner.select import FALLBACK, GRAPH
+from edgerun.watch import Watch
 from edgerun_kernels.checks import NON_FINITE, Sink
 from edgerun_kernels.registry import KERNELS
 
@@ -20,17 +26,26 @@ Array = np.ndarray[Any, Any]
 
 
 class PythonExecutor:
-    """Runs a plan in Python; see base.Executor. Raises PlanError for a plan it cannot run."""
+    """Runs a plan in Python; see base.Executor. Raises PlanError for a plan it cannot run.
 
-    def __init__(self, plan: Plan) -> None:
+    serve: makes the executors for the nodes of loops (default: this class); limits: what these may use, and the time of a
+    run; settings: further ones of dynamic.Interpreter."""
+
+    def __init__(self, plan: Plan, serve: Serve | None = None, limits: Limits | None = None, **settings: Any) -> None:
         self.plan = plan
+        self._limits = limits or Limits()
+        self._graphs: dict[int, Interpreter] = {}
         self._coeff: Sequence[Sequence[float]] = ()
         self._fault: tuple[int, int, int] | None = None
         self._references: dict[int, Reference] = {}
         for k, step in enumerate(plan.steps):
             _check_step(plan, k, step)
-            if step.kernel == FALLBACK:
-                self._references[k] = Reference(step, plan.constants[plan.slots[step.inputs[0]].offset])
+            if step.kernel in (FALLBACK, GRAPH):
+                model = plan.constants[plan.slots[step.inputs[0]].offset]
+                if step.kernel == FALLBACK:
+                    self._references[k] = Reference(step, model)
+                else:
+                    self._graphs[k] = Interpreter(model.tobytes(), serve or PythonExecutor, limits=self._limits, **settings)
         raw = np.zeros(plan.arena_bytes + ALIGNMENT, np.uint8)
         start = -raw.ctypes.data % ALIGNMENT
         self._arena = raw[start : start + plan.arena_bytes]
@@ -38,20 +53,20 @@ class PythonExecutor:
         self._slots: list[Array | None] = [self._bind(k) for k in range(len(plan.slots))]
         self._producers = [_producer(plan, port.slot) for port in plan.outputs]
 
+    @property
+    def fell_back(self) -> int:
+        """How often onnx.reference had to evaluate a node inside of a loop."""
+        return sum(g.fell_back for g in self._graphs.values())
+
     def run(self, feeds: Sequence[Array]) -> RawRun:
         """Compute one answer; see base.Executor."""
-        if is_whole_model(self.plan):
-            return self._run_whole(feeds)
         return self._run(feeds, None)
 
     def profile(self, feeds: Sequence[Array], repeats: int = 10) -> tuple[float, ...]:
         """Mean nanoseconds of each step over `repeats` full runs; 0 for steps that did not run."""
         spent = [0] * len(self.plan.steps)
         for _ in range(repeats):
-            if is_whole_model(self.plan):
-                spent[0] += self._run_whole(feeds).elapsed_ns
-            else:
-                self._run(feeds, spent)
+            self._run(feeds, spent)
         return tuple(ns / max(repeats, 1) for ns in spent)
 
     def arm_fault(self, step: int, index: int, mask: int) -> None:
@@ -69,6 +84,8 @@ class PythonExecutor:
         """Give the memory back."""
         self._slots.clear()
         self._references.clear()
+        for graph in self._graphs.values():
+            graph.close()
 
     def _bind(self, index: int) -> Array | None:
         slot = self.plan.slots[index]
@@ -91,9 +108,11 @@ class PythonExecutor:
         classes: list[int] = []
         checked = steps_run = pc = 0
         exit_index = len(plan.exits) - 1
+        clock = Clock(self._limits.seconds)
         begin = time.perf_counter_ns()
         while pc < len(plan.steps):
             step = plan.steps[pc]
+            clock.check("the plan", f"at step {pc}, {step.op or step.kernel}, node '{step.node}'")
             before = time.perf_counter_ns() if spent is not None else 0
             steps_run += 1
             following = pc + 1
@@ -113,7 +132,10 @@ class PythonExecutor:
                     break
             else:
                 sink = self._sink(pc, step, fault)
-                self._call(pc, step, sink)
+                self._call(pc, step, sink, clock)
+                if pc in self._graphs:
+                    checked += self._graphs[pc].checked
+                    findings.extend(replace(f, step=pc) for f in self._graphs[pc].findings)
                 if sink is not None and step.checks:
                     checked += sink.checked
                     findings.extend(_findings(pc, step, sink))
@@ -140,15 +162,6 @@ class PythonExecutor:
             elapsed_ns=elapsed,
         )
 
-    def _run_whole(self, feeds: Sequence[Array]) -> RawRun:
-        # Shapes are not known ahead of time, so nothing of this goes through slots.
-        if len(feeds) != len(self.plan.inputs):
-            raise InputError(f"expected {len(self.plan.inputs)} inputs, found {len(feeds)}; feed every input once")
-        begin = time.perf_counter_ns()
-        outputs = self._references[0].evaluate(feeds)
-        elapsed = time.perf_counter_ns() - begin
-        return RawRun(outputs, -1, 0, None, (), (), 1, 0, (), elapsed)
-
     def _array(self, slot: int) -> Array:
         array = self._slots[slot]
         assert array is not None
@@ -169,11 +182,15 @@ class PythonExecutor:
             return None
         return Sink(fault=fault[1:] if fault is not None and armed else None)
 
-    def _call(self, index: int, step: Step, sink: Sink | None) -> None:
+    def _call(self, index: int, step: Step, sink: Sink | None, clock: Clock) -> None:
         inputs = [None if k == ABSENT else self._array(k) for k in step.inputs]
         outputs = [self._array(k) for k in step.outputs]
         if step.kernel == FALLBACK:
-            self._references[index](inputs[1:], outputs)
+            with Watch(clock, "the plan", f"in {step.op}, node '{step.node}'"):
+                self._references[index](inputs[1:], outputs)
+            return
+        if step.kernel == GRAPH:
+            write_results(step, self._graphs[index].run([copied(x) for x in inputs[1:]], clock), outputs)
             return
         if step.kernel.startswith("gather_"):
             check_gather(step, self._array(step.inputs[0]).shape, self._array(step.inputs[1]))
@@ -186,7 +203,7 @@ def _check_step(plan: Plan, index: int, step: Step) -> None:
         target = int(step.attrs["target"][0])
         if not index < target <= len(plan.steps):
             raise PlanError(f"{where}: expected a target in [{index + 1}, {len(plan.steps)}], found {target}")
-    elif step.kernel not in CONTROL and step.kernel != FALLBACK and step.kernel not in KERNELS:
+    elif step.kernel not in (*CONTROL, FALLBACK, GRAPH) and step.kernel not in KERNELS:
         raise PlanError(f"{where}: there is no such Python kernel; expected a name of docs/kernels.md")
 
 

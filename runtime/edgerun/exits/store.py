@@ -68,7 +68,7 @@ def loads(text: str, exits: int, digest: str | None = None) -> Calibration:
     another graph (digest given) or does not fit the exits."""
     try:
         raw = json.loads(text)
-    except ValueError as e:
+    except (ValueError, RecursionError) as e:
         raise PolicyError(f"metadata {KEY}: expected a JSON object, found text that is none ({e}); run {COMMAND}") from e
     if not isinstance(raw, dict) or raw.get("version") != VERSION:
         found = raw.get("version") if isinstance(raw, dict) else type(raw).__name__
@@ -83,7 +83,7 @@ def loads(text: str, exits: int, digest: str | None = None) -> Calibration:
         calibration = Calibration(str(raw["model_sha256"]), config, policies, _numbers(raw["segment_ns"]),
                                   _numbers(raw["costs"]), *(dict(raw.get(k) or {}) for k in
                                                             ("calibrated_on", "data", "expected", "front")))
-    except (KeyError, TypeError, ValueError) as e:
+    except (KeyError, TypeError, ValueError, OverflowError) as e:
         raise PolicyError(f"metadata {KEY}: expected the fields of version {VERSION}, found a bad or missing one: {e}; "
                           f"run {COMMAND}") from e
     _check(calibration, exits)

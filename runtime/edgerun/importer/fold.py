@@ -1,4 +1,4 @@
-"""Constant folding: nodes whose inputs are all constant are evaluated once with onnx.reference; Shape and Size of
+"""Constant folding of one node: what has constant inputs only is evaluated once with onnx.reference; Shape and Size of
 static values too.
 
 Constants afterwards are values with `const_value` that no node produces and no graph owns.
@@ -6,13 +6,18 @@ Constants afterwards are values with `const_value` that no node produces and no 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
 import numpy as np
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
-from edgerun.ops.graph import array_of, constant, get
+from edgerun.ops.graph import array_of, get
 
+from .allowance import Allowance
 from .single import captured, operands, single
+from .sizing import SIZES, check_work, result_bytes
 
 RANDOM = frozenset(
     {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
@@ -20,35 +25,8 @@ RANDOM = frozenset(
 _CONTROL = frozenset({"Loop", "Scan", "SequenceMap"})
 
 
-def fold(model: ir.Model, max_bytes: int) -> int:
-    """Evaluate what is constant, and replace an If with a constant condition by its branch. Returns the number of
-    nodes removed."""
-    return _fold_graph(model.graph, dict(model.graph.opset_imports), max_bytes)
-
-
-def _fold_graph(graph: ir.Graph, opsets: dict[str, int], max_bytes: int) -> int:
-    count = 0
-    for node in graph:
-        for attr in node.attributes.values():
-            if attr.type == ir.AttributeType.GRAPH:
-                count += _fold_graph(attr.value, opsets, max_bytes)
-        if node.op_type == "If" and node.domain == "":
-            condition = array_of(node.inputs[0])
-            if condition is not None:
-                _inline(graph, node, get(node, "then_branch" if condition.reshape(-1)[0] else "else_branch"))
-                count += 1
-            continue
-        arrays = _evaluate(node, opsets, max_bytes)
-        if arrays is not None:
-            for output, array in zip(node.outputs, arrays, strict=True):
-                if array is not None:
-                    replace(output, constant(np.asarray(array), output.name))
-            graph.remove(node, safe=True)
-            count += 1
-    return count
-
-
-def _evaluate(node: ir.Node, opsets: dict[str, int], max_bytes: int) -> list[np.ndarray | None] | None:
+def evaluate(node: ir.Node, opsets: dict[str, int], allowance: Allowance) -> list[np.ndarray | None] | None:
+    """The outputs of a node (None for absent ones) where they are known ahead of time and small enough; else None."""
     if node.domain not in ("", "ai.onnx.ml") or node.op_type in RANDOM or node.op_type in _CONTROL:
         return None
     if node.op_type == "Constant":
@@ -57,16 +35,29 @@ def _evaluate(node: ir.Node, opsets: dict[str, int], max_bytes: int) -> list[np.
         return _shape(node)
     if any(v is not None and v.const_value is None for v in node.inputs) or captured(node):
         return None
-    if not all(isinstance(o.type, (ir.TensorType, type(None))) for o in node.outputs) or _size(node) > max_bytes:
+    if not all(isinstance(o.type, (ir.TensorType, type(None))) for o in node.outputs):
         return None
+    model = single(node, opsets)
     feeds = {v.name or "": array_of(v) for v in operands(node)}
+    check_work(model.graph.node[0], {name: np.shape(f) for name, f in feeds.items()})
+    if not allowance.allows(_need(node, opsets, feeds)):
+        return None
     try:
-        results = ReferenceEvaluator(single(node, opsets)).run(None, feeds)
+        results = ReferenceEvaluator(model).run(None, feeds)
     except Exception:  # the reference may lack a form of the operator: the node then stays and is judged later
         return None
     if not all(isinstance(r, (np.ndarray, np.generic)) for r in results):
         return None
+    allowance.take(sum(r.nbytes for r in results))
     return _with_absent(node, [np.asarray(r) for r in results])
+
+
+def _need(node: ir.Node, opsets: dict[str, int], feeds: Mapping[str, np.ndarray | None]) -> float:
+    """Bytes of the results: from their inferred shapes, unless those come from arithmetic that may have wrapped around."""
+    known = [o.shape.numpy() for o in node.outputs if o.shape is not None and o.shape.is_static()]
+    if len(known) == len(node.outputs) and node.op_type not in SIZES:
+        return sum(8.0 * math.prod(dims) for dims in known)
+    return result_bytes(single(node, opsets), feeds)
 
 
 def _with_absent(node: ir.Node, results: list[np.ndarray]) -> list[np.ndarray | None]:
@@ -100,21 +91,8 @@ def _shape(node: ir.Node) -> list[np.ndarray | None] | None:
     return [np.asarray(dims if node.op_type == "Shape" else int(np.prod(dims, dtype=np.int64)), np.int64)]
 
 
-def _size(node: ir.Node) -> int:
-    """Bytes of the largest output, as far as they are known before evaluating."""
-    largest = 0
-    for output in node.outputs:
-        shape = output.shape
-        if shape is not None and shape.is_static():
-            largest = max(largest, 8 * int(np.prod(shape.numpy(), dtype=np.float64)))
-    if node.op_type in ("ConstantOfShape", "Expand", "Tile"):
-        dims = array_of(node.inputs[-1])
-        if dims is not None:
-            largest = max(largest, 8 * int(np.prod(np.maximum(dims, 1), dtype=np.float64)))
-    return largest
-
-
-def _inline(graph: ir.Graph, node: ir.Node, branch: ir.Graph) -> None:
+def inline(graph: ir.Graph, node: ir.Node, branch: ir.Graph) -> list[ir.Node]:
+    """Put the nodes of a branch in place of its If. Returns them."""
     results = list(branch.outputs)
     branch.outputs.clear()
     moved = list(branch)
@@ -123,6 +101,7 @@ def _inline(graph: ir.Graph, node: ir.Node, branch: ir.Graph) -> None:
     for output, result in zip(node.outputs, results, strict=True):
         replace(output, result)
     graph.remove(node, safe=True)
+    return moved
 
 
 def replace(old: ir.Value, new: ir.Value) -> None:

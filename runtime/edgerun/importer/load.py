@@ -11,14 +11,17 @@ import onnx
 import onnx_ir as ir
 import onnx_ir.passes.common as common
 
-from edgerun.errors import ModelFormatError, ShapeError
-from edgerun.ops.graph import sweep
+from edgerun.errors import ModelFormatError
+from edgerun.limits import Clock, Limits
+from edgerun.ops.graph import elements
 
-from .fold import fold
-from .read import all_nodes, read
-from .shapes import bind, infer, unresolved
+from .allowance import Allowance
+from .read import Checked, read
+from .resolve import resolve
+from .shapes import bind, check_declared
+from .sizing import check_room
+from .tensors import nbytes
 
-_ROUNDS = 8
 MAX_FOLD_BYTES = 64 << 20
 
 
@@ -34,8 +37,9 @@ class InputPort:
 class Graph:
     """A checked model whose values have static shapes, unless `dynamic` says why they cannot have.
 
-    `model` is consumed by the passes (they rewrite it in place); `proto` is the model as read and stays as it is.
-    `outputs` are the model's output names in order and stay aligned with `model.graph.outputs`.
+    `model` is consumed by the passes (they rewrite it in place); `proto` is the model as read, functions written out, and stays as it is.
+    `outputs` are the model's output names in order and stay aligned with `model.graph.outputs`. `budget`: bytes that the
+    plan's constants and intermediate results may take.
     """
 
     model: ir.Model
@@ -46,6 +50,7 @@ class Graph:
     output_shapes: tuple[tuple[int | str | None, ...], ...]
     metadata: dict[str, str] = field(default_factory=dict)
     dynamic: str = ""
+    budget: int = Limits().budget(0)
 
     @property
     def opset(self) -> int:
@@ -54,53 +59,48 @@ class Graph:
 
 
 def load(
-    source: str | os.PathLike[str] | bytes | onnx.ModelProto,
+    source: str | os.PathLike[str] | bytes | onnx.ModelProto | Checked,
     *,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     max_fold_bytes: int = MAX_FOLD_BYTES,
+    clock: Clock | None = None,
 ) -> Graph:
     """Read, check and make static.
 
     shapes: input name → shape, for inputs with symbolic dimensions; a symbolic first dimension (batch) is 1 without it.
     max_fold_bytes: results of constant folding larger than this are left to be computed at run time.
-    Raises ModelNotFoundError, ModelFormatError, UnsupportedOpError, ShapeError.
+    clock: DeadlineExceeded is raised when its time is over.
+    A `Checked` model (from `read`) is not checked again. Raises ModelNotFoundError, ModelFormatError,
+    UnsupportedOpError, ShapeError, LimitError.
     """
-    proto, name = read(source)
-    proto = _explicit_conditions(proto)
+    checked = source if isinstance(source, Checked) else read(source)
+    name, proto = checked.name, checked.proto
     try:
         model = ir.from_proto(proto)
         if model.functions:
             model = common.InlinePass()(model).model
+            proto = ir.to_proto(model)
     except Exception as error:  # onnx-ir raises many types for malformed protos that the checker lets pass
         raise ModelFormatError(f"{name}: cannot be read: {error}") from error
     _detach_constants(model)
     graph = model.graph
     inputs = tuple(InputPort(v.name or "", _declared(v)) for v in graph.inputs)
     outputs, output_shapes = tuple(v.name or "" for v in graph.outputs), tuple(_declared(v) for v in graph.outputs)
+    declared = [(v.dtype, None if v.shape is None else _declared(v)) for v in graph.outputs]
+    fixed = all(isinstance(d, int) and d >= 0 for port in inputs for d in port.onnx_shape)
     bind(model, shapes or {}, name)
-    dynamic = _make_static(model, name, max_fold_bytes)
+    for value in model.graph.inputs:
+        if value.shape is not None and isinstance(value.type, ir.TensorType):
+            need = nbytes(int(value.type.dtype), elements(value.shape.numpy()))
+            check_room(need, checked.budget, f"{name}: input '{value.name}' of shape {value.shape}", checked.budget)
+    allowance = Allowance(name, checked.budget, max_fold_bytes, clock or Clock(checked.limits.seconds))
+    dynamic = resolve(model, name, allowance)
+    for value, (dtype, shape) in zip(graph.outputs, declared, strict=True):
+        check_declared(value, dtype, shape, name, fixed)
     return Graph(
-        model, proto, name, inputs, outputs, output_shapes, {p.key: p.value for p in proto.metadata_props}, dynamic
+        model, proto, name, inputs, outputs, output_shapes, {p.key: p.value for p in proto.metadata_props}, dynamic,
+        checked.budget,
     )
-
-
-def _explicit_conditions(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """A Loop without condition runs to its trip count; onnx.reference takes the missing input for false. So give it a
-    true one, in a copy of the model if there is any such Loop."""
-    if not any(_endless(node) for node in all_nodes(proto.graph)):
-        return proto
-    changed = onnx.ModelProto()
-    changed.CopyFrom(proto)
-    true = "edgerun_true"
-    for node in all_nodes(changed.graph):
-        if _endless(node):
-            node.input[1] = true
-    changed.graph.initializer.append(onnx.helper.make_tensor(true, onnx.TensorProto.BOOL, [], [True]))
-    return changed
-
-
-def _endless(node: onnx.NodeProto) -> bool:
-    return node.op_type == "Loop" and node.domain in ("", "ai.onnx") and len(node.input) > 1 and not node.input[1]
 
 
 def _declared(value: ir.Value) -> tuple[int | str | None, ...]:
@@ -138,27 +138,3 @@ def _unique(value: ir.Value, seen: set[str]) -> None:
     if name != value.name:
         value.name = name
     seen.add(name)
-
-
-def _make_static(model: ir.Model, name: str, max_fold_bytes: int) -> str:
-    """Alternate inference and folding until nothing changes. Returns "" or the reason why shapes stay unknown."""
-    for _ in range(_ROUNDS):
-        sweep(model.graph)
-        infer(model, name)
-        changed = fold(model, max_fold_bytes)
-        value = unresolved(model)
-        if value is None or not changed:
-            break
-    sweep(model.graph)
-    value = unresolved(model)
-    if value is None:
-        return ""
-    node = value.producer()
-    if any(
-        isinstance(v.type, ir.TensorType)
-        and not ((v.shape and v.shape.is_static()) or (v.shape is not None and not len(v.shape)))
-        for v in model.graph.inputs
-    ):
-        raise ShapeError(f"{name}: input shapes are not static")
-    op = f"{node.op_type} '{node.name}'" if node is not None else "an input"
-    return f"the shape or type of '{value.name}' ({op}) depends on data"

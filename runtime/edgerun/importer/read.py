@@ -1,9 +1,14 @@
-"""Bytes to a checked ModelProto, with one typed error for each thing that can be wrong with a file."""
+"""A file, bytes or a ModelProto to a checked model, with one typed error for each thing that can be wrong with it.
+
+In this order, so that nothing sees what the step before has not bounded: size of the file, scan of the bytes, parse,
+structure (operators, nesting, attributes), external data, tensors, and at last the rules of ONNX itself.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
@@ -11,48 +16,65 @@ import onnx.checker
 import onnx.defs
 from google.protobuf.message import DecodeError
 
-from edgerun.errors import ModelFormatError, ModelNotFoundError, UnsupportedOpError
+from edgerun.errors import ModelFormatError
+from edgerun.limits import Limits
+
+from .external import load_external
+from .files import read_model
+from .structure import all_nodes as _nodes
+from .structure import all_tensors, check_structure, check_tensors
+from .wire import scan
 
 OLDEST_OPSET = 7
 Source = "str | os.PathLike[str] | bytes | onnx.ModelProto"
 
 
-def read(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
-    """(model, what to call it in messages). Raises ModelNotFoundError, ModelFormatError, UnsupportedOpError."""
+@dataclass(frozen=True)
+class Checked:
+    """A model that kept every rule; `name` is what messages call it, `budget` the bytes it may use (Limits.budget)."""
+
+    proto: onnx.ModelProto
+    name: str
+    budget: int
+    limits: Limits
+
+
+def read(source: str | os.PathLike[str] | bytes | onnx.ModelProto, limits: Limits | None = None,
+         allow_nan: bool = False) -> Checked:
+    """Read and check. allow_nan: weights may hold NaN. Raises ModelNotFoundError, ModelFormatError, UnsupportedOpError,
+    ShapeError, LimitError."""
+    limits = limits or Limits()
+    folder: Path | None = None
     if isinstance(source, onnx.ModelProto):
-        proto, name = source, "model"
-    elif isinstance(source, (bytes, bytearray, memoryview)):
-        proto, name = _parse(bytes(source), "model bytes"), "model bytes"
+        proto, name, held = source, "model", source.ByteSize()
     else:
-        proto, name = _load(Path(source)), str(source)
+        if isinstance(source, (bytes, bytearray, memoryview)):
+            name, data = "model bytes", bytes(source)
+        else:
+            name, folder = str(source), Path(source).parent
+            data = read_model(Path(source), limits.file)
+        proto, held = _parse(data, name, limits), len(data)
     if not proto.ir_version or not proto.opset_import or not proto.HasField("graph"):
         raise ModelFormatError(
             f"{name}: expected an ONNX model, found a file without ir_version, opset_import or graph"
         )
-    _check(proto, name)
-    return proto, name
-
-
-def _load(path: Path) -> onnx.ModelProto:
+    _check_opset(proto, name)
+    check_structure(proto, name, limits)
+    outside = load_external(((t, f"{name}: {w}") for t, w in all_tensors(proto)), folder, limits,
+                            2 * limits.file if limits.memory is None else limits.memory)
+    budget = limits.budget(held + outside)
+    check_tensors(proto, name, budget, allow_nan)
     try:
-        data = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a zero byte in the name
-        raise ModelNotFoundError(f"{path}: no such file; expected the path of an ONNX model") from error
-    except IsADirectoryError as error:
-        raise ModelFormatError(f"{path}: expected an ONNX file, found a folder") from error
-    except OSError as error:
-        raise ModelFormatError(f"{path}: expected an ONNX file that can be read, found: {error.strerror}") from error
-    proto = _parse(data, str(path))
-    try:
-        onnx.load_external_data_for_model(proto, str(path.parent))
-    except (OSError, ValueError, onnx.checker.ValidationError) as error:
-        raise ModelFormatError(f"{path}: external data cannot be read: {error}") from error
-    return proto
+        onnx.checker.check_model(proto)
+    except (onnx.checker.ValidationError, ValueError) as error:
+        raise ModelFormatError(f"{name}: against the ONNX rules: {_first_line(error)}") from error
+    return Checked(proto, name, budget, limits)
 
 
-def _parse(data: bytes, name: str) -> onnx.ModelProto:
+def _parse(data: bytes, name: str, limits: Limits) -> onnx.ModelProto:
     if not data:
         raise ModelFormatError(f"{name}: expected an ONNX model, found nothing (0 bytes)")
+    scan(data, name, limits)
     proto = onnx.ModelProto()
     try:
         proto.ParseFromString(data)
@@ -63,31 +85,17 @@ def _parse(data: bytes, name: str) -> onnx.ModelProto:
     return proto
 
 
-def _check(proto: onnx.ModelProto, name: str) -> None:
+def _check_opset(proto: onnx.ModelProto, name: str) -> None:
     opsets = {entry.domain if entry.domain != "ai.onnx" else "": entry.version for entry in proto.opset_import}
     if opsets.get("", OLDEST_OPSET) < OLDEST_OPSET and not _same_since(proto.graph, opsets[""]):
         raise ModelFormatError(
             f"{name}: expected opset {OLDEST_OPSET} or newer, found {opsets['']}; "
             "convert it with onnx.version_converter"
         )
-    functions = {(f.domain, f.name) for f in proto.functions}
-    for node in all_nodes(proto.graph):
-        domain = "" if node.domain == "ai.onnx" else node.domain
-        if (node.domain, node.op_type) in functions:
-            continue
-        version = opsets.get(domain)
-        if not onnx.defs.has(node.op_type, domain) or (
-            version is not None and not onnx.defs.has(node.op_type, version, domain)
-        ):
-            where = f"{domain}.{node.op_type}" if domain else node.op_type
-            raise UnsupportedOpError(
-                f"{name}: node '{node.name}' uses operator {where}, which ONNX opset {version} does not "
-                "define and the model does not contain as a function"
-            )
-    try:
-        onnx.checker.check_model(proto)
-    except (onnx.checker.ValidationError, ValueError) as error:
-        raise ModelFormatError(f"{name}: against the ONNX rules: {_first_line(error)}") from error
+    newest = onnx.defs.onnx_opset_version()
+    if not 0 < opsets.get("", OLDEST_OPSET) <= newest:
+        raise ModelFormatError(f"{name}: expected opset {OLDEST_OPSET} to {newest} (what onnx {onnx.__version__} knows), found "
+                               f"{opsets['']}; update onnx, or export the model with an older opset")
 
 
 def _same_since(graph: onnx.GraphProto, opset: int) -> bool:
@@ -101,13 +109,7 @@ def _same_since(graph: onnx.GraphProto, opset: int) -> bool:
 
 def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
     """The nodes of a graph and of the graphs in its attributes."""
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                yield from all_nodes(attribute.g)
-            for sub in attribute.graphs:
-                yield from all_nodes(sub)
+    return _nodes(graph.node)
 
 
 def _first_line(error: Exception) -> str:

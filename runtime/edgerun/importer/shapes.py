@@ -1,20 +1,29 @@
-"""Static shapes: symbolic input dimensions are bound, then onnx.shape_inference fills in the rest."""
+"""Static shapes: symbolic input dimensions are bound, then onnx.shape_inference tells node by node what comes out.
+
+Node by node, because constants can then be folded on the way (so that one pass is enough), errors name the node, and no
+operand larger than `SMALL` is ever shown to an inference function: told to propagate data through a whole graph, onnx
+keeps every element of every shape-like result, of which a small file can make very many.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import onnx
+import onnx.defs
 import onnx.shape_inference
 import onnx_ir as ir
+from onnx.numpy_helper import from_array
 
 from edgerun.errors import ShapeError
+from edgerun.limits import short
 from edgerun.ops.graph import get
 
-_END_PADS = "end_pads"
-"""Key of node.meta, see `_drop_windows`."""
-_SMALL = 256
-"""Elements up to which a constant's contents are shown to shape inference."""
+from .single import operands, single
+from .sizing import SMALL
+
+_POOLS = frozenset({"MaxPool", "AveragePool", "LpPool"})
+
 
 
 def bind(model: ir.Model, shapes: Mapping[str, tuple[int, ...]], name: str) -> None:
@@ -83,48 +92,110 @@ def _bind_rest(key: str, value: ir.Value, known: Mapping[str, int], name: str) -
     value.shape = ir.Shape(dims)
 
 
-def infer(model: ir.Model, name: str) -> None:
-    """Run onnx.shape_inference (again for every pool that it sizes wrongly) and store what it finds in the values. Raises
-    ShapeError where shapes contradict each other."""
-    _infer(model, name)
-    while _drop_windows(model):
-        _infer(model, name)
-
-
-def _infer(model: ir.Model, name: str) -> None:
-    proto = _skeleton(model)
+def infer(node: ir.Node, opsets: Mapping[str, int], ir_version: int, name: str) -> None:
+    """Store the types and shapes of a node's outputs as far as they can be told. Raises ShapeError where its operands do
+    not fit."""
+    domain = "" if node.domain == "ai.onnx" else node.domain
+    if not onnx.defs.has(node.op_type, opsets.get(domain, 0), domain):
+        return
+    _check_axis(node, name)
+    schema = onnx.defs.get_schema(node.op_type, opsets[domain], domain)
+    values = {v.name or "": v for v in operands(node)}
+    types = {key: type_of(v) for key, v in values.items()}
+    if any(t is None for t in types.values()):
+        return
+    data = {key: from_array(v.const_value.numpy(), key) for key, v in values.items()
+            if v.const_value is not None and v.const_value.size <= SMALL and not isinstance(v.const_value, ir.StringTensor)}
+    proto = _node(node)
     try:
-        inferred = onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True)
-    except (onnx.shape_inference.InferenceError, ValueError) as error:
-        raise ShapeError(f"{name}: shapes do not fit: {' '.join(str(error).split())[:400]}") from error
-    found = dict(_infos(inferred.graph))
-    for graph in model.graphs():
-        for node in graph:
-            for value in node.outputs:
-                info = found.get(value.name or "")
-                if info is not None:
-                    _store(value, info)
+        found = onnx.shape_inference.infer_node_outputs(
+            schema, proto, types, data, opset_imports=[onnx.helper.make_opsetid(d, v) for d, v in opsets.items()],  # type: ignore[arg-type]
+            ir_version=ir_version)
+    except MemoryError:
+        raise
+    except Exception as error:  # onnx raises InferenceError, ValidationError and several of Python's own
+        text = " ".join(str(error).split())[:300]
+        raise ShapeError(f"{name}: {node.op_type}, node '{short(node.name or '')}': shapes do not fit: {text}") from error
+    if not found and (schema.has_function or schema.has_context_dependent_function):
+        found = _by_body(node, dict(opsets), types, data)
+    for output in node.outputs:
+        info = found.get(output.name or "")
+        if info is not None:
+            _store(output, info)
 
 
-def _drop_windows(model: ir.Model) -> bool:
-    """Pools with ceil_mode: a window that would begin in the padding at the end does not exist (said by the standard
-    since opset 22, always done by runtimes). onnx.shape_inference counts it before, so the pools get their end pads for
-    inference in `_skeleton`. One at a time, in order, as shapes behind it change. Returns whether inference has to be
-    repeated."""
-    if model.graph.opset_imports.get("", 0) >= 22:
-        return False
-    for graph in model.graphs():
-        for node in graph:
-            if node.op_type not in ("MaxPool", "AveragePool", "LpPool") or node.domain or _END_PADS in node.meta:
-                continue
-            x = node.inputs[0]
-            if x is None or x.shape is None or not x.shape.is_static() or not get(node, "ceil_mode", 0):
-                continue
-            ends = _end_pads(node, x.shape.numpy()[2:])
-            if ends is not None:
-                node.meta[_END_PADS] = ends
-                return True
-    return False
+def _check_axis(node: ir.Node, name: str) -> None:
+    """The axis of a normalisation, which onnx does not look at."""
+    x = node.inputs[0] if node.inputs else None
+    if node.op_type not in ("LayerNormalization", "RMSNormalization") or x is None or x.shape is None:
+        return
+    axis, rank = get(node, "axis", -1), len(x.shape)
+    if not -rank <= axis < rank:
+        raise ShapeError(f"{name}: {node.op_type}, node '{short(node.name or '')}': axis: expected {-rank} to {rank - 1}, "
+                         f"found {axis}")
+
+
+def check_declared(value: ir.Value, dtype: ir.DataType | None, shape: tuple[int | str | None, ...] | None, name: str,
+                   fixed: bool) -> None:
+    """ShapeError where an output is not what the model declares. fixed: the model declares the shapes of its inputs, so a
+    declared size is no leftover of another batch."""
+    if not isinstance(value.type, ir.TensorType):
+        return
+    if dtype is not None and dtype != value.type.dtype:
+        raise ShapeError(f"{name}: output '{short(value.name or '')}': the model declares {dtype}, its nodes make "
+                         f"{value.type.dtype}")
+    if not fixed or shape is None or value.shape is None:
+        return
+    found = tuple(d if isinstance(d, int) else None for d in value.shape)
+    differ = any(isinstance(d, int) and f is not None and d != f for d, f in zip(shape, found, strict=False))
+    if len(shape) != len(found) or differ:
+        raise ShapeError(f"{name}: output '{short(value.name or '')}': the model declares shape {list(shape)}, its nodes make "
+                         f"{list(found)}")
+
+
+def type_of(value: ir.Value) -> onnx.TypeProto | None:
+    """Type and shape of a value as onnx has them; None where the type is not known."""
+    if value.type is None:
+        return None
+    if isinstance(value.type, ir.TensorType):
+        dims = None if value.shape is None else [d if isinstance(d, int) else d.value for d in value.shape]
+        return onnx.helper.make_tensor_type_proto(int(value.type.dtype), dims)
+    proto = onnx.TypeProto()
+    ir.serde.serialize_type_into(proto, value.type)
+    return proto
+
+
+def _by_body(node: ir.Node, opsets: dict[str, int], types: Mapping[str, onnx.TypeProto | None],
+             data: Mapping[str, onnx.TensorProto]) -> dict[str, onnx.TypeProto]:
+    """For operators that onnx describes by a function body only; {} where that cannot be inferred."""
+    model = single(node, opsets)
+    for port in model.graph.input:
+        port.type.CopyFrom(types[port.name])
+    model.graph.initializer.extend(data.values())
+    try:
+        inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
+    except (onnx.shape_inference.InferenceError, ValueError, RuntimeError):
+        return {}
+    return {o.name: o.type for o in inferred.graph.output}
+
+
+def _node(node: ir.Node) -> onnx.NodeProto:
+    """The node, a pool with ceil_mode as one without that has the same windows.
+
+    A window that would begin in the padding at the end does not exist (said by the standard since opset 22, always done by
+    runtimes); onnx.shape_inference counts it before."""
+    proto = ir.serde.serialize_node(node)
+    x = node.inputs[0] if node.inputs else None
+    if node.op_type not in _POOLS or node.domain or not get(node, "ceil_mode", 0) or x is None or x.shape is None:
+        return proto
+    ends = _end_pads(node, x.shape.numpy()[2:]) if x.shape.is_static() else None
+    if ends is None:
+        return proto
+    kept = [a for a in proto.attribute if a.name not in ("ceil_mode", "pads")]
+    begins = tuple(get(node, "pads", (0,) * 2 * len(ends)))[: len(ends)]
+    del proto.attribute[:]
+    proto.attribute.extend([*kept, onnx.helper.make_attribute("pads", [*begins, *ends])])
+    return proto
 
 
 def _end_pads(node: ir.Node, sizes: tuple[int, ...]) -> tuple[int, ...] | None:
@@ -157,71 +228,18 @@ def _store(value: ir.Value, info: onnx.TypeProto) -> None:
         )
 
 
-def _infos(graph: onnx.GraphProto) -> Iterator[tuple[str, onnx.TypeProto]]:
-    for info in (*graph.value_info, *graph.output):
-        yield info.name, info.type
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                yield from _infos(attribute.g)
-
-
-def _skeleton(model: ir.Model) -> onnx.ModelProto:
-    """The graph without big constants and without declared intermediate and output shapes, which may still be
-    symbolic."""
-    graph = model.graph
-    proto = onnx.GraphProto(name="g")
-    constants = {
-        v: None for g in model.graphs() for n in g for v in n.inputs if v is not None and v.const_value is not None
-    }
-    for g in model.graphs():
-        constants.update({v: None for v in g.outputs if v.const_value is not None})
-    for value in constants:
-        tensor = value.const_value
-        assert tensor is not None
-        if tensor.size <= _SMALL:
-            proto.initializer.append(onnx.numpy_helper.from_array(tensor.numpy(), value.name))
-        else:
-            proto.input.append(onnx.helper.make_tensor_value_info(value.name or "", tensor.dtype, list(tensor.shape)))
-    for value in graph.inputs:
-        info = onnx.ValueInfoProto(name=value.name or "")
-        if value.type is not None:
-            ir.serde.serialize_type_into(info.type, value.type)
-        if isinstance(value.type, ir.TensorType) and value.shape is not None:
-            info.type.CopyFrom(onnx.helper.make_tensor_type_proto(value.type.dtype, value.shape.numpy()))
-        proto.input.append(info)
-    proto.node.extend(_node(node) for node in graph)
-    for value in graph.outputs:
-        info = onnx.ValueInfoProto(name=value.name or "")
-        if value.producer() is None and isinstance(value.type, ir.TensorType) and value.shape is not None:
-            info.type.CopyFrom(onnx.helper.make_tensor_type_proto(value.type.dtype, value.shape.numpy()))
-        elif value.type is not None:
-            ir.serde.serialize_type_into(info.type, value.type)
-        proto.output.append(info)
-    opsets = [onnx.helper.make_opsetid(d, v) for d, v in graph.opset_imports.items()]
-    return onnx.helper.make_model(proto, opset_imports=opsets)
-
-
-def _node(node: ir.Node) -> onnx.NodeProto:
-    proto = ir.serde.serialize_node(node)
-    ends = node.meta.get(_END_PADS)
-    if ends is None:
-        return proto
-    kept = [a for a in proto.attribute if a.name not in ("ceil_mode", "pads")]
-    begins = tuple(get(node, "pads", (0,) * 2 * len(ends)))[: len(ends)]
-    del proto.attribute[:]
-    proto.attribute.extend([*kept, onnx.helper.make_attribute("pads", [*begins, *ends])])
-    return proto
-
-
-def unresolved(model: ir.Model) -> ir.Value | None:
-    """First value whose shape or element type is still not known ahead of time."""
-    for graph in model.graphs():
-        for node in graph:
-            for value in node.outputs:
-                used = value.uses() or value.is_graph_output()
-                if used and not (
-                    isinstance(value.type, ir.TensorType) and value.shape is not None and value.shape.is_static()
-                ):
-                    return value
+def unresolved(graph: ir.Graph) -> ir.Value | None:
+    """First value of a graph, or of a branch of its Ifs, whose shape or element type is not known ahead of time."""
+    for node in graph:
+        if node.op_type == "If" and node.domain == "":
+            for attr in node.attributes.values():
+                found = unresolved(attr.value) if attr.type == ir.AttributeType.GRAPH else None
+                if found is not None:
+                    return found
+        for value in node.outputs:
+            used = value.uses() or value.is_graph_output()
+            if used and not (
+                isinstance(value.type, ir.TensorType) and value.shape is not None and value.shape.is_static()
+            ):
+                return value
     return None

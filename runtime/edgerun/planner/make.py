@@ -10,6 +10,7 @@ import onnx_ir as ir
 from edgerun import passes
 from edgerun.errors import ModelFormatError, PlanError, PolicyError
 from edgerun.importer.load import Graph
+from edgerun.limits import refuse, size
 from edgerun.ops.graph import Unsupported, is_op, producer, shape_of
 
 from . import memory
@@ -40,7 +41,7 @@ def make_plan(
     UnsupportedOpError where
     only onnx.reference could run a node (otherwise an EdgeRunWarning). optimize, without: passes to leave out (for
     tests).
-    Raises PlanError, PolicyError, ModelFormatError, UnsupportedOpError.
+    Raises PlanError, PolicyError, ModelFormatError, UnsupportedOpError, LimitError.
     """
     policy = policy or Policy()
     if checks not in MODES:
@@ -152,6 +153,10 @@ class _Maker:
         draft = self.draft
         kept = [*self.outputs.values(), *([estimate.slot] if estimate else [])]
         offsets, arena, _ = memory.place(draft.slots, draft.steps, kept)
+        need = arena + sum(c.nbytes for c in draft.constants)
+        if need > self.graph.budget:
+            raise refuse(self.graph.name, "memory of weights and intermediate results", size(need), size(self.graph.budget),
+                         "max_memory= (--max-memory)")
         used = {s for step in draft.steps for s in (*step.inputs, *step.outputs) if s >= 0} | set(kept)
         used |= set(range(len(self.root.inputs)))
         number = {old: new for new, old in enumerate(sorted(used))} | {-1: -1}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,13 +13,21 @@ from onnx.reference import ReferenceEvaluator
 
 from edgerun.errors import EdgeRunWarning, PlanError, UnsupportedOpError
 from edgerun.importer.single import operands, single
+from edgerun.importer.sizing import check_work
 from edgerun.ops.dtypes import bits
 from edgerun.ops.graph import DOMAIN, PLAN_DTYPES, Unsupported, dtype_of, elements, get, is_op, origin, shape_of
-from edgerun.ops.registry import ELEMENTWISE, LOWERINGS
+from edgerun.ops.registry import ELEMENTWISE, LEGALISERS, LOWERINGS
 
 from .plan import ABSENT, DTYPES, Floats, Ints, Place
 
 FALLBACK = "onnx_reference"
+"""Kernel name of a step that onnx.reference runs, see edgerun.executors.fallback."""
+GRAPH = "onnx_graph"
+"""Kernel name of a step that edgerun.executors.dynamic runs node by node: a Loop, a Scan, or a whole model whose shapes depend
+on data. Its inputs and outputs are as those of FALLBACK."""
+CONTROL_FLOW = frozenset({"Loop", "Scan"})
+RESOLVED = frozenset({"If", "Constant", "Shape", "Size", "Identity", *CONTROL_FLOW})
+"""Operators that edgerun.executors.dynamic does itself."""
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _NOT_IN_PLACE = frozenset({"cast", "where", "prelu"})
 
@@ -165,6 +173,9 @@ class Draft:
 
     def _fallback(self, node: ir.Node, reason: str) -> None:
         name, op = origin(node)
+        if op in CONTROL_FLOW and node.domain in ("", "ai.onnx"):
+            self._graph(node)
+            return
         if self.strict:
             raise UnsupportedOpError(
                 f"{op}, node '{name}': expected an operator with a kernel, found none ({reason}); "
@@ -172,6 +183,7 @@ class Draft:
             )
         inputs = operands(node)
         model = single(node, self.opsets)
+        check_work(model.graph.node[0], {v.name or "": shape_of(v) for v in inputs})
         try:
             ReferenceEvaluator(model)
         except Exception as error:  # the reference raises many types for what it lacks
@@ -187,6 +199,18 @@ class Draft:
         blob = self.const(np.frombuffer(model.SerializeToString(), np.uint8), "node")
         self.fallbacks.append((len(self.steps), name, op, reason))
         self.step(FALLBACK, [blob, *(self.use(v) for v in inputs)], [self.use(v) for v in node.outputs if v.name])
+
+    def _graph(self, node: ir.Node) -> None:
+        """A step for a Loop or Scan."""
+        bodies = [a.value for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH]
+        missing = without_kernels(n for body in bodies for n in body.all_nodes())
+        if missing and self.strict:
+            raise UnsupportedOpError(f"{node.op_type}, node '{node.name}': expected operators with kernels, found none for "
+                                     f"{', '.join(dict.fromkeys(op for _, op in missing))}")
+        inputs = operands(node)
+        blob = self.const(np.frombuffer(single(node, self.opsets).SerializeToString(), np.uint8), "node")
+        self.fallbacks += [(len(self.steps), name, op, "no kernel") for name, op in missing]
+        self.step(GRAPH, [blob, *(self.use(v) for v in inputs)], [self.use(v) for v in node.outputs if v.name])
 
     # -- If -----------------------------------------------------------------------------------------------------------
 
@@ -216,6 +240,14 @@ class Draft:
             source = self.use(value)
             if source != slot:
                 self.copy(source, slot, value)
+
+
+def without_kernels(nodes: Iterable[ir.Node]) -> list[tuple[str, str]]:
+    """(node, operator) of the ONNX nodes whose operator neither a kernel nor the interpreter of graphs serves."""
+    return list(dict.fromkeys(
+        (n.name or "", n.op_type) for n in nodes
+        if n.domain not in ("", "ai.onnx") or (n.op_type not in LEGALISERS and n.op_type not in RESOLVED)
+    ))
 
 
 def _tuple(value: Any) -> Ints | Floats:
