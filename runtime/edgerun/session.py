@@ -24,6 +24,7 @@ from edgerun.options import Options, default_threads
 from edgerun.planner.plan import Plan, Policy
 from edgerun.plans import Plans, Ready
 from edgerun.result import CheckReport, Result
+from edgerun.stream import Stream, pair_states
 
 
 @dataclass(frozen=True)
@@ -204,6 +205,16 @@ class Session:
             if ready.untuned:
                 ready.tune(arrays)
         return result
+
+    def stream(self, state: Mapping[str, str] | None = None, initial: Mapping[str, np.ndarray] | None = None) -> Stream:
+        """Run a model with state frame by frame, see `edgerun.stream.Stream`.
+
+        state: {input: output} of the state; None: found by shape and type (`pair_states`). initial: arrays to begin with by
+        input name, zeros without. OptionError where the state cannot be told, PolicyError with an exit policy, which could
+        leave before the new state is computed."""
+        if self.policy.kind != "none":
+            raise PolicyError(f"stream: expected exit policy none, found {self.policy.kind}: an early exit leaves the state behind")
+        return Stream(self.run, self.fixed_inputs, pair_states(self.inputs, self.outputs, state), initial)
 
     def _adapt(self, adaptive: Adaptive, ready: Ready, arrays: Sequence[np.ndarray]) -> RawRun:
         """One run whose exits teach the thresholds; now and then, as an audit, it goes on to the last exit."""
