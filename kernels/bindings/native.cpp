@@ -62,7 +62,7 @@ const KernelTable& table_of(const std::string& isa) {
 
 const char* reason(Status s) {
   static const char* const names[] = {"ok",        "bad_arity",     "bad_dtype",   "bad_rank",  "bad_shape",
-                                      "bad_attribute", "unsupported", "too_large", "not_constant"};
+                                      "bad_attribute", "unsupported", "too_large", "not_constant", "bad_index"};
   return names[static_cast<int>(s)];
 }
 
@@ -116,8 +116,10 @@ py::dict call(const std::string& name, const py::list& inputs, const py::dict& a
     armed = {py::cast<int64_t>(t[0]), py::cast<uint32_t>(t[1])};
     sink.fault = &armed;
   }
+  BadIndex bad;
   const Run run{params.p.get(), packed.p.get(), in.data(), out.data(), scratch.p.get(), 0, need.units,
-                checks ? &sink : nullptr, static_cast<int32_t>(in.size()), static_cast<int32_t>(out.size())};
+                checks ? &sink : nullptr, static_cast<int32_t>(in.size()), static_cast<int32_t>(out.size()),
+                &bad};
   {
     py::gil_scoped_release release;
     for (int k = 0; k < repeat; ++k) kernel->run(run);
@@ -129,6 +131,7 @@ py::dict call(const std::string& name, const py::list& inputs, const py::dict& a
   result["got"] = sink.got;
   result["expected"] = sink.expected;
   result["units"] = need.units;
+  if (bad.position >= 0) result["bad_index"] = py::make_tuple(bad.position, bad.value, bad.extent);
   return result;
 }
 

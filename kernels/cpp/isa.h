@@ -8,9 +8,3 @@
 #endif
 #define EDGERUN_ISA_BEGIN namespace edgerun::EDGERUN_ISA {
 #define EDGERUN_ISA_END }
-
-EDGERUN_ISA_BEGIN
-#define EDGERUN_KERNEL(name) extern const Kernel name##_kernel;
-#include "registry.inc"
-#undef EDGERUN_KERNEL
-EDGERUN_ISA_END

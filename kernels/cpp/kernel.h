@@ -43,6 +43,7 @@ enum class Status : uint8_t {
   unsupported,    // legal, but this kernel does not do it
   too_large,      // sizes overflow 63 bits
   not_constant,   // an operand that must be known ahead of time is not
+  bad_index,      // a constant index points outside its dimension
 };
 
 // Row-major and contiguous. Spatial tensors are channels-last (N, spatial..., C).
@@ -119,6 +120,7 @@ struct Need {
   int64_t units = 1;    // independent units of work; a thread gets a range of them
   double work = 0;      // arithmetic operations (MAC = 2), for the threading decision
   double bytes = 0;     // memory traffic, likewise
+  bool indexed = false; // reads indices only known at run time, and reports those out of range (Run::bad_index)
 };
 
 // An armed bit flip: the activation result with this flat output index is XORed before it is checked (fault injection).
@@ -138,6 +140,19 @@ struct alignas(kCacheLine) CheckSink {
   const Fault* fault = nullptr;            // null unless an injection is armed for this step
 };
 
+// The first index out of range that one thread met in one step; it was not followed. One cache line, as above.
+struct alignas(kCacheLine) BadIndex {
+  int64_t position = -1;  // in the index tensor; -1: none
+  int64_t value = 0, extent = 0;  // expected in [-extent, extent)
+
+  EDGERUN_INLINE void report(int64_t at, int64_t found, int64_t size) {
+    if (position >= 0 && position <= at) return;
+    position = at;
+    value = found;
+    extent = size;
+  }
+};
+
 struct Run {
   const void* params;
   const void* packed;
@@ -147,6 +162,7 @@ struct Run {
   int64_t begin, end;  // units
   CheckSink* sink;     // null: checks off
   int32_t n_in, n_out;
+  BadIndex* bad_index;  // this thread's own; never null for a kernel whose Need::indexed is set
 };
 
 struct Kernel {

@@ -2,6 +2,9 @@
 #include "isa.h"
 
 EDGERUN_ISA_BEGIN
+#define EDGERUN_KERNEL(name) extern const Kernel name##_kernel;
+#include "registry.inc"
+#undef EDGERUN_KERNEL
 static const Kernel* const kEntries[] = {
 #define EDGERUN_KERNEL(name) &name##_kernel,
 #include "registry.inc"

@@ -15,6 +15,14 @@ Attrs = Mapping[str, tuple[int, ...] | tuple[float, ...]]
 Outputs = list[Array]
 Kernel = Callable[[Inputs, Attrs, Outputs, "Sink | None"], None]
 
+class BadIndex(Exception):
+    """An index of an index tensor, at flat `position`, is not in [-extent, extent). Kernels raise it before they write."""
+
+    def __init__(self, position: int, value: int, extent: int) -> None:
+        super().__init__(f"index {value} at position {position} is not in [{-extent}, {extent})")
+        self.position, self.value, self.extent = position, value, extent
+
+
 DTYPES: dict[str, np.dtype[Any]] = {
     "f32": np.dtype(np.float32), "f64": np.dtype(np.float64), "f16": np.dtype(np.float16),
     "i8": np.dtype(np.int8), "u8": np.dtype(np.uint8), "i16": np.dtype(np.int16), "u16": np.dtype(np.uint16),
@@ -53,3 +61,11 @@ def operand(inputs: Inputs, k: int) -> Array:
 def optional(inputs: Inputs, k: int) -> Array | None:
     """Operand k, or None when it is absent."""
     return inputs[k] if k < len(inputs) else None
+
+
+def check_indices(indices: Array, extent: int | Array) -> None:
+    """Raise BadIndex for the first index outside [-extent, extent). `extent` may be an array that broadcasts to `indices`."""
+    legal = (indices >= -extent) & (indices < extent)
+    if not legal.all():
+        at = int(np.argmin(legal))
+        raise BadIndex(at, int(indices.reshape(-1)[at]), int(np.broadcast_to(extent, indices.shape).reshape(-1)[at]))

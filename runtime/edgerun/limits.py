@@ -33,7 +33,7 @@ class Limits:
     nodes: int = 50_000
     depth: int = 32
     name: int = 4096
-    trips: int = 50_000
+    trips: int = 20_000
     operators: frozenset[str] | None = None
 
     def budget(self, model_bytes: int) -> int:

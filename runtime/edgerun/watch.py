@@ -4,52 +4,63 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from types import TracebackType
+from collections.abc import Callable
+from typing import TypeVar
 
 from edgerun.errors import DeadlineExceeded
 from edgerun.limits import Clock
 
+T = TypeVar("T")
 
-class Watch:
-    """`with Watch(clock, name, doing):` raises DeadlineExceeded inside the block once the clock's time is over.
 
-    A timer thread asks the interpreter to raise it in this thread at the next byte code; a single call into C is not
-    interrupted. Without a time limit it does nothing."""
+def watched(clock: Clock, name: str, doing: str, call: Callable[[], T]) -> T:
+    """call(), or DeadlineExceeded once the clock's time is over.
 
-    def __init__(self, clock: Clock, name: str, doing: str) -> None:
-        self._clock, self._name, self._doing = clock, name, doing
-        self._thread = threading.get_ident()
-        self._lock = threading.Lock()
-        self._inside = self._fired = False
-        self._timer: threading.Timer | None = None
-
-    def __enter__(self) -> Watch:
-        self._clock.check(self._name, self._doing)
-        if self._clock.left is not None:
-            self._inside = True
-            self._timer = threading.Timer(self._clock.left, self._fire)
-            self._timer.daemon = True
-            self._timer.start()
-        return self
-
-    def _fire(self) -> None:
-        with self._lock:
-            if self._inside:
-                self._fired = True
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread), ctypes.py_object(_TimeIsOver))
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._timer is None:
-            return
-        with self._lock:
-            self._inside = False
-        self._timer.cancel()
-        if self._fired:  # perhaps not raised yet: then it is taken back
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread), None)
-            if kind is None or issubclass(kind, (_TimeIsOver, Exception)):
-                raise DeadlineExceeded(f"{self._name}: expected to be done within {self._clock.seconds:g} s, found it "
-                                       f"{self._doing}; allow more with timeout= (--timeout)") from None
+    A timer thread asks the interpreter to raise an exception in this thread at the next byte code; a single call into C is
+    not interrupted. Without a time limit it is the call, no more."""
+    clock.check(name, doing)
+    if clock.left is None:
+        return call()
+    alarm = _Alarm(clock.left)
+    try:
+        try:
+            alarm.start()
+            return call()
+        finally:
+            alarm.stop()
+    except _TimeIsOver:
+        alarm.stop()  # once more: the exception may have come in the midst of stopping
+        raise DeadlineExceeded(f"{name}: expected to be done within {clock.seconds:g} s, found it {doing}; allow more with "
+                               "timeout= (--timeout)") from None
 
 
 class _TimeIsOver(BaseException):
     """Not an Exception, so that code which survives every Exception does not survive this."""
+
+
+class _Alarm:
+    """Raises _TimeIsOver in the thread that made it, between `start` and `stop` only."""
+
+    def __init__(self, seconds: float) -> None:
+        self._thread = threading.get_ident()
+        self._lock = threading.Lock()
+        self._wanted = self._rang = False
+        self._timer = threading.Timer(seconds, self._ring)
+        self._timer.daemon = True
+
+    def start(self) -> None:
+        self._wanted = True
+        self._timer.start()
+
+    def stop(self) -> None:
+        with self._lock:
+            self._wanted = False
+        self._timer.cancel()
+        if self._rang:  # perhaps not raised yet: then it is taken back
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread), None)
+
+    def _ring(self) -> None:
+        with self._lock:
+            if self._wanted:
+                self._rang = True
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread), ctypes.py_object(_TimeIsOver))

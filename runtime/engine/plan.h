@@ -50,7 +50,6 @@ struct Step {
   std::vector<Attr> attrs;
   Op op = Op::kernel;
   bool checked = false;       // carries at least one check
-  int64_t gather_extent = -1;  // >= 0: indices are only known at run time and must be range-checked against this first
   uint32_t target = 0;        // branch, jump: next step; exit: index of the exit
   const Kernel* kernel = nullptr;
   Need need;
@@ -92,8 +91,6 @@ struct Plan {
 std::unique_ptr<Plan> read_plan(const void* data, size_t bytes, bool borrow);
 // Resolves kernels, sizes them and packs constants. Throws PlanError or std::bad_alloc.
 void prepare_plan(Plan&);
-// Index of the first element of `indices` outside [-extent, extent), or -1.
-int64_t bad_index(const TensorView& indices, int64_t extent);
 const char* reason(Status);
 inline bool is_kernel(Op op) { return op == Op::kernel || op == Op::difficulty; }
 

@@ -44,29 +44,6 @@ struct Views {
                   static_cast<int64_t>(index));
 }
 
-bool starts_with(const std::string& s, const char* prefix) { return s.rfind(prefix, 0) == 0; }
-
-int64_t gather_extent(const Plan& plan, const Step& s) {
-  if (s.in.size() < 2 || s.in[0] < 0 || s.in[1] < 0) return -1;
-  const TensorView& x = plan.slots[static_cast<size_t>(s.in[0])].view;
-  int64_t axis = Attrs{s.attrs.data(), static_cast<int32_t>(s.attrs.size())}.i("axis");
-  if (axis < 0) axis += x.rank;
-  return axis >= 0 && axis < x.rank ? x.dims[axis] : -1;
-}
-
-void check_gather(const Plan& plan, size_t index, Step& s) {
-  if (!starts_with(s.kernel_name, "gather_") || starts_with(s.kernel_name, "gather_nd_")) return;
-  const int64_t extent = gather_extent(plan, s);
-  if (extent < 0) refuse(plan, index, "has no indices or an axis out of range");
-  const Slot& indices = plan.slots[static_cast<size_t>(s.in[1])];
-  if (indices.view.dtype != DType::i64 && indices.view.dtype != DType::i32) refuse(plan, index, reason(Status::bad_dtype));
-  if (indices.place != Place::constant) {
-    s.gather_extent = extent;
-  } else if (const int64_t bad = bad_index(indices.view, extent); bad >= 0) {
-    refuse(plan, index, "has a constant index out of range at position " + std::to_string(bad));
-  }
-}
-
 }  // namespace
 
 Block::Block(size_t bytes) {
@@ -89,18 +66,9 @@ const char* reason(Status s) {
     case Status::unsupported: return "does not support this form";
     case Status::too_large: return "finds sizes that overflow";
     case Status::not_constant: return "needs a constant operand";
+    case Status::bad_index: return "has a constant index out of range";
   }
   return "failed";
-}
-
-int64_t bad_index(const TensorView& indices, int64_t extent) {
-  const int64_t n = indices.elements();
-  const bool wide = indices.dtype == DType::i64;
-  for (int64_t k = 0; k < n; ++k) {
-    const int64_t i = wide ? indices.as<const int64_t>()[k] : indices.as<const int32_t>()[k];
-    if (i < -extent || i >= extent) return k;
-  }
-  return -1;
 }
 
 void prepare_plan(Plan& plan) {
@@ -123,7 +91,6 @@ void prepare_plan(Plan& plan) {
     const Status status = s.kernel->query(v.request, &s.need);
     if (status != Status::ok) refuse(plan, k, reason(status));
     if (s.need.units < 0) refuse(plan, k, "finds sizes that overflow");
-    check_gather(plan, k, s);
     s.params_at = reserve(k, s.need.params);
     s.packed_at = reserve(k, s.need.packed);
   }

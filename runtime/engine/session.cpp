@@ -38,6 +38,7 @@ void Session::chunk(const void* job, int32_t chunk, int32_t thread) {
   Run call = j.step->call;
   call.scratch = s.scratch_.data() + s.scratch_stride_ * t;
   call.sink = j.sink ? &s.sinks_[t] : nullptr;
+  call.bad_index = &s.bad_indices_[t];
   call.begin = split(j.step->call.end, j.step->chunks, chunk);
   call.end = split(j.step->call.end, j.step->chunks, chunk + 1);
   j.step->run(call);
@@ -131,12 +132,15 @@ bool Session::at_exit(uint32_t exit, int64_t elapsed_ns) {
   return verdict.stop;
 }
 
-RunError Session::gather_error(const LiveStep& step, size_t index) const {
-  const TensorView& indices = step.call.in[1];
-  const int64_t bad = bad_index(indices, step.gather_extent);
-  if (bad < 0) return {};
-  const int64_t value = indices.dtype == DType::i64 ? indices.as<const int64_t>()[bad] : indices.as<const int32_t>()[bad];
-  return {static_cast<int32_t>(index), bad, value, step.gather_extent};
+// What the kernel reported, and forget it: the lowest position of all threads.
+RunError Session::index_error(size_t step) {
+  RunError e;
+  for (BadIndex& b : bad_indices_) {
+    if (b.position < 0) continue;
+    if (e.step < 0 || b.position < e.position) e = {static_cast<int32_t>(step), b.position, b.value, b.extent};
+    b.position = -1;
+  }
+  return e;
 }
 
 template <bool kProfile>
@@ -151,9 +155,9 @@ RunError Session::loop(int64_t begin, int64_t* ns) {
     ++info_.steps_run;
     switch (step.op) {
       case Op::kernel:
-        if (__builtin_expect(step.gather_extent >= 0, 0))
-          if (const RunError e = gather_error(step, at); e.step >= 0) return e;
         compute(step, at, at == fault_step);
+        if (__builtin_expect(step.indexed, 0))
+          if (const RunError e = index_error(at); e.step >= 0) return e;
         break;
       case Op::difficulty:
         compute(step, at, at == fault_step);

@@ -77,7 +77,7 @@ class Session {
     Op op = Op::kernel;
     bool checked = false;
     uint32_t target = 0;
-    int64_t gather_extent = -1;
+    bool indexed = false;
     const uint8_t* condition = nullptr;  // branch
   };
   struct Job {
@@ -102,7 +102,7 @@ class Session {
   static void chunk(const void* job, int32_t chunk, int32_t thread);
   void record(size_t step, int32_t threads);
   static void locate(const LiveStep& step, EngineFinding* f);
-  RunError gather_error(const LiveStep&, size_t index) const;
+  RunError index_error(size_t step);
   bool at_exit(uint32_t exit, int64_t elapsed_ns);
   const char* resolve(const Slot&) const;
 
@@ -121,6 +121,7 @@ class Session {
   std::vector<Patch> patches_;
   std::vector<const void*> inputs_;
   std::vector<CheckSink> sinks_;
+  std::vector<BadIndex> bad_indices_;
   std::vector<EngineFinding> findings_;
   std::vector<double> scores_;
   std::vector<int32_t> classes_;

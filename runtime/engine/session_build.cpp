@@ -59,6 +59,7 @@ void Session::build() {
   if (scratch_stride_ > SIZE_MAX / 2048) throw std::bad_alloc();
   scratch_ = Block(scratch_stride_ * static_cast<size_t>(threads_));
   sinks_.resize(static_cast<size_t>(threads_));
+  bad_indices_.resize(static_cast<size_t>(threads_));
   views_.reserve(operands + plan.exits.size());  // never grows: steps hold pointers into it
   const auto view = [&](int32_t index) {
     TensorView v{};
@@ -81,7 +82,7 @@ void Session::build() {
     live.op = s.op;
     live.target = s.target;
     live.checked = checks_ && s.checked;
-    live.gather_extent = s.gather_extent;
+    live.indexed = s.need.indexed;
     const TensorView* in = views_.data() + views_.size();
     for (int32_t index : s.in) view(index);
     const TensorView* out = views_.data() + views_.size();
@@ -93,7 +94,7 @@ void Session::build() {
     }
     live.call = Run{plan.prepared.data() + s.params_at, plan.prepared.data() + s.packed_at, in, out, scratch_.data(), 0,
                     s.need.units, live.checked ? sinks_.data() : nullptr, static_cast<int32_t>(s.in.size()),
-                    static_cast<int32_t>(s.out.size())};
+                    static_cast<int32_t>(s.out.size()), bad_indices_.data()};
     if (!is_kernel(s.op)) continue;
     live.run = s.kernel->run;
     const double cost = std::max(s.need.work / kOpsPerNs, s.need.bytes / kBytesPerNs);

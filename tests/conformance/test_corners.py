@@ -129,7 +129,7 @@ def test_corner(name: str, executor: str) -> None:
     quiet.log_severity_level = 4
     wanted = onnxruntime.InferenceSession(case.model, quiet, providers=["CPUExecutionProvider"]).run(None, case.feeds)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", edgerun.errors.EdgeRunWarning)  # Loop and Hardmax are fallbacks
+        warnings.simplefilter("ignore", edgerun.errors.EdgeRunWarning)  # Loop is a fallback
         session = edgerun.Session(case.model, executor=executor)
     got = session.run(case.feeds).outputs
     for output, want in zip(case.outputs, wanted, strict=True):

@@ -11,6 +11,7 @@ import pytest
 from edgerun_kernels.jit import conv2d_dw, erf
 from edgerun_kernels.jit.unary import KERNELS as UNARY
 from edgerun_kernels.registry import KERNELS
+from edgerun_kernels.types import BadIndex
 
 EPS = np.finfo(np.float32).eps
 INF, NAN = np.float32(np.inf), np.float32(np.nan)
@@ -165,10 +166,10 @@ def test_cast_to_bool_and_between_integers() -> None:
     assert call("cast_b8_f32", [np.array([True, False])], (2,)).tolist() == [1.0, 0.0]
 
 
-def test_gather_out_of_range_takes_zero() -> None:
+def test_gather_out_of_range_is_refused() -> None:
     x = np.arange(1, 7, dtype=np.float32).reshape(2, 3)
-    y = call("gather_x32", [x, np.array([[-3, 3], [0, -4]], np.int64)], (2, 2, 2), axis=(1,))
-    assert y.tolist() == [[[1, 0], [1, 0]], [[4, 0], [4, 0]]]
+    with pytest.raises(BadIndex, match=r"index 3 at position 1 is not in \[-3, 3\)"):
+        call("gather_x32", [x, np.array([[-3, 3], [0, -4]], np.int64)], (2, 2, 2), axis=(1,))
 
 
 @pytest.mark.parametrize("name", sorted({*UNARY, "erf_f32"} & {

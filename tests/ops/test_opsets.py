@@ -90,6 +90,12 @@ CASES = {
                             (2, 3, 8)),
     "expand": (13, "Expand", {}, X2[:, :1], (i64([2, 3, 4]),), (2, 3, 4)),
     "flatten_negative": (13, "Flatten", {"axis": -1}, X3, (), (6, 8)),
+    "lrn_wider_than_the_channels": (13, "LRN", {"size": 11, "alpha": 0.5}, X4, (), (1, 4, 6, 5)),
+    "lp_pool_same": (18, "LpPool", {"kernel_shape": [3, 2], "strides": [2, 2], "auto_pad": "SAME_UPPER"}, X4, (), (1, 4, 3, 3)),
+    "global_lp_pool_cubic": (13, "GlobalLpPool", {"p": 3}, X4, (), (1, 4, 1, 1)),
+    "hardmax_flattens": (11, "Hardmax", {"axis": 1}, X3, (), (2, 3, 8)),
+    "mean_variance_default": (13, "MeanVarianceNormalization", {}, X4, (), (1, 4, 6, 5)),
+    "lp_normalization_absolute": (13, "LpNormalization", {"p": 1, "axis": 1}, X3, (), (2, 3, 8)),
     "cast_to_integers": (13, "Cast", {"to": TensorProto.INT32}, X2 * 3, (), (3, 5)),
 }
 

@@ -110,14 +110,15 @@ def test_an_unknown_check_is_refused(exit_bytes: bytes) -> None:
 
 @pytest.fixture
 def unusual(model_of):
-    """Softplus has no kernel here (yet)."""
-    return model_of([node("Relu", ["x"], ["h"], "relu"), node("Softsign", ["h"], ["y"], "strange")], [("x", F, [1, 4])], [("y", F, [1, 4])])
+    """ReverseSequence has no kernel here (yet)."""
+    nodes = [node("Relu", ["x"], ["h"], "relu"), node("ReverseSequence", ["h", "n"], ["y"], "strange", time_axis=1, batch_axis=0)]
+    return model_of(nodes, [("x", F, [1, 4])], [("y", F, [1, 4])], {"n": np.array([4])})
 
 
 def test_an_operator_without_a_kernel_falls_back_with_a_warning(unusual) -> None:
-    with pytest.warns(EdgeRunWarning, match=r"Softsign.*strange"):
+    with pytest.warns(EdgeRunWarning, match=r"ReverseSequence.*strange"):
         plan = make_plan(load(unusual))
-    assert plan.fallbacks == ((1, "strange", "Softsign", "no kernel"),)
+    assert plan.fallbacks == ((1, "strange", "ReverseSequence", "no kernel"),)
 
 
 def test_a_fallback_carries_its_node_as_a_model(unusual) -> None:
@@ -125,17 +126,17 @@ def test_a_fallback_carries_its_node_as_a_model(unusual) -> None:
         warnings.simplefilter("ignore", EdgeRunWarning)
         plan = make_plan(load(unusual))
     blob = plan.constants[plan.slots[plan.steps[1].inputs[0]].offset]
-    assert onnx.load_from_string(blob.tobytes()).graph.node[0].op_type == "Softsign"
+    assert onnx.load_from_string(blob.tobytes()).graph.node[0].op_type == "ReverseSequence"
 
 
 @pytest.mark.filterwarnings("ignore::edgerun.errors.EdgeRunWarning")
 def test_a_fallback_answers(unusual, run_plan) -> None:
     h = np.maximum(X, 0)
-    np.testing.assert_allclose(run_plan(unusual, {"x": X})[0][0], h / (1 + h), rtol=1e-6)
+    np.testing.assert_allclose(run_plan(unusual, {"x": X})[0][0], h[:, ::-1])
 
 
 def test_strict_refuses_a_fallback(unusual) -> None:
-    with pytest.raises(UnsupportedOpError, match=r"Softsign.*strange"):
+    with pytest.raises(UnsupportedOpError, match=r"ReverseSequence.*strange"):
         make_plan(load(unusual), strict=True)
 
 

@@ -15,7 +15,7 @@ from edgerun import Session
 from edgerun.importer import load
 from edgerun.planner import make_plan
 from edgerun_kernels.registry import KERNELS
-from edgerun_tools import cli, compare_layers
+from edgerun_tools import cli, common, compare_layers
 from edgerun_tools.compare_inputs import probe
 from edgerun_tools.compare_numbers import Bounds, Difference, grains_of
 from edgerun_tools.compare_plans import exposing, same_steps, tensor_types
@@ -169,6 +169,7 @@ def test_tolerance_decides(compare, model, monkeypatch):
 
 def test_table_names_the_first_layer(capsys, model, monkeypatch):
     monkeypatch.setitem(KERNELS, "conv2d_f32", faulty("conv2d_f32", second_fused))
+    monkeypatch.setattr(common.answers, "width", common.PIPE_WIDTH)  # whatever COLUMNS says
     code = cli.main(["compare", model, "--executor", "python", "--with", "reference"])
     out, _ = capsys.readouterr()
     assert code == 1

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from edgerun import Session
-from edgerun_tools import cli, profiling
+from edgerun_tools import cli, common, profiling
 
 
 @pytest.fixture
@@ -35,8 +35,9 @@ def busy(tmp_path_factory, model_of):
 
 
 @pytest.fixture
-def bench(capsys):
-    """Runs a short bench; returns (exit code, stdout, stderr)."""
+def bench(capsys, monkeypatch):
+    """Runs a short bench; returns (exit code, stdout, stderr). Tables are as wide as in a pipe, whatever COLUMNS says."""
+    monkeypatch.setattr(common.answers, "width", common.PIPE_WIDTH)
 
     def call(model, *words):
         code = cli.main(["bench", model, "--rounds", "2", "--warmup", "1", "--threads", "1", *map(str, words)])

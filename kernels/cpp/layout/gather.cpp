@@ -1,15 +1,16 @@
 // gather: y[outer, i…, inner] = x[outer, indices[i…], inner] along `axis`. Negative indices count from the end.
-// An index outside [-dim, dim) never reads: its output slice is filled with zeros. Executors check indices beforehand
-// where they want an error instead. Indices are i64 or i32; data of any dtype by element size.
+// An index outside [-dim, dim) never reads: its output slice is filled with zeros, and it is reported. Indices are i64 or
+// i32; data of any dtype by element size.
 #include <cstring>
 
+#include "indices.h"
 #include "runs.h"
 
 EDGERUN_ISA_BEGIN
 namespace {
 struct Gather {
   int64_t dim, count, inner;  // length of the axis, number of indices, elements after the axis
-  bool wide;                  // i64 indices
+  Indices index;
 };
 
 Status resolve(const Request& r, size_t bytes, Gather* p) {
@@ -17,8 +18,7 @@ Status resolve(const Request& r, size_t bytes, Gather* p) {
   const TensorView &x = r.in[0], &index = r.in[1], &y = r.out[0];
   EDGERUN_TRY(sound_size(x, bytes));
   EDGERUN_TRY(sound(y, x.dtype));
-  EDGERUN_TRY(sound(index));
-  if (index.dtype != DType::i64 && index.dtype != DType::i32) return Status::bad_dtype;
+  EDGERUN_TRY(sound_indices(index));
   int32_t axis;
   EDGERUN_TRY(axis_of(r, x.rank, &axis));
   if (y.rank != x.rank - 1 + index.rank) return Status::bad_rank;
@@ -28,7 +28,9 @@ Status resolve(const Request& r, size_t bytes, Gather* p) {
                                                  : x.dims[k - index.rank + 1];
     if (y.dims[k] != want) return Status::bad_shape;
   }
-  *p = {x.dims[axis], index.elements(), x.span(axis + 1, x.rank), index.dtype == DType::i64};
+  *p = {x.dims[axis], index.elements(), x.span(axis + 1, x.rank), {index.dtype == DType::i64}};
+  for (int64_t k = 0; index.data && k < p->count; ++k)
+    if (!in_range(p->index.at(index.data, k), p->dim)) return Status::bad_index;
   return Status::ok;
 }
 
@@ -37,6 +39,7 @@ template <class T> struct Kernels {
     Gather p;
     EDGERUN_TRY(resolve(r, sizeof(T), &p));
     need->params = sizeof p;
+    need->indexed = !r.in[1].data;
     need->units = p.inner ? r.out[0].elements() / p.inner : 0;
     need->work = static_cast<double>(r.out[0].elements());
     need->bytes = 2.0 * sizeof(T) * static_cast<double>(r.out[0].elements());
@@ -52,10 +55,9 @@ template <class T> struct Kernels {
     const size_t bytes = static_cast<size_t>(p.inner) * sizeof(T);
     int64_t outer = p.count ? r.begin / p.count : 0, i = p.count ? r.begin % p.count : 0;
     for (int64_t u = r.begin; u < r.end; ++u) {
-      int64_t at = p.wide ? r.in[1].as<const int64_t>()[i] : r.in[1].as<const int32_t>()[i];
-      if (at < 0) at += p.dim;
+      const int64_t at = checked_index(r, p.index.at(r.in[1].data, i), p.dim, i);
       T* to = y + u * p.inner;
-      if (at < 0 || at >= p.dim)
+      if (at < 0)
         memset(to, 0, bytes);
       else if (p.inner == 1)
         *to = x[outer * p.dim + at];

@@ -1,4 +1,4 @@
-"""Elementwise y = f(x): exp log sqrt neg abs reciprocal floor ceil, and not_b8.
+"""Elementwise y = f(x): exp log sqrt neg abs reciprocal floor ceil, sin … atanh, and not_b8.
 
 The output may be the input's buffer. NaN in → NaN out. Integers wrap (abs and neg of the smallest value are itself).
 """
@@ -27,6 +27,10 @@ def _double(function: Callable[..., Any], inputs: Inputs, attrs: Attrs, outputs:
         outputs[0][...] = function(x)
 
 
+_TRIGONOMETRIC = (
+    np.sin, np.cos, np.tan, np.arcsin, np.arccos, np.arctan, np.sinh, np.cosh, np.arcsinh, np.arccosh, np.arctanh,
+)
+
 KERNELS: dict[str, Kernel] = {
     "exp_f32": partial(_double, np.exp),
     "log_f32": partial(_double, np.log),
@@ -34,6 +38,7 @@ KERNELS: dict[str, Kernel] = {
     "reciprocal_f32": partial(_unary, np.reciprocal),
     "floor_f32": partial(_unary, np.floor),
     "ceil_f32": partial(_unary, np.ceil),
+    **{f"{f.__name__.replace('arc', 'a')}_f32": partial(_double, f) for f in _TRIGONOMETRIC},
     "not_b8": partial(_unary, np.logical_not),
     **{f"neg_{t}": partial(_unary, np.negative) for t in NUMERIC},
     **{f"abs_{t}": partial(_unary, np.absolute) for t in NUMERIC},

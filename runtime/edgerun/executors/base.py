@@ -10,6 +10,7 @@ import numpy as np
 
 from edgerun.errors import InputError
 from edgerun.planner.plan import DTYPES, Plan, Step
+from edgerun_kernels.types import BadIndex
 
 
 @dataclass(frozen=True)
@@ -105,16 +106,9 @@ def check_feeds(plan: Plan, feeds: Sequence[np.ndarray]) -> list[np.ndarray]:
     return result
 
 
-def check_gather(step: Step, shape: tuple[int, ...], indices: np.ndarray) -> None:
-    """InputError when an index of a gather step lies outside [-size, size) of the gathered axis."""
-    axis = int(step.attrs["axis"][0]) % len(shape)
-    size = shape[axis]
-    if indices.size == 0:
-        return
-    low, high = int(indices.min()), int(indices.max())
-    if low < -size or high >= size:
-        found = low if low < -size else high
-        raise InputError(
-            f"operator {step.op or 'Gather'}, node '{step.node}': expected indices in [{-size}, {size - 1}] along "
-            f"axis {axis}, found {found}; check the indices that were fed"
-        )
+def index_error(step: Step, bad: BadIndex) -> InputError:
+    """What a run raises when an index that was fed lies outside of the tensor."""
+    return InputError(
+        f"operator {step.op}, node '{step.node}': expected indices in [{-bad.extent}, {bad.extent - 1}], found {bad.value}; "
+        "check the indices that were fed"
+    )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgerun.errors import PlanError
-from edgerun.executors.base import Finding, RawRun, check_feeds, check_gather
+from edgerun.executors.base import Finding, RawRun, check_feeds, index_error
 from edgerun.executors.dynamic import Interpreter
 from edgerun.executors.fallback import Reference, copied, write_results
 from edgerun.executors.sites import Serve
@@ -18,9 +18,10 @@ from edgerun.limits import Clock, Limits
 from edgerun.planner.decide import exit_score, should_stop
 from edgerun.planner.plan import ABSENT, ALIGNMENT, CONTROL, DTYPES, Plan, Step
 from edgerun.planner.select import FALLBACK, GRAPH
-from edgerun.watch import Watch
+from edgerun.watch import watched
 from edgerun_kernels.checks import NON_FINITE, Sink
 from edgerun_kernels.registry import KERNELS
+from edgerun_kernels.types import BadIndex
 
 Array = np.ndarray[Any, Any]
 
@@ -186,15 +187,16 @@ class PythonExecutor:
         inputs = [None if k == ABSENT else self._array(k) for k in step.inputs]
         outputs = [self._array(k) for k in step.outputs]
         if step.kernel == FALLBACK:
-            with Watch(clock, "the plan", f"in {step.op}, node '{step.node}'"):
-                self._references[index](inputs[1:], outputs)
+            reference = self._references[index]
+            watched(clock, "the plan", f"in {step.op}, node '{step.node}'", lambda: reference(inputs[1:], outputs))
             return
         if step.kernel == GRAPH:
             write_results(step, self._graphs[index].run([copied(x) for x in inputs[1:]], clock), outputs)
             return
-        if step.kernel.startswith("gather_"):
-            check_gather(step, self._array(step.inputs[0]).shape, self._array(step.inputs[1]))
-        KERNELS[step.kernel](inputs, step.attrs, outputs, sink)
+        try:
+            KERNELS[step.kernel](inputs, step.attrs, outputs, sink)
+        except BadIndex as e:
+            raise index_error(step, e) from None
 
 
 def _check_step(plan: Plan, index: int, step: Step) -> None:

@@ -26,7 +26,7 @@ from edgerun.limits import Clock, Limits, short
 from edgerun.ops.registry import LEGALISERS
 from edgerun.planner.plan import Plan
 from edgerun.planner.whole import is_whole_model
-from edgerun.watch import Watch
+from edgerun.watch import watched
 
 Serve = Callable[[Plan], Executor]
 PLANS_KEPT = 16
@@ -135,8 +135,9 @@ class Site:
         self.fell_back += 1
         feeds = {n: a.copy() if isinstance(a, np.ndarray) else a for n, a in zip(self._names, arrays, strict=True)}
         try:
-            with Watch(clock, self.setting.name, f"in {self.node.op_type}"), np.errstate(all="ignore"):
-                return [_array(v) for v in self._reference.run(None, feeds)]
+            with np.errstate(all="ignore"):
+                found = watched(clock, self.setting.name, f"in {self.node.op_type}", lambda: self._reference.run(None, feeds))
+            return [_array(v) for v in found]
         except EdgeRunError:
             raise
         except Exception as e:  # onnx.reference raises many kinds

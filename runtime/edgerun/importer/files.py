@@ -30,7 +30,7 @@ def read_model(path: Path, limit: int) -> bytes:
         if state.st_size > limit:
             raise refuse(str(path), "size of the file", size(state.st_size), size(limit), "max_file= (--bound file=BYTES)")
         try:
-            return file.read(limit)
+            return file.read(min(limit, state.st_size))
         except OSError as error:
             raise ModelFormatError(f"{path}: expected an ONNX file that can be read, found: {error.strerror}") from error
 

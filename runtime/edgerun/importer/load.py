@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,7 +17,7 @@ from edgerun.ops.graph import elements
 
 from .allowance import Allowance
 from .read import Checked, read
-from .resolve import resolve
+from .resolve import CONTROL_FLOW, resolve
 from .shapes import bind, check_declared
 from .sizing import check_room
 from .tensors import nbytes
@@ -111,7 +111,7 @@ def _detach_constants(model: ir.Model) -> None:
     """Initializers become free constant values with unique names; those listed as inputs too (old files) leave the
     inputs."""
     seen: set[str] = set()
-    for graph in model.graphs():
+    for graph in _run_graphs(model.graph):
         owned = set(graph.initializers.values())
         for index in reversed(range(len(graph.inputs))):
             if graph.inputs[index] in owned:
@@ -125,6 +125,16 @@ def _detach_constants(model: ir.Model) -> None:
             _unique(value, seen)
         for value in [*graph.inputs, *(v for node in graph for v in node.outputs)]:
             _unique(value, seen)
+
+
+def _run_graphs(graph: ir.Graph) -> Iterator[ir.Graph]:
+    """The graph and the bodies that we run ourselves; those of other operators are onnx.reference's and stay whole."""
+    yield graph
+    for node in graph:
+        if node.op_type in ("If", *CONTROL_FLOW) and node.domain in ("", "ai.onnx"):
+            for attr in node.attributes.values():
+                if attr.type == ir.AttributeType.GRAPH:
+                    yield from _run_graphs(attr.value)
 
 
 def _unique(value: ir.Value, seen: set[str]) -> None:

@@ -58,8 +58,8 @@ def read(source: str | os.PathLike[str] | bytes | onnx.ModelProto, limits: Limit
         raise ModelFormatError(
             f"{name}: expected an ONNX model, found a file without ir_version, opset_import or graph"
         )
-    _check_opset(proto, name)
     check_structure(proto, name, limits)
+    _check_opset(proto, name)
     outside = load_external(((t, f"{name}: {w}") for t, w in all_tensors(proto)), folder, limits,
                             2 * limits.file if limits.memory is None else limits.memory)
     budget = limits.budget(held + outside)

@@ -14,8 +14,9 @@ from .fold import evaluate, inline, replace
 from .operands import check_operands
 from .shapes import infer, unresolved
 
-_BODIES = frozenset({"Loop", "Scan", "SequenceMap"})
-"""Operators whose bodies run with shapes that are only known then (edgerun.executors.dynamic)."""
+CONTROL_FLOW = frozenset({"Loop", "Scan"})
+"""Operators whose bodies edgerun.executors.dynamic runs, with shapes that are only known then. Bodies of other operators are
+onnx.reference's, which cannot be relied on to look for values outside of them."""
 
 
 def resolve(model: ir.Model, name: str, allowance: Allowance) -> str:
@@ -50,9 +51,8 @@ class _Pass:
         if node.op_type == "If" and node.domain in ("", "ai.onnx"):
             self._if(graph, node, shapes)
             return
-        for attr in node.attributes.values():
-            if attr.type == ir.AttributeType.GRAPH:
-                self.graph(attr.value, shapes and node.op_type not in _BODIES)
+        if node.op_type in CONTROL_FLOW and node.domain in ("", "ai.onnx"):
+            self.graph(get(node, "body"), False)
         arrays = evaluate(node, self.opsets, self.allowance)
         if arrays is not None:
             for output, array in zip(node.outputs, arrays, strict=True):

@@ -30,7 +30,7 @@ def captured(node: ir.Node) -> list[ir.Value]:
 
 
 def _captured(graph: ir.Graph, local: set[ir.Value], found: dict[ir.Value, None]) -> None:
-    local = local | set(graph.inputs)
+    local = local | set(graph.inputs) | set(graph.initializers.values())
     for node in graph:
         for value in node.inputs:
             if value is not None and value not in local:

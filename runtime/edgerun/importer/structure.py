@@ -17,12 +17,15 @@ from edgerun.limits import Limits, refuse, short
 from .attributes import check_attributes
 from .tensors import check_tensor, count
 
-_A = onnx.AttributeProto
+_TYPES = frozenset(onnx.TensorProto.DataType.values())  # UNDEFINED too: inferred later
 Functions = Mapping[tuple[str, str, str], onnx.FunctionProto]
 
 
 def check_structure(proto: onnx.ModelProto, name: str, limits: Limits) -> None:
     """Everything but the contents of tensors. Raises ModelFormatError, UnsupportedOpError, ShapeError, LimitError."""
+    for text in (*(o.domain for o in proto.opset_import), *(t for f in proto.functions for t in (f.domain, f.name)),
+                 *(t for p in proto.metadata_props for t in (p.key, p.value[:1]))):
+        _check_name(text, name, limits)
     opsets = _opsets(proto.opset_import, name)
     functions: dict[tuple[str, str, str], onnx.FunctionProto] = {}
     for f in proto.functions:
@@ -125,6 +128,9 @@ def _check_graph(graph: onnx.GraphProto, opsets: Mapping[str, int], functions: F
         seen.add(tensor.name)
     for value in (*graph.input, *graph.output, *graph.value_info):
         _check_name(value.name, name, limits)
+        if value.type.tensor_type.elem_type not in _TYPES:
+            raise ModelFormatError(f"{name}: '{short(value.name)}': expected an ONNX element type, found number "
+                                   f"{value.type.tensor_type.elem_type}")
         for dim in value.type.tensor_type.shape.dim:
             _check_name(dim.dim_param, name, limits)
             if dim.dim_value < -1:  # some exporters write -1 for what is not known
@@ -162,6 +168,16 @@ def _check_operator(node: onnx.NodeProto, opsets: Mapping[str, int], functions: 
     if version is None or not onnx.defs.has(node.op_type, version, domain):
         raise UnsupportedOpError(f"{where} uses operator {short(full)}, which ONNX opset {version} does not define and the "
                                  "model does not contain as a function")
+    if "" in node.input:
+        _check_absent(node, onnx.defs.get_schema(node.op_type, version, domain), where)
+
+
+def _check_absent(node: onnx.NodeProto, schema: onnx.defs.OpSchema, where: str) -> None:
+    """Only optional operands may be absent; onnx.checker counts them, no more."""
+    for k, operand in enumerate(node.input):
+        formal = schema.inputs[min(k, len(schema.inputs) - 1)] if schema.inputs else None
+        if not operand and (formal is None or formal.option != onnx.defs.OpSchema.FormalParameterOption.Optional):
+            raise ModelFormatError(f"{where}: input {k} ({formal.name if formal else '?'}): expected an operand, found none")
 
 
 def _check_name(text: str | bytes, name: str, limits: Limits) -> None:

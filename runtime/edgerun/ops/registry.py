@@ -158,5 +158,15 @@ def legalise(node: ir.Node, opset: int) -> tuple[list[ir.Node], list[ir.Value]]:
     if function is None:
         raise Unsupported("no kernel")
     legal = Legal(node, opset)
-    result = function(legal)
+    try:
+        result = function(legal)
+    except (Unsupported, ValueError, TypeError, IndexError, KeyError, ArithmeticError) as error:
+        for emitted in legal.emitted:  # or its operands would go on counting it among their users
+            for k in range(len(emitted.inputs)):
+                emitted.replace_input_with(k, None)
+        if isinstance(error, Unsupported):
+            raise
+        # A node whose attributes and operands contradict each other in a way that nobody thought of: the reference says what
+        # is wrong with it. For good models the conformance tests see to it that nothing ends here.
+        raise Unsupported(f"attributes and operands do not fit: {type(error).__name__}: {error}") from error
     return legal.emitted, [result] if isinstance(result, ir.Value) else list(result)

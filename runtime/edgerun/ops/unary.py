@@ -1,4 +1,4 @@
-"""Elementwise functions of one operand: Exp Log Sqrt Erf Neg Abs Reciprocal Floor Ceil."""
+"""Elementwise functions of one operand: Exp Log Sqrt Erf Neg Abs Reciprocal Floor Ceil, Sin … Atanh."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from .graph import shape_of
 from .registry import Legal, elementwise, legalises
 
 _DTYPES = {"Exp": F, "Log": F, "Sqrt": F, "Erf": F, "Reciprocal": F, "Floor": F, "Ceil": F, "Neg": N, "Abs": N}
+
+_TRIGONOMETRIC = ("Sin", "Cos", "Tan", "Asin", "Acos", "Atan", "Sinh", "Cosh", "Asinh", "Acosh", "Atanh")
+_DTYPES.update(dict.fromkeys(_TRIGONOMETRIC, F))
 
 elementwise(*(name.lower() for name in _DTYPES))
 

@@ -12,6 +12,7 @@ import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
 from edgerun.errors import EdgeRunWarning, PlanError, UnsupportedOpError
+from edgerun.importer.resolve import CONTROL_FLOW
 from edgerun.importer.single import operands, single
 from edgerun.importer.sizing import check_work
 from edgerun.ops.dtypes import bits
@@ -25,7 +26,6 @@ FALLBACK = "onnx_reference"
 GRAPH = "onnx_graph"
 """Kernel name of a step that edgerun.executors.dynamic runs node by node: a Loop, a Scan, or a whole model whose shapes depend
 on data. Its inputs and outputs are as those of FALLBACK."""
-CONTROL_FLOW = frozenset({"Loop", "Scan"})
 RESOLVED = frozenset({"If", "Constant", "Shape", "Size", "Identity", *CONTROL_FLOW})
 """Operators that edgerun.executors.dynamic does itself."""
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
