@@ -29,7 +29,7 @@ if(EDGERUN_TESTS)
   add_subdirectory(tests/engine)
 endif()
 
-option(EDGERUN_FUZZ "build the fuzzer of plans (clang)" OFF)
+option(EDGERUN_FUZZ "build the fuzzer of plans (clang, with -fsanitize=fuzzer-no-link for all)" OFF)
 if(EDGERUN_FUZZ)
   add_executable(fuzz_plan tests/fuzz/fuzz_plan.cpp)
   target_link_libraries(fuzz_plan PRIVATE edgerun_engine)
