@@ -25,7 +25,7 @@ from edgerun.planner.plan import Plan, Policy
 from edgerun.planner.whole import is_whole_model
 from edgerun.result import ExitTaken
 
-TUNE_AFTER = (3, 30, 300)
+TUNE_AFTER = (3, 30, 300, 1000, 3000)
 """Runs of a plan after which the threads of its steps are measured: not at the first, which may be the only one, and
 more than once, so that a moment in which other programs had the cores does not stay."""
 Shapes = tuple[tuple[int, ...], ...]

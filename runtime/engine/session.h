@@ -122,6 +122,7 @@ class Session {
   std::vector<const void*> inputs_;
   std::vector<CheckSink> sinks_;
   std::vector<BadIndex> bad_indices_;
+  std::vector<std::vector<int64_t>> fastest_;  // by number of threads tried (1, 2, 4 ...) and step: nanoseconds seen while tuning
   std::vector<EngineFinding> findings_;
   std::vector<double> scores_;
   std::vector<int32_t> classes_;
