@@ -76,7 +76,8 @@ def size(count: int) -> str:
     return f"{count} B" if unit == "B" else f"{value:.4g} {unit}"
 
 
-def short(text: str) -> str:
-    """A name from a file as messages show it: printable, at most 80 characters."""
+def short(text: str | bytes) -> str:
+    """A name from a file as messages show it: printable, at most 80 characters. Bytes: what protobuf could not decode."""
+    text = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
     text = text if len(text) <= 80 else f"{text[:60]}…{text[-16:]}"
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

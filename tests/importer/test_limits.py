@@ -212,6 +212,7 @@ def test_scales_of_quantisation(scale: float, found: str) -> None:
     ("DepthToSpace", {"blocksize": 0}, "blocksize: expected 1 or more"),
     ("Transpose", {"perm": [0, 0, 1, 2]}, "perm: expected each of 0 to 3 once"),
     ("Elu", {"alpha": float("nan")}, "alpha: expected a finite number"),
+    ("Elu", {"note": b"\xff"}, "note: expected text in UTF-8"),
     ("Einsum", {"equation": "...->->i,,"}, "equation: expected terms"),
     ("Einsum", {"equation": "ij->k"}, "different letters of the inputs"),
     ("Einsum", {"equation": "ij,jk->ik"}, "a term for each of 1 inputs, found 2"),
@@ -316,3 +317,4 @@ def test_sizes_and_names_in_messages() -> None:
     assert [size(n) for n in (7, 2048, 3 << 20, 1 << 41)] == ["7 B", "2 KiB", "3 MiB", "2 TiB"]
     assert len(short("x" * 500)) < 90
     assert "\x1b" not in short("a\x1b[31mb")
+    assert short(b"a\xff") == "a\N{REPLACEMENT CHARACTER}"

@@ -38,6 +38,11 @@ def check_attributes(node: onnx.NodeProto, where: str) -> None:
         if a.name in seen:
             raise ModelFormatError(f"{where}: expected every attribute once, found {short(a.name)} twice")
         seen.add(a.name)
+        for text in (a.s, *a.strings):
+            try:
+                text.decode()
+            except UnicodeDecodeError as error:
+                raise ModelFormatError(f"{where}: {short(a.name)}: expected text in UTF-8, found {text[:20]!r}") from error
         if a.type in (_A.INT, _A.INTS):
             _integers(a, where)
         elif a.type == _A.FLOAT and a.name in _FINITE and not math.isfinite(a.f):
