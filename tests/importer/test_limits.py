@@ -318,3 +318,21 @@ def test_sizes_and_names_in_messages() -> None:
     assert len(short("x" * 500)) < 90
     assert "\x1b" not in short("a\x1b[31mb")
     assert short(b"a\xff") == "a\N{REPLACEMENT CHARACTER}"
+
+
+@pytest.mark.parametrize("place", ["node", "graph", "input", "attribute"])
+def test_text_that_is_no_utf8(place: str) -> None:
+    """protobuf lets it pass and hands it on as bytes."""
+    model = chain()
+    model.graph.node[0].attribute.append(helper.make_attribute("note", 1))
+    owner = {"node": model.graph.node[0], "graph": model.graph, "input": model.graph.input[0],
+             "attribute": model.graph.node[0].attribute[0]}[place]
+    owner.doc_string = "@@mark@@"
+    data = model.SerializeToString().replace(b"@@mark@@", b"\xff" * 8)
+    with pytest.raises(ModelFormatError, match="UTF-8"):
+        read(data)
+
+
+def test_an_empty_input_of_impossible_dimensions() -> None:
+    with pytest.raises(LimitError, match="max_memory="):
+        load(chain(shape=(0, 1 << 62, 8)))

@@ -5,10 +5,9 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from edgerun.limits import Clock, short
-from edgerun.ops.graph import elements
 
 from .sizing import check_room
-from .tensors import nbytes
+from .tensors import extent_bytes
 
 
 class Allowance:
@@ -29,7 +28,7 @@ class Allowance:
         """LimitError for an output of known shape that exceeds the whole budget."""
         for value in node.outputs:
             if value.shape is not None and value.shape.is_static() and isinstance(value.type, ir.TensorType):
-                need = nbytes(int(value.type.dtype), elements(value.shape.numpy()))
+                need = extent_bytes(int(value.type.dtype), value.shape.numpy())
                 if need > self.budget:
                     where = f"{self.name}: {node.op_type}, node '{short(node.name or '')}', result of shape {value.shape}"
                     check_room(need, self.budget, where, self.budget)

@@ -13,14 +13,13 @@ import onnx_ir.passes.common as common
 
 from edgerun.errors import ModelFormatError
 from edgerun.limits import Clock, Limits
-from edgerun.ops.graph import elements
 
 from .allowance import Allowance
 from .read import Checked, read
 from .resolve import CONTROL_FLOW, resolve
 from .shapes import bind, check_declared
 from .sizing import check_room
-from .tensors import nbytes
+from .tensors import extent_bytes
 
 MAX_FOLD_BYTES = 64 << 20
 
@@ -91,7 +90,7 @@ def load(
     bind(model, shapes or {}, name)
     for value in model.graph.inputs:
         if value.shape is not None and isinstance(value.type, ir.TensorType):
-            need = nbytes(int(value.type.dtype), elements(value.shape.numpy()))
+            need = extent_bytes(int(value.type.dtype), value.shape.numpy())
             check_room(need, checked.budget, f"{name}: input '{value.name}' of shape {value.shape}", checked.budget)
     allowance = Allowance(name, checked.budget, max_fold_bytes, clock or Clock(checked.limits.seconds))
     dynamic = resolve(model, name, allowance)

@@ -106,8 +106,8 @@ def infer(node: ir.Node, opsets: Mapping[str, int], ir_version: int, name: str) 
         return
     data = {key: from_array(v.const_value.numpy(), key) for key, v in values.items()
             if v.const_value is not None and v.const_value.size <= SMALL and not isinstance(v.const_value, ir.StringTensor)}
-    proto = _node(node)
     try:
+        proto = _node(node)
         found = onnx.shape_inference.infer_node_outputs(
             schema, proto, types, data, opset_imports=[onnx.helper.make_opsetid(d, v) for d, v in opsets.items()],  # type: ignore[arg-type]
             ir_version=ir_version)

@@ -120,6 +120,7 @@ def _check_graph(graph: onnx.GraphProto, opsets: Mapping[str, int], functions: F
                  depth: int) -> None:
     if depth > limits.depth:
         raise refuse(name, "graphs within graphs", depth, limits.depth, "max_depth= (--bound depth=N)")
+    _check_text(name, graph, *graph.input, *graph.output, *graph.value_info, *graph.initializer, *graph.metadata_props)
     seen: set[str] = set()
     for tensor in (*graph.initializer, *(s.values for s in graph.sparse_initializer)):
         _check_name(tensor.name, name, limits)
@@ -145,6 +146,7 @@ def _check_node(node: onnx.NodeProto, opsets: Mapping[str, int], functions: Func
     for text in (node.name, node.op_type, node.domain, *node.input, *node.output):
         _check_name(text, name, limits)
     where = f"{name}: node '{short(node.name)}' ({short(node.op_type)})"
+    _check_text(where, node, *node.attribute, *node.metadata_props)
     _check_operator(node, opsets, functions, where, limits)
     check_attributes(node, where)
     for a in node.attribute:
@@ -178,6 +180,16 @@ def _check_absent(node: onnx.NodeProto, schema: onnx.defs.OpSchema, where: str) 
         formal = schema.inputs[min(k, len(schema.inputs) - 1)] if schema.inputs else None
         if not operand and (formal is None or formal.option != onnx.defs.OpSchema.FormalParameterOption.Optional):
             raise ModelFormatError(f"{where}: input {k} ({formal.name if formal else '?'}): expected an operand, found none")
+
+
+_TEXTS = ("name", "doc_string", "overload", "ref_attr_name", "key", "value")
+
+
+def _check_text(where: str, *messages: object) -> None:
+    """Of any length, but UTF-8: protobuf hands other text on as bytes, and onnx-ir cannot write it again."""
+    for message in messages:
+        if any(isinstance(getattr(message, field, ""), bytes) for field in _TEXTS):
+            raise ModelFormatError(f"{where}: expected text in UTF-8 in {type(message).__name__}, found other bytes")
 
 
 def _check_name(text: str | bytes, name: str, limits: Limits) -> None:

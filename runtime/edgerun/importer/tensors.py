@@ -43,6 +43,11 @@ def nbytes(kind: int, elements: int) -> int:
     return -(-elements * _BITS.get(T.DataType.Name(kind), 8) // 8)
 
 
+def extent_bytes(kind: int, dims: Sequence[int]) -> int:
+    """Bytes of a shape with every 0 taken for 1: NumPy cannot hold an empty array of dimensions that would overflow either."""
+    return nbytes(kind, math.prod(max(d, 1) for d in dims))
+
+
 def check_tensor(tensor: onnx.TensorProto, where: str, budget: int, allow_nan: bool) -> int:
     """Checks one tensor whose data is in the model; returns its bytes. Raises ModelFormatError, ShapeError."""
     where = f"{where}: tensor '{short(tensor.name)}'"
@@ -52,9 +57,9 @@ def check_tensor(tensor: onnx.TensorProto, where: str, budget: int, allow_nan: b
         raise ModelFormatError(f"{where}: expected an ONNX element type, found number {kind} {type_name}")
     elements = count(tensor.dims, where)
     need = nbytes(kind, elements)
-    if need > budget:
+    if extent_bytes(kind, tensor.dims) > budget:
         raise ShapeError(f"{where}: expected at most {size(budget)}, found dimensions {list(tensor.dims)} of {type_name}, "
-                         f"{size(need)}; raise it with max_memory= (--max-memory) if you trust the model")
+                         f"{size(extent_bytes(kind, tensor.dims))}; raise it with max_memory= (--max-memory) if you trust the model")
     if tensor.HasField("segment"):
         raise ModelFormatError(f"{where}: expected a whole tensor, found a segment of one, which is not supported")
     filled = [f for f in _FIELDS if (tensor.HasField(f) if f == "raw_data" else len(getattr(tensor, f)))]
