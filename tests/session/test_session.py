@@ -21,6 +21,7 @@ from edgerun.errors import (
     ShapeError,
     UnsupportedOpError,
 )
+from edgerun.plans import TUNE_AFTER
 
 EXECUTORS = [pytest.param("engine", marks=pytest.mark.skipif(edgerun.build_info()["engine_error"] != "",
                                                              reason="the C++ engine is not built")), "python"]
@@ -194,9 +195,9 @@ def test_sessions_run_side_by_side(exit_bytes, executor):
 @pytest.mark.skipif(edgerun.build_info()["engine_error"] != "", reason="the C++ engine is not built")
 def test_tuning_does_not_change_answers(exit_bytes, image):
     session = edgerun.Session(exit_bytes, executor="engine", threads=2)
-    outputs = [session.run(image).outputs["final"] for _ in range(310)]
+    outputs = [session.run(image).outputs["final"] for _ in range(TUNE_AFTER[-1] + 10)]
     ready = session._default()
-    assert (ready.tuned, ready.untuned) == (3, 0)
+    assert (ready.tuned, ready.untuned) == (len(TUNE_AFTER), 0)
     np.testing.assert_array_equal(np.stack(outputs), np.stack([outputs[0]] * len(outputs)))
 
 
