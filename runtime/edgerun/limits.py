@@ -54,11 +54,15 @@ class Clock:
         """Seconds left, not below 0; None without a bound."""
         return None if self._end is None else max(0.0, self._end - time.monotonic())
 
-    def check(self, name: str, doing: str) -> None:
-        """DeadlineExceeded when the time is over."""
-        if self._end is not None and time.monotonic() > self._end:
-            raise DeadlineExceeded(f"{name}: expected to be done within {self.seconds:g} s, found it {doing}; allow more "
-                                   "with timeout= (--timeout)")
+    @property
+    def over(self) -> bool:
+        """Whether the time is over; asked before every node, so the words of the error are left to `late`."""
+        return self._end is not None and time.monotonic() > self._end
+
+    def late(self, name: str, doing: str) -> DeadlineExceeded:
+        """The error that says what was going on when the time was over, and how to allow more."""
+        return DeadlineExceeded(f"{name}: expected to be done within {self.seconds:g} s, found it {doing}; allow more with "
+                                "timeout= (--timeout)")
 
 
 def refuse(name: str, what: str, found: object, limit: object, option: str) -> LimitError:

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from edgerun.errors import DeadlineExceeded
 from edgerun.limits import Clock
 
 T = TypeVar("T")
@@ -18,7 +17,8 @@ def watched(clock: Clock, name: str, doing: str, call: Callable[[], T]) -> T:
 
     A timer thread asks the interpreter to raise an exception in this thread at the next byte code; a single call into C is
     not interrupted. Without a time limit it is the call, no more."""
-    clock.check(name, doing)
+    if clock.over:
+        raise clock.late(name, doing)
     if clock.left is None:
         return call()
     alarm = _Alarm(clock.left)
@@ -30,8 +30,7 @@ def watched(clock: Clock, name: str, doing: str, call: Callable[[], T]) -> T:
             alarm.stop()
     except _TimeIsOver:
         alarm.stop()  # once more: the exception may have come in the midst of stopping
-        raise DeadlineExceeded(f"{name}: expected to be done within {clock.seconds:g} s, found it {doing}; allow more with "
-                               "timeout= (--timeout)") from None
+        raise clock.late(name, doing) from None
 
 
 class _TimeIsOver(BaseException):

@@ -15,7 +15,8 @@ import onnx
 
 from edgerun import exits, importer, planner
 from edgerun.errors import EdgeRunError, EdgeRunWarning, OptionError
-from edgerun.importer.read import all_nodes, read
+from edgerun.importer.read import read
+from edgerun.importer.structure import all_nodes
 from edgerun.options import Options
 from edgerun.session import Session
 from edgerun_tools.compare_plans import boundaries, exposing, same_steps, tensor_types
@@ -156,7 +157,7 @@ def _changed(model: onnx.ModelProto, names: Sequence[str], cut: Types | None) ->
     copy = exposing(model, {n: onnx.ValueInfoProto(name=n) for n in names}, names)
     if cut is None:
         return copy
-    for node in all_nodes(copy.graph):
+    for node in all_nodes(copy.graph.node):
         for k, name in enumerate(node.input):
             if name in names:
                 node.input[k] = name + GIVEN

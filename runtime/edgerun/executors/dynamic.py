@@ -19,7 +19,8 @@ import onnx_ir as ir
 from edgerun.errors import InputError, LimitError, PlanError, ShapeError
 from edgerun.executors.base import Finding, RawRun
 from edgerun.executors.sites import Serve, Setting, Site
-from edgerun.importer.sizing import TEXT, check_room
+from edgerun.importer.fold import constant_of
+from edgerun.importer.sizing import check_room, held_bytes
 from edgerun.limits import Clock, Limits, short
 from edgerun.ops.graph import get
 from edgerun.planner.plan import Plan
@@ -56,7 +57,7 @@ class Interpreter:
         if len(feeds) != len(self._given):
             raise InputError(f"expected {len(self._given)} inputs, found {len(feeds)}; feed every input once")
         self._clock, self.findings = clock or Clock(self._limits.seconds), []
-        self._trips, self.checked, self._live = self._limits.trips, 0, sum(map(_bytes, feeds))
+        self._trips, self.checked, self._live = self._limits.trips, 0, sum(map(held_bytes, feeds))
         return self._run(self._graph, dict(zip(self._given, feeds, strict=True)))
 
     def close(self) -> None:
@@ -70,12 +71,12 @@ class Interpreter:
     def _run(self, graph: ir.Graph, env: Env) -> list[Any]:
         """Evaluate the nodes of a graph; `env` holds what is known outside and its inputs, and is changed."""
         for node, local, dead in self._order(graph):
-            self._clock.check(self._setting.name, f"at operator {node.op_type}, node '{short(node.name or '')}'")
+            self._in_time(node)
             for value, result in zip(local, self._evaluate(node, env), strict=True):
                 env[value] = result
-                self._live += _bytes(result)
+                self._live += held_bytes(result)
             for value in dead:
-                self._live -= _bytes(env.pop(value))
+                self._live -= held_bytes(env.pop(value))
         return [self._value(v, env) for v in graph.outputs]
 
     def _order(self, graph: ir.Graph) -> list[tuple[ir.Node, list[ir.Value], list[ir.Value]]]:
@@ -134,13 +135,7 @@ class Interpreter:
         return self._setting.budget - self._live
 
     def _constant(self, node: ir.Node, env: Env) -> Sequence[Any]:
-        for kind in ("value", "value_int", "value_ints", "value_float", "value_floats"):
-            if kind in node.attributes:
-                found = get(node, kind)
-                dtype = np.int64 if "int" in kind else np.float32
-                return [found.numpy() if kind == "value" else np.asarray(found, dtype)]
-        site = self._site(node)
-        return site.run([], self._room, self._clock)[0]
+        return constant_of(node) or self._site(node).run([], self._room, self._clock)[0]
 
     def _shape(self, node: ir.Node, env: Env) -> Sequence[Any]:
         dims = np.asarray(self._value(node.inputs[0], env)).shape
@@ -165,13 +160,18 @@ class Interpreter:
         results = self._run(graph, env)
         for _, local, _ in self._order(graph):
             for value in local:
-                self._live -= _bytes(env.pop(value, None))
+                if value in env:
+                    self._live -= held_bytes(env.pop(value))
         for value in graph.inputs:
             env.pop(value, None)
         return results
 
+    def _in_time(self, node: ir.Node) -> None:
+        if self._clock.over:
+            raise self._clock.late(self._setting.name, f"at operator {node.op_type}, node '{short(node.name or '')}'")
+
     def _trip(self, node: ir.Node) -> None:
-        self._clock.check(self._setting.name, f"in operator {node.op_type}, node '{short(node.name or '')}'")
+        self._in_time(node)
         self._trips -= 1
         if self._trips < 0:
             raise LimitError(f"{self._site(node).where}: expected at most {self._limits.trips} iterations in one run, found "
@@ -187,18 +187,14 @@ class Interpreter:
         done, stacked = 0, 0
         while going and (most is None or done < most):
             self._trip(node)
-            before = sum(map(_bytes, carried))
+            before = sum(map(held_bytes, carried))
             on, *results = self._body(body, [np.asarray(done, np.int64), np.asarray(going), *carried],
                                       1 + len(carried), env)
             carried = results[:len(carried)]
-            self._live += sum(map(_bytes, carried)) - (before if done else 0)
-            for rows, row in zip(scanned, results[len(carried):], strict=True):
-                rows.append(row)
-                stacked += _bytes(row)
-                self._live += _bytes(row)
-            check_room(stacked, self._room, self._site(node).where, self._setting.budget)
+            self._live += sum(map(held_bytes, carried)) - (before if done else 0)
+            stacked += self._collect(scanned, results[len(carried):], stacked, node)
             going, done = _flag(on), done + 1
-        self._live -= stacked + (sum(map(_bytes, carried)) if done else 0)
+        self._live -= stacked + (sum(map(held_bytes, carried)) if done else 0)
         ends = body.outputs[1 + len(carried):]
         return [*carried, *(self._stack(rows, v, node) for rows, v in zip(scanned, ends, strict=True))][:len(node.outputs)]
 
@@ -220,16 +216,22 @@ class Interpreter:
             self._trip(node)
             results = self._body(body, [*state, *(np.array(x[k]) for x in inputs)], len(state), env)
             state = results[:len(state)]
-            for held, row in zip(rows, results[len(state):], strict=True):
-                held.append(row)
-                stacked += _bytes(row)
-                self._live += _bytes(row)
-            check_room(stacked, self._room, self._site(node).where, self._setting.budget)
+            stacked += self._collect(rows, results[len(state):], stacked, node)
         self._live -= stacked
         axes, turned = get(node, "scan_output_axes", (0,) * outs), get(node, "scan_output_directions", (0,) * outs)
         ends = body.outputs[len(state):]
         made = [self._stack(held[::-1 if t else 1], v, node) for held, v, t in zip(rows, ends, turned, strict=True)]
         return [*state, *(np.moveaxis(m, 0, a) for m, a in zip(made, axes, strict=True))]
+
+    def _collect(self, rows: list[list[Any]], made: Sequence[Any], before: int, node: ir.Node) -> int:
+        """Keep the slices of one iteration, after `before` bytes of earlier ones; returns their bytes. In the end all are
+        there once more, stacked, so there has to be room for that now."""
+        for held, row in zip(rows, made, strict=True):
+            held.append(row)
+        size = held_bytes(made)
+        self._live += size
+        check_room(before + size, self._room, self._site(node).where, self._setting.budget)
+        return size
 
     def _stack(self, rows: list[Any], value: ir.Value, node: ir.Node) -> np.ndarray:
         if rows:
@@ -253,12 +255,6 @@ def _flag(value: Any) -> bool:
     if array.size != 1:
         raise ValueError(f"expected a condition of one element, found shape {list(array.shape)}")
     return bool(array.reshape(-1)[0])
-
-
-def _bytes(value: Any) -> int:
-    if isinstance(value, np.ndarray):
-        return value.nbytes if value.dtype.kind not in TEXT else 64 * value.size
-    return sum(map(_bytes, value)) if isinstance(value, (list, tuple)) else 0
 
 
 class DynamicExecutor:

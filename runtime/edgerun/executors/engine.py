@@ -9,6 +9,7 @@ import numpy as np
 
 from edgerun.errors import DeadlineExceeded, InputError, PlanError, PolicyError
 from edgerun.executors.base import Finding, RawRun, check_feeds
+from edgerun.limits import Clock
 from edgerun.planner.plan import CONTROL, Plan
 from edgerun.planner.serialize import to_buffer
 
@@ -126,8 +127,7 @@ class EngineExecutor:
             raise self._late(e) from None
 
     def _late(self, error: TimeoutError) -> DeadlineExceeded:
-        return DeadlineExceeded(f"{error}: expected the run to be done within {self._seconds:g} s, found it there; allow more "
-                                "with timeout= (--timeout)")
+        return Clock(self._seconds).late("the plan", f"at {error}")
 
     def _finding(self, raw: tuple[int, int, int, float, float, float]) -> Finding:
         index, flags, position, expected, got, bound = raw

@@ -113,7 +113,8 @@ class PythonExecutor:
         begin = time.perf_counter_ns()
         while pc < len(plan.steps):
             step = plan.steps[pc]
-            clock.check("the plan", f"at step {pc}, {step.op or step.kernel}, node '{step.node}'")
+            if clock.over:
+                raise clock.late("the plan", f"at step {pc}, {step.op or step.kernel}, node '{step.node}'")
             before = time.perf_counter_ns() if spent is not None else 0
             steps_run += 1
             following = pc + 1

@@ -30,7 +30,7 @@ def evaluate(node: ir.Node, opsets: dict[str, int], allowance: Allowance) -> lis
     if node.domain not in ("", "ai.onnx.ml") or node.op_type in RANDOM or node.op_type in _CONTROL:
         return None
     if node.op_type == "Constant":
-        return _constant(node)
+        return constant_of(node)
     if node.op_type in ("Shape", "Size"):
         return _shape(node)
     if any(v is not None and v.const_value is None for v in node.inputs) or captured(node):
@@ -65,7 +65,8 @@ def _with_absent(node: ir.Node, results: list[np.ndarray]) -> list[np.ndarray | 
     return [next(supply) if output.name else None for output in node.outputs]
 
 
-def _constant(node: ir.Node) -> list[np.ndarray | None] | None:
+def constant_of(node: ir.Node) -> list[np.ndarray | None] | None:
+    """The output of a Constant; None for one of strings or a sparse tensor."""
     for name, attr in node.attributes.items():
         if name == "value":
             return [attr.value.numpy()]

@@ -7,7 +7,6 @@ structure (operators, nesting, attributes), external data, tensors, and at last 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,8 +20,7 @@ from edgerun.limits import Limits
 
 from .external import load_external
 from .files import read_model
-from .structure import all_nodes as _nodes
-from .structure import all_tensors, check_structure, check_tensors
+from .structure import all_nodes, all_tensors, check_structure, check_tensors
 from .wire import scan
 
 OLDEST_OPSET = 7
@@ -104,12 +102,7 @@ def _same_since(graph: onnx.GraphProto, opset: int) -> bool:
     def since(op: str, version: int) -> int:
         return int(onnx.defs.get_schema(op, version, "").since_version) if onnx.defs.has(op, version, "") else -1
 
-    return all(node.domain or since(node.op_type, opset) == since(node.op_type, OLDEST_OPSET) for node in all_nodes(graph))
-
-
-def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """The nodes of a graph and of the graphs in its attributes."""
-    return _nodes(graph.node)
+    return all(node.domain or since(node.op_type, opset) == since(node.op_type, OLDEST_OPSET) for node in all_nodes(graph.node))
 
 
 def _first_line(error: Exception) -> str:

@@ -46,7 +46,8 @@ class _Pass:
             self._visit(graph, node, shapes)
 
     def _visit(self, graph: ir.Graph, node: ir.Node, shapes: bool) -> None:
-        self.allowance.clock.check(self.name, "importing the model")
+        if self.allowance.clock.over:
+            raise self.allowance.clock.late(self.name, f"importing operator {node.op_type}")
         check_operands(node, self.name)
         if node.op_type == "If" and node.domain in ("", "ai.onnx"):
             self._if(graph, node, shapes)

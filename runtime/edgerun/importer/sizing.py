@@ -49,7 +49,7 @@ def result_bytes(model: onnx.ModelProto, arrays: Mapping[str, Any]) -> float:
     ShapeError where the operands do not fit the node."""
     node = model.graph.node[0]
     plain = {k: v for k, v in arrays.items() if isinstance(v, np.ndarray) and v.dtype.kind not in TEXT}
-    held = sum(_held(v) for v in arrays.values())
+    held = sum(map(held_bytes, arrays.values()))
     if node.op_type in SIZES:
         for name, array in plain.items():
             if array.dtype.kind in "iu" and array.size <= SMALL and array.size and max(abs(int(v)) for v in array.reshape(-1)) > _LARGEST:
@@ -103,10 +103,11 @@ def check_room(need: float, room: float, where: str, budget: int) -> None:
                          f" with {size(int(max(room, 0)))} left; raise it with max_memory= (--max-memory) if you trust the model")
 
 
-def _held(value: Any) -> int:
+def held_bytes(value: Any) -> int:
+    """Bytes of an array, or of all in a sequence; strings by a guess."""
     if isinstance(value, np.ndarray):
         return 64 * value.size if value.dtype.kind in TEXT else value.nbytes
-    return sum(_held(v) for v in value) if isinstance(value, Sequence) else 8
+    return sum(map(held_bytes, value)) if isinstance(value, (list, tuple)) else 8
 
 
 def _image_bytes(data: np.ndarray | None) -> float:

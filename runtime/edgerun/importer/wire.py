@@ -15,7 +15,7 @@ from google.protobuf.descriptor import Descriptor
 from edgerun.errors import ModelFormatError
 from edgerun.limits import Limits, refuse, size
 
-MAX_FIELDS = 1_000_000
+MAX_FIELDS = 500_000
 """Fields of all messages together. A field of a real model holds a name, a number or a whole tensor."""
 MESSAGE_BYTES = 400
 """What a message takes once it is parsed, however short it was."""
