@@ -15,7 +15,7 @@ from google.protobuf.descriptor import Descriptor
 from edgerun.errors import ModelFormatError
 from edgerun.limits import Limits, refuse, size
 
-MAX_FIELDS = 500_000
+MAX_FIELDS = 1_000_000
 """Fields of all messages together. A field of a real model holds a name, a number or a whole tensor."""
 MESSAGE_BYTES = 400
 """What a message takes once it is parsed, however short it was."""
@@ -37,6 +37,8 @@ def scan(data: bytes, name: str, limits: Limits) -> None:
             stack.pop()
             continue
         fields += 1
+        if fields > MAX_FIELDS:
+            raise ModelFormatError(f"{name}: expected an ONNX model, found more fields than a model has (over {MAX_FIELDS})")
         tag = data[pos]
         pos += 1
         if tag > 127:
@@ -68,10 +70,9 @@ def scan(data: bytes, name: str, limits: Limits) -> None:
                          "max_memory= (--max-memory)")
         if depth > limits.depth + 1:
             raise refuse(name, "graphs within graphs", depth - 1, limits.depth, "max_depth= (--bound depth=N)")
-        if len(stack) > MAX_NESTING or fields > MAX_FIELDS:
-            what = "messages within messages" if len(stack) > MAX_NESTING else "fields"
-            raise ModelFormatError(f"{name}: expected an ONNX model, found more {what} than a model has "
-                                   f"({len(stack) if len(stack) > MAX_NESTING else fields})")
+        if len(stack) > MAX_NESTING:
+            raise ModelFormatError(f"{name}: expected an ONNX model, found more messages within messages than a model has "
+                                   f"(over {MAX_NESTING})")
 
 
 def _varint(data: bytes, pos: int, end: int, name: str) -> tuple[int, int]:
