@@ -4,6 +4,7 @@
 // A constant b is packed once (gemm.h). A computed b is packed panel by panel into scratch, except where few rows would not
 // pay for it: then full panels are read in place. r may not overlap y. NaN in, NaN out. |error| <= K eps |alpha| sum |a||b|.
 #include "matmul/gemm.h"
+#include "matmul/leading.h"
 
 EDGERUN_ISA_BEGIN
 namespace {
@@ -22,20 +23,6 @@ struct Params {
   float alpha;
   ActParams act;
 };
-
-// Leading dimensions of an operand against the output's, right-aligned: the step in matrices, 0 where it repeats.
-Status steps_of(const TensorView& v, const TensorView& y, int64_t* step) {
-  const int32_t leading = y.rank - 2, shift = y.rank - v.rank;
-  if (shift < 0) return Status::bad_rank;
-  int64_t stride = 1;
-  for (int32_t i = leading - 1; i >= 0; --i) {
-    const int64_t d = i < shift ? 1 : v.dims[i - shift];
-    if (d != 1 && d != y.dims[i]) return Status::bad_shape;
-    step[i] = d == 1 ? 0 : stride;
-    stride *= d;
-  }
-  return Status::ok;
-}
 
 Status resolve(const Request& r, Params* p) {
   EDGERUN_TRY(arity(r, 2, 4, 1));

@@ -1,0 +1,183 @@
+// qconv2d_i8, qconv2d_u8: y = clamp(rescale(sum (x - x_zero) w + bias) + y_zero, low, high), or the int32 sum; channels-last, grouped.
+//
+// As conv2d_f32: a GEMM over output pixels without im2col. The input rows that a block of output rows needs are widened into
+// scratch, to words minus the zero point (padding is then 0), once for all output channels.
+#include "quant/qconv_shape.h"
+
+EDGERUN_ISA_BEGIN
+namespace {
+
+inline constexpr int64_t kScratchWords = 24 * 1024;  // of widened input in one block
+
+struct Params {
+  ConvShape s;
+  QuantParams q;
+  bool by_columns;       // units are panels of output channels, otherwise runs of unit_rows output rows
+  bool narrow_b;
+  int64_t unit_rows, units_per_image, block_rows;
+  int64_t row_step;      // scratch rows between output rows
+  int64_t row_words;     // of one scratch row
+  int64_t n_segments, length;
+  int64_t scratch_words;
+  Epilogue epilogue;
+  int64_t group_bytes;   // packed, of one group
+};
+
+int64_t rounded(int64_t n, int64_t to) { return ceil_div(n, to) * to; }
+
+Status resolve(const Request& r, DType dtype, Params* p) {
+  EDGERUN_TRY(arity(r, 2, 4, 1));
+  const TensorView &x = r.in[0], &w = r.in[1], &y = r.out[0];
+  if (x.rank != 4 || y.rank != 4 || w.rank != 4) return Status::bad_rank;
+  EDGERUN_TRY(quant_operands(r, dtype, "x_zero", y.dims[3], &p->q));
+  EDGERUN_TRY(constant_weights(w));
+  ConvShape& s = p->s;
+  s.kernel_h = w.dims[1], s.kernel_w = w.dims[2];
+  EDGERUN_TRY(conv_geometry(r, false, &s));
+  s.group = r.attrs.i("group", 1);
+  if (s.group < 1) return Status::bad_attribute;
+  if (s.channels % s.group || s.out_channels % s.group || w.dims[0] != s.out_channels || w.dims[3] != s.channels / s.group)
+    return Status::bad_shape;
+
+  const bool pixelwise = s.kernel_h == 1 && s.kernel_w == 1 && s.stride_h == 1 && s.stride_w == 1 && s.pad_top == 0 &&
+                         s.pad_left == 0 && s.height == s.out_height && s.width == s.out_width;
+  if (pixelwise) {  // every pixel is a row of its own
+    s.height = s.out_height = s.batch * s.height * s.width;
+    s.batch = s.width = s.out_width = 1;
+  }
+  const bool one_tap = s.group > 1 || s.dilation_w > 1;
+  p->n_segments = one_tap ? s.kernel_h * s.kernel_w : s.kernel_h;
+  p->length = one_tap ? s.channels / s.group : s.kernel_w * s.channels;
+  EDGERUN_TRY(row_words(s, &p->row_words));
+  p->row_step = s.kernel_h == 1 ? 1 : s.stride_h;  // rows that no tap reads are left out
+
+  const int64_t columns = s.out_channels / s.group, pixels = s.out_height * s.out_width, k = p->n_segments * p->length;
+  p->by_columns = s.group == 1 && panels_of(columns) > 1 && (pixels < kIntRows || k * columns > 4 * pixels * (columns + s.channels));
+  p->narrow_b = p->by_columns && w.dtype == DType::i8;  // weights pass by once: what counts is their size
+  p->unit_rows = most(1, kIntRows / most(s.out_width, 1));
+  p->units_per_image = ceil_div(s.out_height, p->unit_rows);
+  const int64_t room = (kScratchWords / most(p->row_words, 1) - s.span_h()) / p->row_step + 1;
+  p->block_rows = least(most(s.out_height, 1), most(1, room));
+  if (p->block_rows > p->unit_rows) p->block_rows -= p->block_rows % p->unit_rows;
+  p->scratch_words = ((p->block_rows - 1) * p->row_step + s.span_h()) * p->row_words + kGroup;
+  p->epilogue = {padded_columns(columns), !p->q.raw, any_shift(r, p->q.raw)};
+  p->group_bytes = p->epilogue.bytes() + rounded(packed_elements(p->n_segments, p->length, columns) * (p->narrow_b ? 1 : 2), kCacheLine);
+  return Status::ok;
+}
+
+int64_t table_bytes(const Params& p) { return rounded(p.n_segments * 8, kCacheLine); }
+int64_t pointer_bytes(const Params& p) { return rounded(p.block_rows * p.s.out_width * 8, kCacheLine); }
+
+template <DType kX>
+Status query(const Request& r, Need* need) {
+  Params p;
+  EDGERUN_TRY(resolve(r, kX, &p));
+  const ConvShape& s = p.s;
+  const int64_t outputs = r.out[0].elements(), k = p.n_segments * p.length;
+  need->params = sizeof p;
+  need->packed = static_cast<size_t>(table_bytes(p) + s.group * p.group_bytes);
+  need->scratch = static_cast<size_t>(pointer_bytes(p) + p.scratch_words * 2);
+  need->units = outputs == 0 ? 0 : p.by_columns ? panels_of(s.out_channels) : s.batch * p.units_per_image;
+  need->work = static_cast<double>(outputs) * static_cast<double>(k);  // two products at a time
+  need->bytes = static_cast<double>(r.in[0].elements() + r.in[1].elements() * 2 + outputs);
+  return Status::ok;
+}
+
+template <DType kX>
+Status prepare(const Request& r, void* params, void* packed) {
+  Params& p = *static_cast<Params*>(params);
+  EDGERUN_TRY(resolve(r, kX, &p));
+  const ConvShape& s = p.s;
+  const TensorView& w = r.in[1];
+  const TensorView *bias = r.has(2) ? &r.in[2] : nullptr, *factors = p.q.raw ? nullptr : &r.in[3];
+  const int64_t columns = s.out_channels / s.group, k = p.n_segments * p.length;
+  EDGERUN_TRY(bounded_sums(s.out_channels, k, bias, [&](int64_t i, int64_t n) { return weight_at(w, n * k + i); }));
+  int64_t* segments = static_cast<int64_t*>(packed);
+  for (int64_t i = 0; i < p.n_segments; ++i) {
+    const int64_t taps = p.n_segments / s.kernel_h;
+    segments[i] = i / taps * s.dilation_h * p.row_words + i % taps * s.dilation_w * s.channels;
+  }
+  for (int64_t g = 0; g < s.group; ++g) {
+    char* at = static_cast<char*>(packed) + table_bytes(p) + g * p.group_bytes;
+    pack_epilogue(p.epilogue, bias, factors, g * columns, columns, reinterpret_cast<int32_t*>(at));
+    const auto weight = [&](int64_t i, int64_t n) { return weight_at(w, (g * columns + n) * k + i); };
+    at += p.epilogue.bytes();
+    if (p.narrow_b) pack_words(p.n_segments, p.length, columns, 0, panels_of(columns), weight, reinterpret_cast<int8_t*>(at));
+    else pack_words(p.n_segments, p.length, columns, 0, panels_of(columns), weight, reinterpret_cast<word*>(at));
+  }
+  return Status::ok;
+}
+
+// Scratch rows [0, rows): input rows from, from + step, ... of one image with their margins; `from` may be negative.
+template <class T>
+void widen_rows(const Params& p, const T* x, int64_t from, int64_t step, int64_t rows, word* out) {
+  const ConvShape& s = p.s;
+  const int64_t left = least(s.pad_left * s.channels, p.row_words);
+  const int64_t taken = most(0, least(s.width * s.channels, p.row_words - left)), right = p.row_words - left - taken;
+  if (left == 0 && right == 0 && step == 1 && taken == s.width * s.channels && from >= 0 && from + rows <= s.height)
+    return widen(x + from * taken, rows * taken, p.q.x_zero, out);
+  for (int64_t i = from; rows > 0; --rows, i += step, out += p.row_words) {
+    if (i < 0 || i >= s.height) {
+      __builtin_memset(out, 0, static_cast<size_t>(p.row_words) * 2);
+      continue;
+    }
+    __builtin_memset(out, 0, static_cast<size_t>(left) * 2);
+    widen(x + i * s.width * s.channels, taken, p.q.x_zero, out + left);
+    __builtin_memset(out + left + taken, 0, static_cast<size_t>(right) * 2);
+  }
+}
+
+// Output rows [begin, end) of image n, panels [first, last).
+void run_rows(const Run& r, const Params& p, int64_t n, int64_t begin, int64_t end, int64_t first, int64_t last) {
+  const ConvShape& s = p.s;
+  const word** rows = static_cast<const word**>(r.scratch);
+  word* words = reinterpret_cast<word*>(static_cast<char*>(r.scratch) + pointer_bytes(p));
+  const int64_t columns = s.out_channels / s.group, image = n * s.height * s.width * s.channels;
+  const int64_t size = p.q.raw ? 4 : 1, pixels = s.out_height * s.out_width;
+
+  IntProduct product{};
+  product.segments = static_cast<const int64_t*>(r.packed);
+  product.n_segments = p.n_segments, product.groups = groups_of(p.length);
+  product.b_panel = packed_elements(p.n_segments, p.length, kPanel);
+  product.narrow_b = p.narrow_b, product.narrow = p.q.narrow;
+  product.ldc = s.out_channels, product.columns = columns;
+
+  for (int64_t oy = begin; oy < end; oy += p.block_rows) {
+    const int64_t block = least(p.block_rows, end - oy), top = oy * s.stride_h - s.pad_top;
+    const int64_t step = s.kernel_h == 1 ? s.stride_h : 1, count = (block - 1) * p.row_step + s.span_h();
+    if (p.q.signed_x) widen_rows(p, r.in[0].as<const int8_t>() + image, top, step, count, words);
+    else widen_rows(p, r.in[0].as<const uint8_t>() + image, top, step, count, words);
+    const int64_t m = block * s.out_width;
+    for (int64_t i = 0, y = 0; y < block; ++y)
+      for (int64_t ox = 0; ox < s.out_width; ++ox) rows[i++] = words + y * p.row_step * p.row_words + ox * s.stride_w * s.channels;
+    for (int64_t g = 0; g < s.group; ++g) {
+      const char* packed = static_cast<const char*>(r.packed) + table_bytes(p) + g * p.group_bytes;
+      use_epilogue(p.epilogue, reinterpret_cast<const int32_t*>(packed), &product);
+      product.b = packed + p.epilogue.bytes();
+      product.c = r.out[0].as<char>() + (n * pixels * s.out_channels + g * columns) * size;
+      int_multiply(product, rows, oy * s.out_width, m, first, last);
+      if (s.group > 1)
+        for (int64_t i = 0; i < m; ++i) rows[i] += s.channels / s.group;
+    }
+  }
+}
+
+void run(const Run& r) {
+  const Params& p = *static_cast<const Params*>(r.params);
+  const int64_t panels = panels_of(p.s.out_channels / p.s.group);
+  if (p.by_columns) {
+    for (int64_t n = 0; n < p.s.batch; ++n) run_rows(r, p, n, 0, p.s.out_height, r.begin, r.end);
+    return;
+  }
+  for (int64_t unit = r.begin; unit < r.end;) {
+    const int64_t n = unit / p.units_per_image, inside = unit % p.units_per_image;
+    const int64_t stop = least(p.units_per_image, inside + (r.end - unit));
+    run_rows(r, p, n, inside * p.unit_rows, least(p.s.out_height, stop * p.unit_rows), 0, panels);
+    unit += stop - inside;
+  }
+}
+
+}  // namespace
+extern const Kernel qconv2d_i8_kernel{"qconv2d_i8", query<DType::i8>, prepare<DType::i8>, run};
+extern const Kernel qconv2d_u8_kernel{"qconv2d_u8", query<DType::u8>, prepare<DType::u8>, run};
+EDGERUN_ISA_END

@@ -1,0 +1,272 @@
+// qconv2d_dw_i8, qconv2d_dw_u8: depthwise qconv2d, w [KH, KW, C m].
+//
+// Vectorised over channels. Taps go in groups of kGroup rows above each other: a group row holds, for every pixel (margins
+// included) and channel, the words of kGroup input rows side by side, which one `dot` multiplies and adds. Group rows live in a ring:
+// each is built once for all output rows that read it. Channels are taken in chunks whose ring stays in L1.
+#include "quant/qconv_shape.h"
+
+EDGERUN_ISA_BEGIN
+namespace {
+
+inline constexpr int64_t kRingWords = 12 * 1024;  // of one chunk
+inline constexpr int64_t kWide = 2 * kLanes;      // channels of a full tile
+inline constexpr int kTilePixels = 4;
+inline constexpr int64_t kMostGroups = 64;        // of kernel rows
+
+struct Params {
+  ConvShape s;
+  QuantParams q;
+  int64_t multiplier;
+  int64_t groups;          // of kernel rows
+  int64_t row_step;        // input rows between group rows that are read
+  int64_t ring;            // group rows kept
+  int64_t chunk;           // channels, a multiple of kWide
+  int64_t line;            // words of a group row of one chunk
+  int64_t padded_width;
+  Epilogue epilogue;
+};
+
+int64_t gcd(int64_t a, int64_t b) { return b == 0 ? a : gcd(b, a % b); }
+int64_t aligned(int64_t bytes) { return ceil_div(bytes, kCacheLine) * kCacheLine; }
+
+Status resolve(const Request& r, DType dtype, Params* p) {
+  EDGERUN_TRY(arity(r, 2, 4, 1));
+  const TensorView &x = r.in[0], &w = r.in[1], &y = r.out[0];
+  if (x.rank != 4 || y.rank != 4 || w.rank != 3) return Status::bad_rank;
+  EDGERUN_TRY(quant_operands(r, dtype, "x_zero", y.dims[3], &p->q));
+  EDGERUN_TRY(constant_weights(w));
+  ConvShape& s = p->s;
+  s.kernel_h = w.dims[0], s.kernel_w = w.dims[1];
+  EDGERUN_TRY(conv_geometry(r, false, &s));
+  s.group = s.channels;
+  if (w.dims[2] != s.out_channels) return Status::bad_shape;
+  if (s.channels == 0 ? s.out_channels != 0 : s.out_channels % s.channels != 0) return Status::bad_shape;
+  p->multiplier = s.channels == 0 ? 1 : s.out_channels / s.channels;
+  int64_t words;
+  EDGERUN_TRY(row_words(s, &words));
+  if (__builtin_mul_overflow(words, p->multiplier * kGroup * s.span_h(), &words) || words > int64_t{1} << 56) return Status::too_large;
+
+  p->padded_width = most(s.padded_width(), 0);
+  p->groups = ceil_div(s.kernel_h, kGroup);
+  p->row_step = gcd(s.stride_h, kGroup * s.dilation_h);
+  if (p->groups > kMostGroups) return Status::unsupported;
+  p->ring = (p->groups - 1) * kGroup * s.dilation_h / p->row_step + 1;
+  const int64_t fits = kRingWords / most(p->ring * p->padded_width * kGroup, 1) / kWide * kWide;
+  p->chunk = least(most(fits, kWide), ceil_div(most(s.out_channels, 1), kWide) * kWide);
+  p->line = p->padded_width * p->chunk * kGroup;
+  p->epilogue = {ceil_div(s.out_channels, kWide) * kWide, !p->q.raw, any_shift(r, p->q.raw)};
+  return Status::ok;
+}
+
+int64_t weight_words(const Params& p) { return p.epilogue.columns * p.groups * p.s.kernel_w * kGroup; }
+
+template <DType kX>
+Status query(const Request& r, Need* need) {
+  Params p;
+  EDGERUN_TRY(resolve(r, kX, &p));
+  const int64_t outputs = r.out[0].elements(), taps = p.s.kernel_h * p.s.kernel_w;
+  need->params = sizeof p;
+  need->packed = static_cast<size_t>(p.epilogue.bytes() + weight_words(p) * 2);
+  need->scratch = static_cast<size_t>(aligned(p.ring * p.line * 2) + aligned(p.s.width * p.s.channels));
+  need->units = outputs == 0 ? 0 : p.s.batch * p.s.out_height;
+  need->work = 2.0 * static_cast<double>(outputs) * static_cast<double>(taps);
+  need->bytes = static_cast<double>(r.in[0].elements() + r.in[1].elements() + outputs);
+  return Status::ok;
+}
+
+template <DType kX>
+Status prepare(const Request& r, void* params, void* packed) {
+  Params& p = *static_cast<Params*>(params);
+  EDGERUN_TRY(resolve(r, kX, &p));
+  const ConvShape& s = p.s;
+  const TensorView& w = r.in[1];
+  const TensorView *bias = r.has(2) ? &r.in[2] : nullptr, *factors = p.q.raw ? nullptr : &r.in[3];
+  const int64_t channels = s.out_channels, taps = s.kernel_h * s.kernel_w;
+  EDGERUN_TRY(bounded_sums(channels, taps, bias, [&](int64_t t, int64_t c) { return weight_at(w, t * channels + c); }));
+  pack_epilogue(p.epilogue, bias, factors, 0, channels, static_cast<int32_t*>(packed));
+  word* out = reinterpret_cast<word*>(static_cast<char*>(packed) + p.epilogue.bytes());
+  for (int64_t c = 0; c < p.epilogue.columns; c += kLanes)
+    for (int64_t g = 0; g < p.groups; ++g)
+      for (int64_t kx = 0; kx < s.kernel_w; ++kx)
+        for (int64_t k = c; k < c + kLanes; ++k)
+          for (int64_t ky = g * kGroup; ky < (g + 1) * kGroup; ++ky)
+            *out++ = k < channels && ky < s.kernel_h ? static_cast<word>(weight_at(w, (ky * s.kernel_w + kx) * channels + k)) : word{0};
+  return Status::ok;
+}
+
+// One chunk of channels of one image.
+struct Chunk {
+  const Params* p;
+  int64_t first, count;  // output channels; `count` of them exist
+  word* ring;
+  const uint8_t* zeros;  // a row of x_zero
+  const word* weights;   // of this chunk
+  IntProduct out;        // start, factor, left of this chunk; c: the image at its first channel
+};
+
+// The words of n channels of kGroup rows, side by side.
+template <class T>
+EDGERUN_SIMD void side_by_side(const T* const* rows, int64_t n, int32_t zero, word* out) {
+  int64_t k = 0;
+#if defined(EDGERUN_SIMD_AVX2)
+  const __m256i z = _mm256_set1_epi16(static_cast<int16_t>(zero));
+  const auto wide = [&](__m128i bytes) __attribute__((always_inline)) {
+    return _mm256_sub_epi16(T(-1) < T(0) ? _mm256_cvtepi8_epi16(bytes) : _mm256_cvtepu8_epi16(bytes), z);
+  };
+  for (; k + 16 <= n; k += 16) {
+    const __m128i a = _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows[0] + k));
+    const __m128i b = _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows[1] + k));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + 2 * k), wide(_mm_unpacklo_epi8(a, b)));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + 2 * k + 16), wide(_mm_unpackhi_epi8(a, b)));
+  }
+  for (; k + 8 <= n; k += 8) {
+    const __m128i a = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(rows[0] + k));
+    const __m128i b = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(rows[1] + k));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + 2 * k), wide(_mm_unpacklo_epi8(a, b)));
+  }
+#endif
+  for (; k < n; ++k)
+    for (int i = 0; i < kGroup; ++i) out[k * kGroup + i] = static_cast<word>(rows[i][k] - zero);
+}
+
+// The group row whose first input row is `top` (may lie outside the image).
+template <class T>
+void build(const Chunk& c, const T* x, int64_t top, word* out) {
+  const Params& p = *c.p;
+  const ConvShape& s = p.s;
+  const int64_t pixel = p.chunk * kGroup, left = least(s.pad_left, p.padded_width);
+  const int64_t taken = most(0, least(s.width, p.padded_width - left)), right = p.padded_width - left - taken;
+  const T* rows[kGroup];
+  for (int i = 0; i < kGroup; ++i) {
+    const int64_t y = top + i * s.dilation_h;
+    rows[i] = y < 0 || y >= s.height ? reinterpret_cast<const T*>(c.zeros) : x + y * s.width * s.channels;
+  }
+  __builtin_memset(out, 0, static_cast<size_t>(left * pixel) * 2);
+  __builtin_memset(out + (left + taken) * pixel, 0, static_cast<size_t>(right * pixel) * 2);
+  out += left * pixel;
+  if (p.multiplier == 1) {
+    for (int i = 0; i < kGroup; ++i) rows[i] += c.first;
+    for (int64_t k = 0; k < taken; ++k, out += pixel) {
+      side_by_side(rows, c.count, p.q.x_zero, out);
+      for (int i = 0; i < kGroup; ++i) rows[i] += s.channels;
+    }
+    return;
+  }
+  for (int64_t k = 0; k < taken; ++k, out += pixel)
+    for (int64_t n = 0; n < c.count; ++n)
+      for (int i = 0; i < kGroup; ++i)
+        out[n * kGroup + i] = static_cast<word>(rows[i][k * s.channels + (c.first + n) / p.multiplier] - p.q.x_zero);
+}
+
+// kPixels x (kVectors vectors of channels from `channel` on) of the output row oy from ox on.
+template <int kPixels, int kVectors>
+EDGERUN_NOINLINE void tile(const Chunk& c, const word* const* lines, int64_t oy, int64_t ox, int64_t channel) {
+  const Params& p = *c.p;
+  const ConvShape& s = p.s;
+  const int64_t pixel = p.chunk * kGroup, step = s.stride_w * pixel, reach = s.dilation_w * pixel, taps = p.groups * s.kernel_w;
+  vi acc[kPixels][kVectors];
+#pragma GCC unroll 4
+  for (int i = 0; i < kPixels; ++i)
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) acc[i][v] = loadu_int(c.out.start + channel + v * kLanes);
+  const word* w = c.weights + channel * taps * kGroup;
+  for (int64_t g = 0; g < p.groups; ++g) {
+    const word* x = lines[g] + ox * step + channel * kGroup;
+    for (int64_t kx = 0; kx < s.kernel_w; ++kx, x += reach, w += kLanes * kGroup) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) {
+        const vw weights = load_words(w + v * taps * kLanes * kGroup);
+#pragma GCC unroll 4
+        for (int i = 0; i < kPixels; ++i) acc[i][v] = dot(acc[i][v], load_words(x + i * step + v * kLanes * kGroup), weights);
+      }
+    }
+  }
+  const int64_t left = c.count - channel, at = (oy * s.out_width + ox) * c.out.ldc + channel;
+  const int n = static_cast<int>(least(left, kVectors * kLanes));
+  if (!c.out.factor) {
+    int32_t* y = static_cast<int32_t*>(c.out.c) + at;
+    for (int i = 0; i < kPixels; ++i)
+      for (int k = 0; k < n; ++k) y[i * c.out.ldc + k] = acc[i][k / kLanes][k % kLanes];
+    return;
+  }
+  if (EDGERUN_UNLIKELY(c.out.left != nullptr))
+    for (int v = 0; v < kVectors; ++v)
+      for (int i = 0; i < kPixels; ++i) acc[i][v] = shift_left_limited(acc[i][v], loadu_int(c.out.left + channel + v * kLanes));
+  const Narrower narrow(c.out.narrow);
+  uint8_t* y = static_cast<uint8_t*>(c.out.c) + at;
+#pragma GCC unroll 4
+  for (int v = 0; v < kVectors; ++v) {
+    const vi factor = loadu_int(c.out.factor + channel + v * kLanes);
+#pragma GCC unroll 4
+    for (int i = 0; i < kPixels; ++i) acc[i][v] = rescale(acc[i][v], factor);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < kPixels; ++i) {
+    if constexpr (kVectors == 1) narrow.lone(acc[i][0], y + i * c.out.ldc, n);
+    else narrow.pair(acc[i][0], acc[i][1], y + i * c.out.ldc, n);
+  }
+}
+
+template <int kVectors>
+void row_tiles(const Chunk& c, const word* const* lines, int64_t oy, int64_t channel) {
+  const int64_t width = c.p->s.out_width;
+  int64_t ox = 0;
+  for (; ox + kTilePixels <= width; ox += kTilePixels) tile<kTilePixels, kVectors>(c, lines, oy, ox, channel);
+  if (width - ox == 3) tile<3, kVectors>(c, lines, oy, ox, channel);
+  if (width - ox == 2) tile<2, kVectors>(c, lines, oy, ox, channel);
+  if (width - ox == 1) tile<1, kVectors>(c, lines, oy, ox, channel);
+}
+
+// Output rows [begin, end) of one image.
+template <class T>
+void chunk_rows(const Chunk& c, const T* x, int64_t begin, int64_t end) {
+  const Params& p = *c.p;
+  const ConvShape& s = p.s;
+  const word* lines[kMostGroups];
+  int64_t next = begin * s.stride_h;  // first input row (without padding) of the next group row to build
+  for (int64_t oy = begin; oy < end; ++oy) {
+    const int64_t top = oy * s.stride_h;
+    for (; next <= top + (p.groups - 1) * kGroup * s.dilation_h; next += p.row_step)
+      if (next >= top) build(c, x, next - s.pad_top, c.ring + next / p.row_step % p.ring * p.line);
+    for (int64_t g = 0; g < p.groups; ++g) lines[g] = c.ring + (top + g * kGroup * s.dilation_h) / p.row_step % p.ring * p.line;
+    for (int64_t channel = 0; channel < c.count; channel += kWide) {
+      if (c.count - channel > kLanes) row_tiles<2>(c, lines, oy, channel);
+      else row_tiles<1>(c, lines, oy, channel);
+    }
+  }
+}
+
+void run(const Run& r) {
+  const Params& p = *static_cast<const Params*>(r.params);
+  const ConvShape& s = p.s;
+  Chunk c{};
+  c.p = &p;
+  c.ring = static_cast<word*>(r.scratch);
+  uint8_t* zeros = static_cast<uint8_t*>(r.scratch) + aligned(p.ring * p.line * 2);
+  __builtin_memset(zeros, p.q.x_zero & 255, static_cast<size_t>(s.width * s.channels));
+  c.zeros = zeros;
+  const int32_t* lists = static_cast<const int32_t*>(r.packed);
+  const word* weights = reinterpret_cast<const word*>(static_cast<const char*>(r.packed) + p.epilogue.bytes());
+  c.out.narrow = p.q.narrow, c.out.ldc = s.out_channels;
+  const int64_t image = s.height * s.width * s.channels, results = s.out_height * s.out_width * s.out_channels;
+  for (int64_t unit = r.begin; unit < r.end;) {
+    const int64_t n = unit / s.out_height, begin = unit % s.out_height, end = least(s.out_height, begin + (r.end - unit));
+    for (c.first = 0; c.first < s.out_channels; c.first += p.chunk) {
+      c.count = least(p.chunk, s.out_channels - c.first);
+      c.weights = weights + c.first * p.groups * s.kernel_w * kGroup;
+      use_epilogue(p.epilogue, lists, &c.out);
+      c.out.start += c.first;
+      if (c.out.factor) c.out.factor += c.first;
+      if (c.out.left) c.out.left += c.first;
+      c.out.c = r.out[0].as<char>() + (n * results + c.first) * (p.q.raw ? 4 : 1);
+      if (p.q.signed_x) chunk_rows(c, r.in[0].as<const int8_t>() + n * image, begin, end);
+      else chunk_rows(c, r.in[0].as<const uint8_t>() + n * image, begin, end);
+    }
+    unit += end - begin;
+  }
+}
+
+}  // namespace
+extern const Kernel qconv2d_dw_i8_kernel{"qconv2d_dw_i8", query<DType::i8>, prepare<DType::i8>, run};
+extern const Kernel qconv2d_dw_u8_kernel{"qconv2d_dw_u8", query<DType::u8>, prepare<DType::u8>, run};
+EDGERUN_ISA_END

@@ -1,0 +1,63 @@
+// How the integer micro-kernel multiplies: A and B hold int16 (byte minus zero point: exact for every zero point), a step takes
+// kGroup neighbouring elements of K, and B keeps these side by side for kLanes columns.
+#pragma once
+#include "simd.h"
+
+EDGERUN_ISA_BEGIN
+
+typedef int16_t word;
+
+#if defined(EDGERUN_SIMD_AVX512) || defined(EDGERUN_SIMD_AVX2) || defined(EDGERUN_SIMD_SSE2)
+inline constexpr int kGroup = 2;
+typedef vi vw;  // kLanes groups
+
+EDGERUN_SIMD vw load_words(const word* p) { return *reinterpret_cast<const vi_unaligned*>(p); }
+EDGERUN_SIMD vw load_bytes_as_words(const int8_t* p) {
+#if defined(EDGERUN_SIMD_AVX512)
+  return reinterpret_cast<vw>(_mm512_maskz_cvtepi8_epi16(0xffffffffu, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))));
+#elif defined(EDGERUN_SIMD_AVX2)
+  return reinterpret_cast<vw>(_mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+#else
+  const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+  return reinterpret_cast<vw>(_mm_srai_epi16(_mm_unpacklo_epi8(bytes, bytes), 8));
+#endif
+}
+EDGERUN_SIMD vi broadcast_group(const word* p) {
+  int32_t both;
+  __builtin_memcpy(&both, p, 4);
+  return broadcast_int(both);
+}
+// acc + the products of every lane's group
+EDGERUN_SIMD vi dot(vi acc, vi a, vw b) {
+#if defined(EDGERUN_SIMD_AVX512) && defined(__AVX512VNNI__)
+  return reinterpret_cast<vi>(_mm512_dpwssd_epi32(reinterpret_cast<__m512i>(acc), reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
+#elif defined(EDGERUN_SIMD_AVX512)
+  return acc + reinterpret_cast<vi>(_mm512_madd_epi16(reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
+#elif defined(EDGERUN_SIMD_AVX2)
+  return acc + reinterpret_cast<vi>(_mm256_madd_epi16(reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b)));
+#else
+  return acc + reinterpret_cast<vi>(_mm_madd_epi16(reinterpret_cast<__m128i>(a), reinterpret_cast<__m128i>(b)));
+#endif
+}
+#else
+inline constexpr int kGroup = 1;
+typedef word vw __attribute__((vector_size(kLanes * 2)));
+typedef vw vw_unaligned __attribute__((vector_size(kLanes * 2), aligned(2), may_alias));
+typedef int8_t vb __attribute__((vector_size(kLanes)));
+typedef vb vb_unaligned __attribute__((vector_size(kLanes), aligned(1), may_alias));
+
+EDGERUN_SIMD vw load_words(const word* p) { return *reinterpret_cast<const vw_unaligned*>(p); }
+EDGERUN_SIMD vw load_bytes_as_words(const int8_t* p) {
+  return __builtin_convertvector(*reinterpret_cast<const vb_unaligned*>(p), vw);
+}
+EDGERUN_SIMD vw broadcast_group(const word* p) { return *p + vw{}; }
+EDGERUN_SIMD vi dot(vi acc, vw a, vw b) {
+#if defined(EDGERUN_SIMD_NEON)
+  return (vi)vmlal_s16((int32x4_t)acc, (int16x4_t)a, (int16x4_t)b);
+#else
+  return acc + __builtin_convertvector(a, vi) * __builtin_convertvector(b, vi);
+#endif
+}
+#endif
+
+EDGERUN_ISA_END

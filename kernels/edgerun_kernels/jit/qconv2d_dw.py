@@ -1,0 +1,31 @@
+"""qconv2d_dw: depthwise qconv2d; output channel c reads input channel c / m only.
+
+x[N,H,W,C] w[KH,KW,C·m] bias[C·m]? factors[2,C·m or 1]? → y[N,OH,OW,C·m]; dtypes and meaning as in qconv2d.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgerun_kernels.checks import Sink
+from edgerun_kernels.jit.qconv2d import finish
+from edgerun_kernels.jit.windows import padded, tap, window
+from edgerun_kernels.types import Attrs, Inputs, Kernel, Outputs, integer, operand
+
+
+def qconv2d_dw(inputs: Inputs, attrs: Attrs, outputs: Outputs, sink: Sink | None) -> None:
+    """x w bias? factors? → y."""
+    x, w, y = operand(inputs, 0), operand(inputs, 1).astype(np.int32), outputs[0]
+    win = window(attrs, w.shape[:2])
+    out_hw = (y.shape[1], y.shape[2])
+    real = padded(x.astype(np.int32) - integer(attrs, "x_zero"), win, out_hw, 0)
+    if w.shape[2] != real.shape[3]:
+        real = np.repeat(real, w.shape[2] // real.shape[3], axis=3)
+    total = np.zeros(y.shape, np.int32)
+    for i in range(w.shape[0]):
+        for j in range(w.shape[1]):
+            total += tap(real, win, out_hw, i, j) * w[i, j]
+    finish(total, inputs, attrs, y)
+
+
+KERNELS: dict[str, Kernel] = {"qconv2d_dw_i8": qconv2d_dw, "qconv2d_dw_u8": qconv2d_dw}
