@@ -45,6 +45,11 @@ def integer(attrs: Attrs, name: str, default: int = 0) -> int:
     return int(value[0]) if value else default
 
 
+def required(attrs: Attrs, name: str) -> int:
+    """A scalar integer attribute that must be there."""
+    return int(attrs[name][0])
+
+
 def number(attrs: Attrs, name: str, default: float = 0.0) -> np.float32:
     """A scalar float attribute, rounded to float32 as C++ sees it."""
     value = attrs.get(name)

@@ -1,4 +1,7 @@
-"""max_pool2d_f32: the largest value of every window, or its NaN; padding is -inf. x[N,H,W,C] → y[N,OH,OW,C]."""
+"""max_pool2d_{f32,i8,u8}: the largest value of every window, or its NaN. x[N,H,W,C] → y[N,OH,OW,C].
+
+Padding is -inf, of integers their smallest value.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,12 @@ def max_pool2d(inputs: Inputs, attrs: Attrs, outputs: Outputs, sink: Sink | None
     x, y = operand(inputs, 0), outputs[0]
     win = window(attrs, ints(attrs, "kernel"))
     out_hw = (y.shape[1], y.shape[2])
-    x = padded(x, win, out_hw, -np.inf)
-    y[...] = -np.inf
+    lowest = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
+    x = padded(x, win, out_hw, lowest)
+    y[...] = lowest
     for i in range(win.kernel[0]):
         for j in range(win.kernel[1]):
             np.maximum(y, tap(x, win, out_hw, i, j), out=y)
 
 
-KERNELS: dict[str, Kernel] = {"max_pool2d_f32": max_pool2d}
+KERNELS: dict[str, Kernel] = {f"max_pool2d_{t}": max_pool2d for t in ("f32", "i8", "u8")}
