@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from edgerun_kernels.checks import Sink
-from edgerun_kernels.types import Attrs, Inputs, Kernel, Outputs, number, operand, required
+from edgerun_kernels.types import Attrs, Inputs, Kernel, Outputs, integer, number, operand
 
 
 def dequantize(inputs: Inputs, attrs: Attrs, outputs: Outputs, sink: Sink | None) -> None:
     """x → y float32, same shape."""
-    difference = operand(inputs, 0).astype(np.int64) - required(attrs, "zero")
+    difference = operand(inputs, 0).astype(np.int64) - integer(attrs, "zero")
     with np.errstate(all="ignore"):
         outputs[0][...] = difference.astype(np.float32) * number(attrs, "scale")
 

@@ -12,8 +12,9 @@ import numpy as np
 from edgerun_kernels.checks import Sink
 from edgerun_kernels.jit.average_pool2d import taps_counted
 from edgerun_kernels.jit.fixed_point import rescale
+from edgerun_kernels.jit.narrow import narrow
 from edgerun_kernels.jit.windows import padded, tap, window
-from edgerun_kernels.types import Attrs, Inputs, Kernel, Outputs, integer, ints, operand, required
+from edgerun_kernels.types import Attrs, Inputs, Kernel, Outputs, integer, ints, operand
 
 
 def qaverage_pool2d(inputs: Inputs, attrs: Attrs, outputs: Outputs, sink: Sink | None) -> None:
@@ -22,14 +23,13 @@ def qaverage_pool2d(inputs: Inputs, attrs: Attrs, outputs: Outputs, sink: Sink |
     win = window(attrs, ints(attrs, "kernel"))
     out_hw = (y.shape[1], y.shape[2])
     count = taps_counted(x, win, out_hw, integer(attrs, "count_include_pad"))
-    image = padded(x.astype(np.int32) - required(attrs, "x_zero"), win, out_hw, 0)
+    image = padded(x.astype(np.int32) - integer(attrs, "x_zero"), win, out_hw, 0)
     total = np.zeros(y.shape, np.int64)
     for i in range(win.kernel[0]):
         for j in range(win.kernel[1]):
             total += tap(image, win, out_hw, i, j)
     m, left = scale[:, np.maximum(count, 1) - 1][..., None]
-    steps = np.where(count[..., None] > 0, rescale(total, m, left), 0)
-    y[...] = np.clip(steps + required(attrs, "y_zero"), required(attrs, "low"), required(attrs, "high"))
+    narrow(np.where(count[..., None] > 0, rescale(total, m, left), 0), attrs, y)
 
 
 KERNELS: dict[str, Kernel] = {"qaverage_pool2d_i8": qaverage_pool2d, "qaverage_pool2d_u8": qaverage_pool2d}

@@ -6,15 +6,15 @@ import numpy as np
 
 from edgerun_kernels.checks import Sink
 from edgerun_kernels.jit.fixed_point import rescale
-from edgerun_kernels.types import Attrs, Inputs, Kernel, Outputs, operand, required
+from edgerun_kernels.jit.narrow import narrow
+from edgerun_kernels.types import Attrs, Inputs, Kernel, Outputs, integer, operand, required
 
 
 def qmul(inputs: Inputs, attrs: Attrs, outputs: Outputs, sink: Sink | None) -> None:
     """a, b → y; each of them i8 or u8. In place where the shapes are equal."""
-    a = operand(inputs, 0).astype(np.int64) - required(attrs, "a_zero")
-    b = operand(inputs, 1).astype(np.int64) - required(attrs, "b_zero")
-    y = rescale(a * b, required(attrs, "m"), required(attrs, "left")) + required(attrs, "y_zero")
-    outputs[0][...] = np.clip(y, required(attrs, "low"), required(attrs, "high"))
+    a = operand(inputs, 0).astype(np.int64) - integer(attrs, "a_zero")
+    b = operand(inputs, 1).astype(np.int64) - integer(attrs, "b_zero")
+    narrow(rescale(a * b, required(attrs, "m"), required(attrs, "left")), attrs, outputs[0])
 
 
 KERNELS: dict[str, Kernel] = {"qmul_i8": qmul, "qmul_u8": qmul}

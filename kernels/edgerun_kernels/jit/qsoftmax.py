@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgerun_kernels.checks import Sink
+from edgerun_kernels.jit.narrow import narrow
 from edgerun_kernels.types import Attrs, Inputs, Kernel, Outputs, integer, operand, required
 
 
@@ -25,8 +26,7 @@ def qsoftmax(inputs: Inputs, attrs: Attrs, outputs: Outputs, sink: Sink | None) 
     if y.dtype.kind == "f":
         y[...] = e.astype(np.float64) / s.astype(np.float64)
         return
-    steps = (2 * e * required(attrs, "inverse") + (s << 12)) // (s << 13)
-    y[...] = np.clip(steps + required(attrs, "y_zero"), required(attrs, "low"), required(attrs, "high"))
+    narrow((2 * e * required(attrs, "inverse") + (s << 12)) // (s << 13), attrs, y)
 
 
 KERNELS: dict[str, Kernel] = {"qsoftmax_i8": qsoftmax, "qsoftmax_u8": qsoftmax}

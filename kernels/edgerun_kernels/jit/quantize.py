@@ -8,13 +8,13 @@ from __future__ import annotations
 import numpy as np
 
 from edgerun_kernels.checks import Sink, check_finite
-from edgerun_kernels.types import Attrs, Inputs, Kernel, Outputs, number, operand, required
+from edgerun_kernels.types import Attrs, Inputs, Kernel, Outputs, integer, number, operand
 
 
 def quantize(inputs: Inputs, attrs: Attrs, outputs: Outputs, sink: Sink | None) -> None:
     """x → y, same shape. A sink counts and tests the values of x, and a fault to inject strikes them: y cannot show it."""
     x, y = operand(inputs, 0), outputs[0]
-    zero, info = required(attrs, "zero"), np.iinfo(y.dtype)
+    zero, info = integer(attrs, "zero"), np.iinfo(y.dtype)
     if sink is not None:
         x = x.copy()
         sink.inject(x)
