@@ -18,11 +18,9 @@ inline bool pooled(int64_t in, int64_t pads, int64_t kernel, int64_t stride, int
   return out == room / stride + 1 || out == ceil_div(room, stride) + 1;
 }
 
-inline Status window_of(const Request& r, Window* p) {
-  EDGERUN_TRY(arity(r, 1, 1, 1));
+// Of sound operands x and y of any dtype.
+inline Status window_geometry(const Request& r, Window* p) {
   const TensorView &x = r.in[0], &y = r.out[0];
-  EDGERUN_TRY(sound(x, DType::f32));
-  EDGERUN_TRY(sound(y, DType::f32));
   if (x.rank != 4 || y.rank != 4) return Status::bad_rank;
   int64_t kernel[2], strides[2] = {1, 1}, dilations[2] = {1, 1}, pads[4] = {};
   if (!ints(r, "kernel", 2, kernel)) return Status::bad_attribute;
@@ -44,6 +42,13 @@ inline Status window_of(const Request& r, Window* p) {
   if (!pooled(p->h, p->top + p->bottom, p->kh, p->sh, p->dh, p->oh)) return Status::bad_shape;
   if (!pooled(p->w, p->left + p->right, p->kw, p->sw, p->dw, p->ow)) return Status::bad_shape;
   return Status::ok;
+}
+
+inline Status window_of(const Request& r, Window* p) {
+  EDGERUN_TRY(arity(r, 1, 1, 1));
+  EDGERUN_TRY(sound(r.in[0], DType::f32));
+  EDGERUN_TRY(sound(r.out[0], DType::f32));
+  return window_geometry(r, p);
 }
 
 inline void need_window(const Request& r, const Window& p, Need* need) {

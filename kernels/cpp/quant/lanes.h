@@ -1,0 +1,190 @@
+// Lanes of bytes and of int16, beside simd.h's vf and vi: v8 (kBytes of them) and v16 (kWords).
+//
+// Bytes are unsigned here: an int8 is a byte with its sign bit flipped, so that its zero point is 128 more (bytes.h). What is
+// widened comes apart in the order the instruction set likes; only the narrowing function that is its inverse restores the
+// order:
+//   widen(v8) → v16 low, high                  narrow_words(low, high) → v8, saturated to 0..255
+//   widen_unsigned_words(v16) → vi low, high  narrow_ints(low, high) → v16, saturated to int16
+// The `in_order` forms take vectors as they lie in memory.
+#pragma once
+#include "simd.h"
+
+EDGERUN_ISA_BEGIN
+
+inline constexpr int kBytes = kVectorBytes, kWords = kBytes / 2;
+
+typedef uint8_t v8 __attribute__((vector_size(kBytes)));
+typedef int16_t v16 __attribute__((vector_size(kBytes)));
+typedef uint16_t v16u __attribute__((vector_size(kBytes)));  // to add and multiply modulo 2^16
+typedef uint8_t v8_unaligned __attribute__((vector_size(kBytes), aligned(1), may_alias));
+typedef int16_t v16_unaligned __attribute__((vector_size(kBytes), aligned(1), may_alias));
+
+EDGERUN_SIMD v8 broadcast_byte(uint8_t a) { return a + v8{}; }
+EDGERUN_SIMD v16 broadcast_word(int16_t a) { return a + v16{}; }
+EDGERUN_SIMD v8 loadu_bytes(const void* p) { return *static_cast<const v8_unaligned*>(p); }
+EDGERUN_SIMD void storeu_bytes(void* p, v8 a) { *static_cast<v8_unaligned*>(p) = a; }
+EDGERUN_SIMD void storeu_words(void* p, v16 a) { *static_cast<v16_unaligned*>(p) = a; }
+
+// The first n bytes, 0 <= n <= kBytes; the other lanes load as 0. Not for inner loops.
+EDGERUN_SIMD v8 load_bytes_partial(const void* p, int64_t n) {
+  v8 a{};
+  __builtin_memcpy(&a, p, static_cast<size_t>(n));
+  return a;
+}
+EDGERUN_SIMD void store_bytes_partial(void* p, v8 a, int64_t n) { __builtin_memcpy(p, &a, static_cast<size_t>(n)); }
+
+// x86's operations of two vectors have the same name at every width; the maskz form as in simd.h.
+#if defined(EDGERUN_SIMD_AVX512)
+typedef __m512i vx86;
+#define EDGERUN_X86(op, a, b) _mm512_maskz_##op(-1, (vx86)(a), (vx86)(b))
+#elif defined(EDGERUN_SIMD_AVX2)
+typedef __m256i vx86;
+#define EDGERUN_X86(op, a, b) _mm256_##op((vx86)(a), (vx86)(b))
+#elif defined(EDGERUN_SIMD_SSE2)
+typedef __m128i vx86;
+#define EDGERUN_X86(op, a, b) _mm_##op((vx86)(a), (vx86)(b))
+#endif
+
+EDGERUN_SIMD v8 min_bytes(v8 a, v8 b) {
+#if defined(EDGERUN_X86)
+  return (v8)EDGERUN_X86(min_epu8, a, b);
+#elif defined(EDGERUN_SIMD_NEON)
+  return (v8)vminq_u8((uint8x16_t)a, (uint8x16_t)b);
+#else
+  const v8 m = (v8)(a < b);
+  return (m & a) | (~m & b);
+#endif
+}
+EDGERUN_SIMD v8 max_bytes(v8 a, v8 b) {
+#if defined(EDGERUN_X86)
+  return (v8)EDGERUN_X86(max_epu8, a, b);
+#elif defined(EDGERUN_SIMD_NEON)
+  return (v8)vmaxq_u8((uint8x16_t)a, (uint8x16_t)b);
+#else
+  const v8 m = (v8)(a > b);
+  return (m & a) | (~m & b);
+#endif
+}
+EDGERUN_SIMD v16 add_saturating(v16 a, v16 b) {
+#if defined(EDGERUN_X86)
+  return (v16)EDGERUN_X86(adds_epi16, a, b);
+#elif defined(EDGERUN_SIMD_NEON)
+  return (v16)vqaddq_s16((int16x8_t)a, (int16x8_t)b);
+#else
+  v16 y;
+  for (int k = 0; k < kWords; ++k) {
+    const int s = a[k] + b[k];
+    y[k] = static_cast<int16_t>(s > INT16_MAX ? INT16_MAX : s < INT16_MIN ? INT16_MIN : s);
+  }
+  return y;
+#endif
+}
+
+#if !defined(EDGERUN_X86)
+typedef uint8_t v8_half __attribute__((vector_size(kBytes / 2)));
+typedef int16_t v16_half __attribute__((vector_size(kBytes / 2)));
+template <class Half, class Whole> EDGERUN_SIMD void halves(Whole a, Half* low, Half* high) {
+  __builtin_memcpy(low, &a, sizeof *low);
+  __builtin_memcpy(high, reinterpret_cast<const char*>(&a) + sizeof *low, sizeof *high);
+}
+#endif
+
+EDGERUN_SIMD void widen(v8 a, v16* low, v16* high) {
+#if defined(EDGERUN_X86)
+  *low = (v16)EDGERUN_X86(unpacklo_epi8, a, v8{}), *high = (v16)EDGERUN_X86(unpackhi_epi8, a, v8{});
+#else
+  v8_half l, h;
+  halves(a, &l, &h);
+  *low = __builtin_convertvector(l, v16), *high = __builtin_convertvector(h, v16);
+#endif
+}
+
+EDGERUN_SIMD v8 narrow_words(v16 low, v16 high) {
+#if defined(EDGERUN_X86)
+  return (v8)EDGERUN_X86(packus_epi16, low, high);
+#elif defined(EDGERUN_SIMD_NEON)
+  return (v8)vcombine_u8(vqmovun_s16((int16x8_t)low), vqmovun_s16((int16x8_t)high));
+#else
+  v8 y;
+  for (int k = 0; k < kBytes; ++k) {
+    const int s = k < kWords ? low[k] : high[k - kWords];
+    y[k] = static_cast<uint8_t>(s > 255 ? 255 : s < 0 ? 0 : s);
+  }
+  return y;
+#endif
+}
+
+// Words from 0 to 65535.
+EDGERUN_SIMD void widen_unsigned_words(v16 a, vi* low, vi* high) {
+#if defined(EDGERUN_X86)
+  *low = (vi)EDGERUN_X86(unpacklo_epi16, a, v16{}), *high = (vi)EDGERUN_X86(unpackhi_epi16, a, v16{});
+#else
+  v16_half l, h;
+  halves(a, &l, &h);
+  *low = __builtin_convertvector(l, vi) & 0xffff, *high = __builtin_convertvector(h, vi) & 0xffff;
+#endif
+}
+
+// The lanes of a byte vector as widen and then widen_words leave them.
+EDGERUN_SIMD void widen_to_ints(v8 a, vi* quarters) {
+  v16 low, high;
+  widen(a, &low, &high);
+  widen_unsigned_words(low, &quarters[0], &quarters[1]);
+  widen_unsigned_words(high, &quarters[2], &quarters[3]);
+}
+
+EDGERUN_SIMD v16 narrow_ints(vi low, vi high) {
+#if defined(EDGERUN_X86)
+  return (v16)EDGERUN_X86(packs_epi32, low, high);
+#elif defined(EDGERUN_SIMD_NEON)
+  return (v16)vcombine_s16(vqmovn_s32((int32x4_t)low), vqmovn_s32((int32x4_t)high));
+#else
+  v16 y;
+  for (int k = 0; k < kWords; ++k) {
+    const int32_t s = k < kLanes ? low[k] : high[k - kLanes];
+    y[k] = static_cast<int16_t>(s > INT16_MAX ? INT16_MAX : s < INT16_MIN ? INT16_MIN : s);
+  }
+  return y;
+#endif
+}
+
+EDGERUN_SIMD v16 narrow_ints_in_order(vi a, vi b) {
+  const v16 y = narrow_ints(a, b);
+#if defined(EDGERUN_SIMD_AVX512)
+  const __m512i order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
+  return (v16)_mm512_maskz_permutexvar_epi64(0xff, order, (__m512i)y);
+#elif defined(EDGERUN_SIMD_AVX2)
+  return (v16)_mm256_permute4x64_epi64((__m256i)y, 0xd8);
+#else
+  return y;
+#endif
+}
+EDGERUN_SIMD v8 narrow_ints_in_order(vi a, vi b, vi c, vi d) {
+  const v8 y = narrow_words(narrow_ints(a, b), narrow_ints(c, d));
+#if defined(EDGERUN_SIMD_AVX512)
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  return (v8)_mm512_maskz_permutexvar_epi32(0xffff, order, (__m512i)y);
+#elif defined(EDGERUN_SIMD_AVX2)
+  return (v8)_mm256_permutevar8x32_epi32((__m256i)y, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+#else
+  return y;
+#endif
+}
+
+// a b of int16, as int32 in the order of widen_unsigned_words.
+EDGERUN_SIMD void multiply_words(v16 a, v16 b, vi* low, vi* high) {
+#if defined(EDGERUN_X86)
+  const v16 l = (v16)((v16u)a * (v16u)b), h = (v16)EDGERUN_X86(mulhi_epi16, a, b);
+  *low = (vi)EDGERUN_X86(unpacklo_epi16, l, h), *high = (vi)EDGERUN_X86(unpackhi_epi16, l, h);
+#elif defined(EDGERUN_SIMD_NEON)
+  *low = (vi)vmull_s16(vget_low_s16((int16x8_t)a), vget_low_s16((int16x8_t)b));
+  *high = (vi)vmull_s16(vget_high_s16((int16x8_t)a), vget_high_s16((int16x8_t)b));
+#else
+  v16_half al, ah, bl, bh;
+  halves(a, &al, &ah), halves(b, &bl, &bh);
+  *low = __builtin_convertvector(al, vi) * __builtin_convertvector(bl, vi);
+  *high = __builtin_convertvector(ah, vi) * __builtin_convertvector(bh, vi);
+#endif
+}
+
+EDGERUN_ISA_END
