@@ -8,6 +8,7 @@ import onnx_ir as ir
 from edgerun.errors import ShapeError
 from edgerun.limits import short
 from edgerun.ops.graph import array_of, constant, get, sweep
+from edgerun.ops.quantized import carry
 
 from .allowance import Allowance
 from .fold import evaluate, inline, replace
@@ -58,7 +59,9 @@ class _Pass:
         if arrays is not None:
             for output, array in zip(node.outputs, arrays, strict=True):
                 if array is not None:
-                    replace(output, constant(np.asarray(array), output.name))
+                    known = constant(np.asarray(array), output.name)
+                    carry(node, known)
+                    replace(output, known)
             graph.remove(node, safe=True)
         elif shapes:
             infer(node, self.opsets, self.ir_version, self.name)

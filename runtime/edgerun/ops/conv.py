@@ -7,7 +7,8 @@ import onnx_ir as ir
 
 from .dtypes import F, require
 from .epilogue import epilogue
-from .graph import Unsupported, array_of, channels_last, constant, elements, get, operand, shape_of
+from .graph import Unsupported, array_of, channels_last, elements, get, operand, shape_of
+from .quantized import transposed
 from .registry import Legal, Lowering, legalises, lowers
 from .window import flat_attrs, flat_slot, geometry, sandwich
 
@@ -17,14 +18,19 @@ def conv(legal: Legal) -> ir.Value:
     """Internal "conv": x[N,spatial,Ci], w[Co,K…,Ci/g] constant, bias[Co]?, residual? → [N,spatial',Co]."""
     x, y = legal.required(0), legal.node.outputs[0]
     require(x, F)
-    weights = array_of(legal.input(1))
-    if weights is None:
-        raise Unsupported("weights are not constant")
-    attrs = geometry(legal.node, weights.shape[2:], shape_of(x)[2:], shape_of(y)[2:])
-    w = constant(weights.transpose(channels_last(weights.ndim)), legal.required(1).name)
     bias = legal.input(2)
     if bias is not None and array_of(bias) is None:
         raise Unsupported("bias is not constant")
+    return emit_conv(legal, x, legal.required(1), bias, y)
+
+
+def emit_conv(legal: Legal, x: ir.Value, weights: ir.Value, bias: ir.Value | None, y: ir.Value) -> ir.Value:
+    """The node as an internal "conv" of these float32 operands; y tells the shape and dtype of the result."""
+    if array_of(weights) is None:
+        raise Unsupported("weights are not constant")
+    kernel = shape_of(weights)[2:]
+    attrs = geometry(legal.node, kernel, shape_of(x)[2:], shape_of(y)[2:])
+    w = transposed(weights, channels_last(len(kernel) + 2))
     return sandwich(legal, "conv", x, [w, bias, None], y, {**attrs, "group": get(legal.node, "group", 1)})
 
 

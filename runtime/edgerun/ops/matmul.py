@@ -8,25 +8,34 @@ import onnx_ir as ir
 from .dtypes import F, require
 from .epilogue import epilogue
 from .graph import array_of, constant, elements, get, operand, shape_of
+from .quantized import reshaped
 from .registry import Legal, Lowering, legalises, lowers
 
 
 @legalises("MatMul")
 def matmul(legal: Legal) -> ir.Value:
-    """Internal "matmul": a[…,M,K], b[…,K,N], bias[N]?, residual? with trans_a, trans_b, alpha. Vectors are reshaped
-    around it."""
-    a, b, y = legal.required(0), legal.required(1), legal.node.outputs[0]
+    """Internal "matmul": a[…,M,K], b[…,K,N], bias[N]?, residual? with trans_a, trans_b, alpha."""
+    a, b = legal.required(0), legal.required(1)
     require(a, F)
-    sa, sb, shape = shape_of(a), shape_of(b), shape_of(y)
+    return emit_matmul(legal, a, b, "matmul", {"trans_a": 0, "trans_b": 0, "alpha": 1.0}, a.dtype)
+
+
+def emit_matmul(
+    legal: Legal, a: ir.Value, b: ir.Value, op: str, attrs: dict[str, int | float], dtype: ir.DataType | None
+) -> ir.Value:
+    """An internal product of the node's shape; vectors are reshaped around it."""
+    target = shape_of(legal.node.outputs[0])
+    sa, sb, shape = shape_of(a), shape_of(b), target
     if len(sa) == 1:
         a, shape = (
             legal.emit("reshape", [a], (1, *sa), a.dtype),
             (*shape[:-1], 1, *shape[-1:]) if len(sb) > 1 else (1, *shape),
         )
     if len(sb) == 1:
-        b, shape = legal.emit("reshape", [b], (*sb, 1), b.dtype), (*shape, 1)
-    result = legal.emit("matmul", [a, b, None, None], shape, y.dtype, {"trans_a": 0, "trans_b": 0, "alpha": 1.0})
-    return result if shape == shape_of(y) else legal.emit("reshape", [result], shape_of(y), y.dtype)
+        shape = (*shape, 1)
+        b = legal.emit("reshape", [b], (*sb, 1), b.dtype) if array_of(b) is None else reshaped(b, (*sb, 1))
+    result = legal.emit(op, [a, b, None, None], shape, dtype, attrs)
+    return result if shape == target else legal.emit("reshape", [result], target, dtype)
 
 
 @legalises("Gemm")

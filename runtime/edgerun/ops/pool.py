@@ -1,11 +1,12 @@
-"""MaxPool, AveragePool (1-D and 2-D): max_pool2d_f32, average_pool2d_f32. Global pools: see reduce.py."""
+"""MaxPool, AveragePool (1-D and 2-D): max_pool2d_f32 (and of bytes), average_pool2d_f32. Global pools: see reduce.py."""
 
 from __future__ import annotations
 
 import onnx_ir as ir
 
 from .dtypes import F, require
-from .graph import Unsupported, get, shape_of
+from .graph import Unsupported, dtype_of, get, shape_of
+from .integer import BYTES
 from .reduce import global_pool
 from .registry import Legal, Lowering, legalises, lowers
 from .window import flat_attrs, flat_slot, geometry, sandwich
@@ -29,7 +30,7 @@ def average_pool(legal: Legal) -> ir.Value:
 
 def _pool(legal: Legal, op: str, attrs: dict[str, int]) -> ir.Value:
     x, y = legal.required(0), legal.node.outputs[0]
-    require(x, F)
+    require(x, F | BYTES if op == "max_pool" else F)
     kernel = tuple(get(legal.node, "kernel_shape"))
     shape = geometry(legal.node, kernel, shape_of(x)[2:], shape_of(y)[2:])
     return sandwich(legal, op, x, [], y, {"kernel": kernel, **shape, **attrs})
@@ -40,4 +41,5 @@ def lower(node: ir.Node, ctx: Lowering) -> None:
     attrs = flat_attrs(node)
     if node.op_type == "average_pool":
         attrs["count_include_pad"] = (get(node, "count_include_pad"),)
-    ctx.step(f"{node.op_type}2d_f32", [flat_slot(ctx, node.inputs[0])], [flat_slot(ctx, node.outputs[0])], attrs)
+    kernel = f"{node.op_type}2d_{dtype_of(node.inputs[0])}"  # type: ignore[arg-type]
+    ctx.step(kernel, [flat_slot(ctx, node.inputs[0])], [flat_slot(ctx, node.outputs[0])], attrs)

@@ -41,12 +41,15 @@ def is_inf(legal: Legal) -> ir.Value:
 
 @legalises("Round")
 def round_(legal: Legal) -> ir.Value:
-    """floor(x), or one more where the rest is above a half, or a half above an odd number."""
     c, x = Compose(legal), legal.required(0)
-    inner = c.enter(x)
-    low = c.apply("floor", inner)
-    rest = c.apply("sub", inner, low)
+    return c.cast(half_even(c, c.enter(x)), x.dtype)
+
+
+def half_even(c: Compose, x: ir.Value) -> ir.Value:
+    """floor(x), or one more where the rest is above a half, or a half above an odd number."""
+    low = c.apply("floor", x)
+    rest = c.apply("sub", x, low)
     half = c.apply("mul", low, 0.5)
     odd = c.apply("less", c.apply("floor", half), half)
     up = c.apply("or", c.apply("greater", rest, 0.5), c.apply("and", c.apply("equal", rest, 0.5), odd))
-    return c.cast(c.apply("where", up, c.apply("add", low, 1.0), low), x.dtype)
+    return c.apply("where", up, c.apply("add", low, 1.0), low)

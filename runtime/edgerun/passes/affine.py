@@ -7,6 +7,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgerun.ops.graph import array_of, constant, get, is_op, operand, producer, shape_of
+from edgerun.ops.quantized import Quantized, mark, quantized_of
 
 from .edit import absorb, before, channel_vector, drop, only_use, rebuild, replace
 
@@ -31,7 +32,7 @@ def _fold(node: ir.Node) -> int:
         found = scale_shift(node, index)
         if found is not None and found[0] is not None and operand(front, 3) is not None:
             continue
-        new = _apply(front, *found) if found is not None else None
+        new = _apply(front, *found, node.inputs[1 - index]) if found is not None else None
         if new is not None:
             before(node, new)
             absorb(new, node)
@@ -62,7 +63,7 @@ def scale_shift(node: ir.Node, index: int) -> tuple[Vector | None, Vector | None
     return None, (vector if node.op_type == "add" else -vector)
 
 
-def _apply(front: ir.Node, scale: Vector | None, shift: Vector | None) -> ir.Node | None:
+def _apply(front: ir.Node, scale: Vector | None, shift: Vector | None, other: ir.Value | None) -> ir.Node | None:
     w, bias = array_of(front.inputs[1]), array_of(operand(front, 2))
     if operand(front, 2) is not None and bias is None:
         return None
@@ -73,7 +74,7 @@ def _apply(front: ir.Node, scale: Vector | None, shift: Vector | None) -> ir.Nod
         scaled = None if w is None else _scaled(front, w, scale)
         if scaled is None or weights is None:
             return None
-        weights = constant(scaled.astype(np.float32), weights.name)
+        weights = mark(constant(scaled.astype(np.float32), weights.name), _scaled_integers(front, weights, scale))
     total = np.zeros(shape_of(front.outputs[0])[-1]) if bias is None else bias.astype(np.float64)
     if scale is not None:
         total = total * scale
@@ -82,7 +83,20 @@ def _apply(front: ir.Node, scale: Vector | None, shift: Vector | None) -> ir.Nod
     old = operand(front, 2)
     keep = bias is None and shift is None
     new_bias = None if keep else constant(total.astype(np.float32), old.name if old is not None else None)
+    if new_bias is not None and scale is None and bias is None:
+        integers = quantized_of(other)
+        if integers is not None and integers.values.size == total.size and np.array_equal(integers.real().reshape(-1), total):
+            mark(new_bias, integers.reshape(total.shape))
     return rebuild(front, [front.inputs[0], weights, new_bias, *front.inputs[3:]], changes)
+
+
+def _scaled_integers(front: ir.Node, weights: ir.Value, scale: Vector) -> Quantized | None:
+    """The integers of quantised weights stay as they are where only their scales change, and stay positive."""
+    q = quantized_of(weights)
+    if q is None or not np.all(scale > 0) or is_op(front, "conv_transpose"):
+        return None
+    factors = _scaled(front, np.ones((1,) * q.values.ndim), scale)
+    return None if factors is None else Quantized(q.values, q.scale * factors, q.zero)
 
 
 def _scaled(front: ir.Node, w: Vector, scale: Vector) -> Vector | None:

@@ -17,7 +17,6 @@ from edgerun.ops.graph import (
     array_of,
     channels_first,
     channels_last,
-    constant,
     elements,
     get,
     inverse,
@@ -27,6 +26,7 @@ from edgerun.ops.graph import (
     producer,
     shape_of,
 )
+from edgerun.ops.quantized import reshaped, transposed
 from edgerun.ops.registry import ELEMENTWISE, REMAPS
 
 from .edit import before, drop, only_use, rebuild, replace, set_attrs, sweep
@@ -96,7 +96,7 @@ def _transpose(node: ir.Node, seen: Seen, hoist: bool = False) -> int:
     if hoist and perm == channels_last(len(perm)) and _grows(x, node):
         result = _hoist(node, seen)
     elif array is not None:
-        result = constant(array.transpose(perm), x.name)
+        result = transposed(x, perm)
     elif perm == tuple(range(len(perm))):
         result = x
     else:
@@ -200,8 +200,8 @@ def _untransposed(node: ir.Node, indices: range, perm: Perm, seen: Seen) -> list
             result[k] = front[0]
         elif elements(shape) == 1 and node.op_type != "concat":
             continue
-        elif (array := array_of(value)) is not None:
-            result[k] = constant(array.reshape(aligned).transpose(back), value.name)
+        elif array_of(value) is not None:
+            result[k] = transposed(reshaped(value, aligned), back)
         elif is_view(aligned, back):
             inserted.append((k, value))
         elif len(shape) == rank and (value, back) in seen:

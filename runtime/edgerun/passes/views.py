@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import onnx_ir as ir
 
-from edgerun.ops.graph import array_of, constant, get, inverse, is_op, make, permuted, producer, shape_of
+from edgerun.ops.graph import array_of, get, inverse, is_op, make, permuted, producer, shape_of
+from edgerun.ops.quantized import reshaped, transposed
 
 from .edit import before, drop, forwards, rebuild, replace, set_attrs
 
@@ -33,7 +33,7 @@ def merge_reshape(node: ir.Node) -> int:
     array = array_of(x)
     if array is None and (shape_of(x) != shape_of(out) or forwards(out, x)):
         return 0
-    replace(out, x if array is None else constant(array.reshape(shape_of(out)), x.name))
+    replace(out, x if array is None else reshaped(x, shape_of(out)))
     drop(node)
     return 1
 
@@ -151,13 +151,14 @@ def permute_rows(node: ir.Node) -> int:
         return 0
     if sorted(perm[lead:]) != list(range(lead, len(mid))) or not is_view(shape[:lead], perm[:lead]):
         return 0
-    rows = b.T if get(node, "trans_b") else b
+    given = node.inputs[1]
+    assert given is not None
+    rows = transposed(given, (1, 0)) if get(node, "trans_b") else given
     order = inverse([p - lead for p in perm[lead:]])
-    cube = rows.reshape(*(mid[k] for k in last[0]), rows.shape[1])
-    moved = np.ascontiguousarray(cube.transpose(*order, len(order))).reshape(rows.shape)
+    cube = reshaped(rows, (*(mid[k] for k in last[0]), shape_of(rows)[1]))
+    moved = reshaped(transposed(cube, (*order, len(order))), shape_of(rows))
     flat = make("reshape", [x], {}, [(target, x.dtype)], like=reshape)
-    name = node.inputs[1].name if node.inputs[1] is not None else None
-    new = rebuild(node, [before(node, flat), constant(moved, name), *node.inputs[2:]], {"trans_b": 0})
+    new = rebuild(node, [before(node, flat), moved, *node.inputs[2:]], {"trans_b": 0})
     replace(node.outputs[0], before(node, new))
     drop(node)
     merge_reshape(flat)
