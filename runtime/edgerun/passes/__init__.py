@@ -18,17 +18,21 @@ from .legalize import legalize
 from .padding import fold_padding
 from .patterns import spell_activations
 from .pools import chain_pools
+from .quantise import move_pairs, quantise
 from .residual import fuse_residuals
 
 Pass = Callable[[ir.Model], int]
 
 PASSES: tuple[tuple[str, Pass], ...] = (
+    ("pairs", move_pairs),
     ("slices", merge_slices),
     ("layout", layout),
     ("patterns", spell_activations),
     ("pools", chain_pools),
     ("affine", fold_affine),
     ("padding", fold_padding),
+    ("quantise", quantise),
+    ("quantised_padding", fold_padding),
     ("residual", fuse_residuals),
     ("residual_bias", fold_affine),
     ("hoist", hoist_activations),

@@ -8,7 +8,7 @@ import math
 import onnx_ir as ir
 
 from edgerun.ops.activation import code_of
-from edgerun.ops.graph import get, is_op, operand, producer, scalar_of
+from edgerun.ops.graph import dtype_of, get, is_op, operand, producer, scalar_of
 
 from .edit import absorb, before, drop, only_use, rebuild, replace
 
@@ -19,7 +19,7 @@ def fold_padding(model: ir.Model) -> int:
         _fold(node)
         for graph in model.graphs()
         for node in list(graph)
-        if is_op(node, "conv", "max_pool", "average_pool")
+        if is_op(node, "conv", "max_pool", "average_pool", "qconv", "qaverage_pool")
     )
 
 
@@ -36,11 +36,11 @@ def _fold(node: ir.Node) -> int:
     own = tuple(get(node, "pads"))
     changes: dict[str, object] = {"pads": tuple(a + b for a, b in zip(own, spatial, strict=True))}
     if is_op(node, "max_pool"):
-        if not ((value is not None and value <= -3.4e38) or (value == 0.0 and _non_negative(pad.inputs[0]))):
+        if not ((value is not None and value <= _lowest(pad)) or (value == 0.0 and _non_negative(pad.inputs[0]))):
             return 0
-    elif value != 0.0:
+    elif value != get(node, "x_zero", 0.0):
         return 0
-    elif is_op(node, "average_pool"):
+    elif is_op(node, "average_pool", "qaverage_pool"):
         if any(own) and not get(node, "count_include_pad"):
             return 0
         changes["count_include_pad"] = 1
@@ -51,6 +51,11 @@ def _fold(node: ir.Node) -> int:
     drop(node)
     drop(pad)
     return 1
+
+
+def _lowest(pad: ir.Node) -> float:
+    """What no element of the padded tensor is below."""
+    return {"i8": -128.0, "u8": 0.0}.get(dtype_of(pad.outputs[0]), -3.4e38)
 
 
 def _non_negative(value: ir.Value | None) -> bool:
