@@ -1,7 +1,7 @@
 """A file, bytes or a ModelProto to a checked model, with one typed error for each thing that can be wrong with it.
 
 In this order, so that nothing sees what the step before has not bounded: size of the file, scan of the bytes, parse,
-structure (operators, nesting, attributes), external data, tensors, and at last the rules of ONNX itself.
+ONNX Runtime's quantised operators written in standard ones, structure (operators, nesting, attributes), external data, tensors, and at last the rules of ONNX itself.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from edgerun.limits import Limits
 
 from .external import load_external
 from .files import read_model
+from .microsoft import standard
 from .structure import all_nodes, all_tensors, check_structure, check_tensors
 from .wire import scan
 
@@ -56,6 +57,7 @@ def read(source: str | os.PathLike[str] | bytes | onnx.ModelProto, limits: Limit
         raise ModelFormatError(
             f"{name}: expected an ONNX model, found a file without ir_version, opset_import or graph"
         )
+    proto = standard(proto, name)
     check_structure(proto, name, limits)
     _check_opset(proto, name)
     outside = load_external(((t, f"{name}: {w}") for t, w in all_tensors(proto)), folder, limits,

@@ -155,6 +155,7 @@ def make(
     node = ir.Node(DOMAIN, op, inputs, [attribute(k, v) for k, v in attrs.items()], outputs=values)
     if like is not None:
         node.meta["node"], node.meta["op"] = origin(like)
+        node.meta["part"] = like.meta.get("part")
         node.name = None
     return node
 

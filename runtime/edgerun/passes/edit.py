@@ -63,7 +63,10 @@ def rebuild(
     """A copy of an internal node with other inputs, some other attributes and, if given, other output shapes."""
     attrs = {name: attr.value for name, attr in node.attributes.items()} | dict(changes)
     outputs = [(shapes[k] if shapes else shape_of(v), v.dtype) for k, v in enumerate(node.outputs)]
-    return make(node.op_type, inputs, attrs, outputs, like=node)
+    new = make(node.op_type, inputs, attrs, outputs, like=node)
+    if "int8" in node.meta:
+        new.meta["int8"] = node.meta["int8"]
+    return new
 
 
 def set_attrs(node: ir.Node, changes: Mapping[str, Any]) -> None:

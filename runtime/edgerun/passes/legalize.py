@@ -35,7 +35,7 @@ def _legalize(graph: ir.Graph, opset: int) -> int:
             node.meta["reason"] = refusal.reason
             continue
         for new in nodes:
-            new.meta["node"], new.meta["op"] = node.name or "", node.op_type
+            new.meta["node"], new.meta["op"], new.meta["part"] = node.name or "", node.op_type, node
         graph.insert_before(node, nodes)
         for old, new_value in zip(node.outputs, values, strict=False):
             replace(old, new_value)

@@ -27,6 +27,7 @@ _FINITE = (
     "batch_norm_f32",
     "layer_norm_f32",
     "gelu_f32",
+    "quantize_f32",
     "gru_f32",
     "lstm_f32",
     "rnn_f32",

@@ -13,7 +13,7 @@ from edgerun.importer.load import Graph
 from edgerun.limits import refuse, size
 from edgerun.ops.graph import Unsupported, is_op, producer, shape_of
 
-from . import memory
+from . import int8, memory
 from .checks import MODES, checks_of
 from .difficulty import DifficultySource, difficulty_attrs
 from .plan import Difficulty, ExitPoint, Plan, Policy, Port, Slot, Step
@@ -199,7 +199,7 @@ class _Maker:
             self.policy,
             estimate,
             tuple(draft.fallbacks),
-            dict(self.graph.metadata),
+            {**{k: v for k, v in self.graph.metadata.items() if k != int8.KEY}, **int8.entry(draft.int8)},
         )
 
 
@@ -207,4 +207,4 @@ def _is_softmax(value: ir.Value) -> bool:
     node = producer(value)
     while node is not None and is_op(node, "reshape"):
         node = producer(node.inputs[0])
-    return is_op(node, "softmax")
+    return is_op(node, "softmax", "qsoftmax")

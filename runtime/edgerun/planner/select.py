@@ -63,7 +63,7 @@ class DraftStep:
 
 @dataclass
 class Draft:
-    """Implements ops.registry.Lowering. `owned` marks roots that hold a model output."""
+    """Implements ops.registry.Lowering. `int8`: step → why it is in float, "" where it is not (passes.quantise)."""
 
     opsets: dict[str, int]
     strict: bool = False
@@ -71,6 +71,7 @@ class Draft:
     steps: list[DraftStep] = field(default_factory=list)
     constants: list[np.ndarray] = field(default_factory=list)
     fallbacks: list[tuple[int, str, str, str]] = field(default_factory=list)
+    int8: dict[int, str] = field(default_factory=dict)
     segment: int = 0
     _of_value: dict[ir.Value, int] = field(default_factory=dict)
     _of_array: dict[tuple[int, Ints], int] = field(default_factory=dict)
@@ -166,6 +167,8 @@ class Draft:
         elif node.op_type == "reshape" and node.outputs[0] not in self._of_value:
             self._of_value[node.outputs[0]] = self.view(self.use(node.inputs[0]), shape_of(node.outputs[0]))
         else:
+            if "int8" in node.meta:
+                self.int8[len(self.steps)] = node.meta["int8"]
             LOWERINGS[node.op_type](node, self)
 
     def copy(self, source: int, target: int, value: ir.Value) -> None:

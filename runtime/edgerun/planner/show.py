@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from . import int8
 from .plan import ABSENT, Plan, Step
 
 WIDTH = 64
@@ -90,7 +91,16 @@ def summary(plan: Plan) -> dict[str, Any]:
             for b in blocks(plan)
         ],
         "fallbacks": [{"step": k, "node": node, "op": op, "reason": reason} for k, node, op, reason in plan.fallbacks],
+        "int8": _int8(plan),
     }
+
+
+def _int8(plan: Plan) -> dict[str, Any] | None:
+    """How many layers of a quantised model are in int8, and why the others are not; None where nothing is quantised."""
+    found = int8.layers(plan)
+    rest = [{"step": f.step, "node": plan.steps[f.step].node, "op": plan.steps[f.step].op, "reason": f.reason}
+            for f in found if not f.int8]
+    return {"layers": len(found), "int8": len(found) - len(rest), "float": rest} if found else None
 
 
 def _port(plan: Plan, port: Any) -> dict[str, Any]:
@@ -123,6 +133,11 @@ def describe(plan: Plan) -> str:
         f"constants {_bytes(sum(c.nbytes for c in plan.constants))}"
     )
     parts = [head, _table([("", "kernel", "operator", "shape", "MAC", "checks", "seg", "node"), *_rows(plan)])]
+    rest = [f for f in int8.layers(plan) if not f.int8]
+    if int8.summary(plan):
+        parts.append(int8.summary(plan) + ("" if not rest else ", the others in float\n" + _table([
+            ("step", "operator", "node", "reason"),
+            *((str(f.step), plan.steps[f.step].op, _short(plan.steps[f.step].node), f.reason) for f in rest)])))
     if plan.exits:
         rows = [(e.name, str(e.step), _count(e.macs), "logits" if e.logits else "softmax") for e in plan.exits]
         parts.append(

@@ -15,6 +15,8 @@ from .grid import Grid, on_grid
 
 _LARGEST = 2**31 - 1
 _MOST_SHIFT = 30
+ONE_NOT_QUANTISED = "one operand is not quantised"
+"""A refusal that `reasons` says more about."""
 
 
 def fuse_binary(node: ir.Node) -> int:
@@ -41,7 +43,7 @@ def fuse_binary(node: ir.Node) -> int:
 def _operand(value: ir.Value | None) -> tuple[ir.Value, Grid]:
     found = on_grid(value)
     if found is None:
-        raise Unsupported("one operand is a float constant" if array_of(value) is not None else "one operand is not quantised")
+        raise Unsupported("one operand is a float constant" if array_of(value) is not None else ONE_NOT_QUANTISED)
     return found
 
 

@@ -16,6 +16,8 @@ from edgerun.ops.quantized import quantized_of
 from ..edit import before
 
 BYTES = ("i8", "u8")
+NOT_QUANTISED = "its input is not quantised"
+"""A refusal that `reasons` says more about."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from edgerun.ops.quantized import Quantized, quantized_of
 
 from ..edit import before
 from .bounds import Target, target_of
-from .grid import Grid, grid_of, on_grid
+from .grid import NOT_QUANTISED, Grid, grid_of, on_grid
 
 _LARGEST = 2**31 - 1
 _EXACT = 1e-6
@@ -80,7 +80,7 @@ def _operand(node: ir.Node) -> tuple[ir.Value, Grid]:
     front = producer(value)
     if is_op(front, "dequantize") and front is not None:
         raise Unsupported(f"its input is quantised with {grid_of(front).dtype}, kernels take i8 and u8")
-    raise Unsupported("its input is not quantised")
+    raise Unsupported(NOT_QUANTISED)
 
 
 def _conv(node: ir.Node, x: ir.Value, grid: Grid) -> _Sum:

@@ -83,9 +83,9 @@ def _rise(node: ir.Node) -> int:
     if not readers or out.is_graph_output() or not all(is_op(r, "quantize") and r.graph is node.graph for r in readers):
         return 0
     grids = {grid_of(r) for r in readers}
-    if len(grids) != 1 or (is_op(node, *_SMALLER) and not _worth(node)):
+    grid, inputs, dtype = grid_of(readers[0]), list(node.inputs), readers[0].outputs[0].dtype
+    if len(grids) != 1 or (is_op(node, *_SMALLER) and not _worth(node, grid)):
         return 0
-    grid, inputs, dtype = grids.pop(), list(node.inputs), readers[0].outputs[0].dtype
     if grid.dtype not in ("i8", "u8") or not _fill(node, inputs, grid, exact=False):
         return 0
     for k in _data(node):
@@ -101,10 +101,11 @@ def _rise(node: ir.Node) -> int:
     return 1
 
 
-def _worth(node: ir.Node) -> bool:
+def _worth(node: ir.Node, grid: Grid) -> bool:
     """Whether quantising what the mover reads is no more work: it is done by the kernel in front of it, or not larger than
-    what all that read it take from it (every second pixel, and the others)."""
+    what all that read it take from it (every second pixel, and the others), or done anyway."""
     x = node.inputs[0]
     assert x is not None
     taken = sum(elements(shape_of(u.outputs[0])) for u in users(x) if is_op(u, *_SMALLER))
-    return is_op(producer(x), *_ARITHMETIC) or elements(shape_of(x)) <= taken
+    done = any(is_op(u, "quantize") and grid_of(u) == grid for u in users(x))
+    return done or is_op(producer(x), *_ARITHMETIC) or elements(shape_of(x)) <= taken

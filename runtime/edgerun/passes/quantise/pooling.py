@@ -10,7 +10,7 @@ from edgerun.ops.graph import Unsupported, constant, elements, get, is_op, make,
 
 from ..edit import before, drop, replace
 from .bounds import Target, target_of
-from .grid import Grid, on_grid
+from .grid import NOT_QUANTISED, Grid, on_grid
 
 _WINDOW = 1 << 14
 """Elements of the largest window: the table of factors has an entry for each."""
@@ -43,7 +43,7 @@ def fuse_pool(node: ir.Node) -> int:
 def _operand(source: ir.Node) -> tuple[ir.Value, Grid]:
     found = on_grid(source.inputs[0])
     if found is None:
-        raise Unsupported("its input is not quantised")
+        raise Unsupported(NOT_QUANTISED)
     return found
 
 

@@ -7,8 +7,9 @@ import onnx_ir as ir
 from edgerun.ops.graph import DOMAIN, dtype_of, is_op, origin, producer
 from edgerun.ops.quantized import quantized_of
 
+from .binary import ONE_NOT_QUANTISED
 from .functions import FUNCTIONS
-from .grid import BYTES
+from .grid import BYTES, NOT_QUANTISED
 from .move import MOVERS
 
 KEY = "int8"
@@ -26,21 +27,23 @@ def is_quantised(graph: ir.Graph) -> bool:
 
 
 def explain(graph: ir.Graph) -> None:
-    """Fill in `meta["int8"]` of every node that computes with numbers."""
+    """Fill in `meta["int8"]` of every node that computes with numbers; of those that one ONNX node became, of the first."""
+    parts: set[ir.Node] = set()
     for node in graph:
         if node.domain != DOMAIN or node.op_type in _NO_LAYER or node.meta.get("requantises"):
             continue
         if node.op_type in _QUANTISED or (is_op(node, "max_pool") and dtype_of(node.outputs[0]) in BYTES):
             node.meta[KEY] = ""
-        elif any(dtype_of(v) == "f32" for v in node.outputs):
+        elif any(dtype_of(v) == "f32" for v in node.outputs) and node.meta.get("part") not in parts:
             node.meta[KEY] = _reason(node)
+            parts |= {node.meta["part"]} if node.meta.get("part") else set()
 
 
 def _reason(node: ir.Node) -> str:
     said: str | None = node.meta.get("refused")
     if node.op_type not in _WITH_FORM:
         return f"{node.op_type} has no int8 kernel"
-    if said is not None and said != "its input is not quantised":
+    if said is not None and said not in (NOT_QUANTISED, ONE_NOT_QUANTISED):
         return said
     if is_op(node, "conv", "matmul") and node.inputs[1] is not None and node.inputs[1].const_value is not None:
         if quantized_of(node.inputs[1]) is None:
@@ -48,7 +51,7 @@ def _reason(node: ir.Node) -> str:
     for value in node.inputs:
         if value is not None and value.const_value is None and not _quantised(value):
             front = producer(value)
-            return f"its input '{value.name}' is a float input of the model" if front is None else f"its input is float: {_called(front)}"
+            return f"its input '{value.name}' is a float input of the model" if front is None else f"its input is the float result of {_called(front)}"
     return _wanted(node)
 
 
@@ -70,4 +73,5 @@ def _wanted(node: ir.Node) -> str:
 
 def _called(node: ir.Node) -> str:
     name, op = origin(node)
+    name = name or node.outputs[0].name or ""
     return f"{op} '{name}'" if name else op
