@@ -8,6 +8,7 @@ called after them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -110,13 +111,13 @@ class _Node:
             raise ModelFormatError(f"{self.where}: input {index} ({what}): expected an operand, found none")
         return name
 
-    def attribute(self, name: str, kind: type, default: object) -> object:
+    def attribute(self, name: str, kind: type, default: Any) -> Any:
         value = self.attributes.get(name, default)
         if not isinstance(value, kind):
             raise ModelFormatError(f"{self.where}: {name}: expected {kind.__name__}, found {type(value).__name__}")
         return value
 
-    def emit(self, op: str, inputs: Sequence[str], what: str = "", output: str = "", **attributes: object) -> str:
+    def emit(self, op: str, inputs: Sequence[str], what: str = "", output: str = "", **attributes: Any) -> str:
         """Append a standard node; returns the name of its result."""
         output = output or self.rewrite.fresh(f"{self.base}/{what or op}")
         kept = {k: v for k, v in attributes.items() if v is not None}
@@ -157,7 +158,6 @@ def _unary(n: _Node) -> None:
 
 def _average_pool(n: _Node) -> None:
     kernel = n.attribute("kernel_shape", list, None)
-    assert isinstance(kernel, list)
     last = n.attribute("channels_last", int, 0)
     rank = len(kernel) + 2
     x = n.enter(0, "X")
@@ -188,7 +188,6 @@ def _concat(n: _Node) -> None:
 def _softmax(n: _Node) -> None:
     """Attribute `opset` says which Softmax is meant; before 13 all axes from `axis` on count as one."""
     x, opset, axis = n.enter(0, "X"), n.attribute("opset", int, n.rewrite.opset), n.attribute("axis", int, -1)
-    assert isinstance(opset, int)
     if (opset < _PER_AXIS) == (n.rewrite.opset < _PER_AXIS) or axis == -1:
         n.leave(n.emit("Softmax", [x], axis=axis), 3)
         return

@@ -1,7 +1,8 @@
 """A file, bytes or a ModelProto to a checked model, with one typed error for each thing that can be wrong with it.
 
 In this order, so that nothing sees what the step before has not bounded: size of the file, scan of the bytes, parse,
-ONNX Runtime's quantised operators written in standard ones, structure (operators, nesting, attributes), external data, tensors, and at last the rules of ONNX itself.
+ONNX Runtime's quantised operators written in standard ones, structure (operators, nesting, attributes), external data,
+tensors, and at last the rules of ONNX itself.
 """
 
 from __future__ import annotations

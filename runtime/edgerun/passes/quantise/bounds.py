@@ -44,7 +44,8 @@ class Target:
 def target_of(node: ir.Node) -> Target | None:
     """What a "quantize" to bytes quantises, through Relu and Clip that nothing else reads; None where nothing makes it."""
     grid = grid_of(node)
-    low, high, chain, user = grid.low, grid.high, [], node
+    low, high, user = grid.low, grid.high, node
+    chain: list[ir.Node] = []
     while True:
         value = user.inputs[0]
         front = producer(value)
@@ -53,6 +54,6 @@ def target_of(node: ir.Node) -> Target | None:
         if not is_op(front, "relu", "clip") or dtype_of(value) != "f32" or not only_use(value, user):
             return Target(node, front, tuple(chain), grid, low, high)
         bounds = (0.0, np.inf) if is_op(front, "relu") else (get(front, "act_alpha"), get(front, "act_beta"))
-        low, high = (int(v) for v in np.clip(grid.integers(np.float32(bounds)), low, high))  # the inner bounds within the outer
+        low, high = (int(v) for v in np.clip(grid.integers(bounds), low, high))  # the inner bounds within the outer
         chain.append(front)
         user = front

@@ -97,7 +97,8 @@ def _conv(node: ir.Node, x: ir.Value, grid: Grid) -> _Sum:
 def _matmul(node: ir.Node, x: ir.Value, grid: Grid) -> _Sum:
     if get(node, "trans_a"):
         raise Unsupported("its first operand is transposed")
-    alpha, attrs = float(get(node, "alpha")), {"a_zero": grid.zero, "b_zero": 0}
+    alpha = float(get(node, "alpha"))
+    attrs: dict[str, object] = {"a_zero": grid.zero, "b_zero": 0}
     if not alpha > 0:
         raise Unsupported(f"alpha is {alpha}")
     q = quantized_of(node.inputs[1])

@@ -51,7 +51,8 @@ def _reason(node: ir.Node) -> str:
     for value in node.inputs:
         if value is not None and value.const_value is None and not _quantised(value):
             front = producer(value)
-            return f"its input '{value.name}' is a float input of the model" if front is None else f"its input is the float result of {_called(front)}"
+            model = f"its input '{value.name}' is a float input of the model"
+            return model if front is None else f"its input is the float result of {_called(front)}"
     return _wanted(node)
 
 
