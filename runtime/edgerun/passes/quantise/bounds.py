@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
-from edgerun.ops.graph import dtype_of, get, is_op, make, producer
+from edgerun.ops.graph import dtype_of, get, is_op, make, producer, shape_of
 
 from ..edit import absorb, before, drop, only_use, replace
 from .grid import Grid, grid_of
@@ -28,14 +30,19 @@ class Target:
     def attributes(self) -> dict[str, int]:
         return {"y_zero": self.grid.zero, "low": self.low, "high": self.high}
 
-    def put(self, op: str, inputs: list[ir.Value | None], attrs: dict[str, object]) -> None:
-        """The internal node `op` with these operands takes the place of all of them."""
+    def put(
+        self, op: str, inputs: Sequence[ir.Value | None], attrs: Mapping[str, Any], shape: tuple[int, ...] | None = None
+    ) -> None:
+        """The internal node `op` with these operands takes the place of all of them. shape: of its result, where that is then
+        reshaped."""
         out = self.node.outputs[0]
-        new = make(op, inputs, {**attrs, **self.attributes()}, [(tuple(out.shape or ()), out.dtype)], like=self.source)
-        before(self.node, new)
+        new = make(op, inputs, {**attrs, **self.attributes()}, [(shape or shape_of(out), out.dtype)], like=self.source)
+        result = before(self.node, new)
         for bound in reversed(self.chain):
             absorb(new, bound)
-        replace(out, new.outputs[0])
+        if shape is not None:
+            result = before(self.node, make("reshape", [result], {}, [(shape_of(out), out.dtype)], like=self.source))
+        replace(out, result)
         for dead in (self.node, *self.chain, self.source):
             if not any(v.uses() or v.is_graph_output() for v in dead.outputs):
                 drop(dead)

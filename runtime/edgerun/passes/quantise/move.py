@@ -9,6 +9,7 @@ import onnx_ir as ir
 from edgerun.ops.graph import attributes, constant, elements, get, is_op, make, operand, producer, scalar_of, shape_of
 
 from ..edit import before, drop, replace
+from .functions import FUNCTIONS
 from .grid import Grid, dequantize, grid_of, on_grid, quantize, users
 from .once import merge_equal
 
@@ -16,7 +17,7 @@ ALIKE = ("reshape", "transpose", "slice", "gather", "gather_elements", "gather_n
          "concat")
 MOVERS = (*ALIKE, "split")
 _SMALLER = ("slice", "gather", "gather_nd", "max_pool")
-_ARITHMETIC = ("conv", "conv_transpose", "matmul", "add", "sub", "mul", "average_pool", "softmax", "dequantize", "quantize")
+_ARITHMETIC = ("conv", "matmul", "average_pool", "reduce_mean", "softmax", "dequantize", *FUNCTIONS)
 
 
 def _data(node: ir.Node) -> list[int]:
@@ -30,8 +31,18 @@ def move_pairs(model: ir.Model) -> int:
 
 
 def sink(graph: ir.Graph) -> int:
-    """mover(dequantize(x)) → dequantize(mover(x)), where all operands are on one grid. Returns how many moved."""
-    return sum(_sink(node) for node in list(graph) if is_op(node, *MOVERS))
+    """mover(dequantize(x)) → dequantize(mover(x)), where all operands are on one grid, and quantize(dequantize(x)) → x. Returns
+    how many moved."""
+    return sum(_sink(n) if is_op(n, *MOVERS) else _cancel(n) for n in list(graph) if is_op(n, *MOVERS, "quantize"))
+
+
+def _cancel(node: ir.Node) -> int:
+    found = on_grid(node.inputs[0])
+    if found is None or found[1] != grid_of(node) or found[0].const_value is not None:
+        return 0
+    replace(node.outputs[0], found[0])
+    drop(node)
+    return 1
 
 
 def _sink(node: ir.Node) -> int:

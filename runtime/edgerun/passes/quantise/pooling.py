@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx_ir as ir
 
@@ -9,7 +11,7 @@ from edgerun.ops.fixed_point import fixed_point
 from edgerun.ops.graph import Unsupported, constant, elements, get, is_op, make, shape_of
 
 from ..edit import before, drop, replace
-from .bounds import Target, target_of
+from .bounds import target_of
 from .grid import NOT_QUANTISED, Grid, on_grid
 
 _WINDOW = 1 << 14
@@ -27,16 +29,17 @@ def fuse_pool(node: ir.Node) -> int:
     source = target.source
     try:
         x, grid = _operand(source)
-        attrs = _window(source)
-        kernel = attrs["kernel"]
-        counts = np.arange(1, elements(kernel) + 1)
+        attrs, shape, kept = _window(source)
+        counts = np.arange(1, elements(attrs["kernel"]) + 1)
         if counts.size > _WINDOW:
             raise Unsupported(f"its window of {counts.size} elements is larger than {_WINDOW}")
         factors = fixed_point(grid.scale / target.grid.scale / counts)
     except Unsupported as refusal:
         source.meta["refused"] = refusal.reason
         return 0
-    _put_pool(target, x, factors, {**attrs, "x_zero": grid.zero})
+    out = node.outputs[0]
+    inputs = [_view(x, shape, node, source), constant(factors)]
+    target.put("qaverage_pool", inputs, {**attrs, "x_zero": grid.zero}, kept if kept != shape_of(out) else None)
     return 1
 
 
@@ -47,31 +50,22 @@ def _operand(source: ir.Node) -> tuple[ir.Value, Grid]:
     return found
 
 
-def _window(source: ir.Node) -> dict[str, tuple[int, ...]]:
-    """Attributes of "qaverage_pool"; a mean over all but the first and last axis is a pool with one window."""
+def _window(source: ir.Node) -> tuple[dict[str, Any], tuple[int, ...], tuple[int, ...]]:
+    """Attributes of "qaverage_pool", and the shapes in which it sees operand and result: a mean over neighbouring axes is a
+    pool over a column of them."""
+    shape, out = shape_of(source.inputs[0]), shape_of(source.outputs[0])  # type: ignore[arg-type]
     if is_op(source, "average_pool"):
-        return {name: get(source, name) for name in ("kernel", "strides", "pads", "dilations", "count_include_pad")}
-    shape, axes = shape_of(source.inputs[0]), tuple(get(source, "axes"))  # type: ignore[arg-type]
-    if len(shape) not in (3, 4) or axes != tuple(range(1, len(shape) - 1)):
-        raise Unsupported(f"a mean over the axes {axes} of {len(shape)} has no int8 kernel")
-    rank = len(axes)
-    one, none = (1,) * rank, (0,) * (2 * rank)
-    return {"kernel": shape[1:-1], "strides": one, "pads": none, "dilations": one, "count_include_pad": 0}  # type: ignore[dict-item]
+        return {name: get(source, name) for name in ("kernel", "strides", "pads", "dilations", "count_include_pad")}, shape, out
+    axes = tuple(get(source, "axes"))
+    if not axes or axes != tuple(range(axes[0], axes[-1] + 1)):
+        raise Unsupported(f"a mean over the axes {axes}, which are no neighbours, has no int8 kernel")
+    first, height, last = (elements(part) for part in (shape[: axes[0]], shape[axes[0] : axes[-1] + 1], shape[axes[-1] + 1 :]))
+    attrs = {"kernel": (height, 1), "strides": (1, 1), "pads": (0,) * 4, "dilations": (1, 1), "count_include_pad": 0}
+    return attrs, (first, height, 1, last), (first, 1, 1, last)
 
 
-def _put_pool(target: Target, x: ir.Value, factors: np.ndarray, attrs: dict[str, object]) -> None:
-    out, source = target.node.outputs[0], target.source
-    shape = shape_of(out)
-    kept = shape if is_op(source, "average_pool") else (shape[0], *(1,) * (len(shape_of(x)) - 2), shape[-1])
-    if kept == shape:
-        target.put("qaverage_pool", [x, constant(factors)], attrs)
-        return
-    new = make("qaverage_pool", [x, constant(factors)], {**attrs, **target.attributes()}, [(kept, out.dtype)], like=source)
-    view = make("reshape", [before(target.node, new)], {}, [(shape, out.dtype)], like=source)
-    replace(out, before(target.node, view))
-    for dead in (target.node, *target.chain, source):
-        if not any(v.uses() or v.is_graph_output() for v in dead.outputs):
-            drop(dead)
+def _view(x: ir.Value, shape: tuple[int, ...], place: ir.Node, like: ir.Node) -> ir.Value:
+    return x if shape_of(x) == shape else before(place, make("reshape", [x], {}, [(shape, x.dtype)], like=like))
 
 
 def fuse_softmax(node: ir.Node) -> int:

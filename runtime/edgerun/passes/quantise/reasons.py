@@ -69,6 +69,8 @@ def _wanted(node: ir.Node) -> str:
         for use in out.uses():
             if not is_op(use.node, "quantize"):
                 return f"its result is used in float by {_called(use.node)}"
+    if any(v is not None and v.const_value is not None and v.const_value.size > 1 for v in node.inputs):
+        return "its constant operand differs from element to element"
     return "it has no int8 form with these operands"
 
 
