@@ -46,9 +46,14 @@ EDGERUN_NOINLINE void tile(const IntProduct& g, const word* const* rows, int64_t
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r)
 #pragma GCC unroll 8
-      for (int v = 0; v < kVectors; ++v)
+      for (int v = 0; v < kVectors; ++v) {
+        if (EDGERUN_LIKELY((v + 1) * kLanes <= columns)) {
+          storeu_int(c + r * g.ldc + v * kLanes, acc[r][v]);
+          continue;
+        }
         for (int k = 0; k < kLanes; ++k)
           if (v * kLanes + k < columns) c[r * g.ldc + v * kLanes + k] = acc[r][v][k];
+      }
     return;
   }
   if (EDGERUN_UNLIKELY(g.left != nullptr))

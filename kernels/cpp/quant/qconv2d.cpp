@@ -1,8 +1,9 @@
 // qconv2d_i8, qconv2d_u8: y = clamp(rescale(sum (x - x_zero) w + bias) + y_zero, low, high), or the int32 sum; channels-last, grouped.
 //
 // As conv2d_f32: a GEMM over output pixels without im2col. The input rows that a block of output rows needs are widened into
-// scratch, to words minus the zero point (padding is then 0), once for all output channels.
-#include "quant/qconv_shape.h"
+// scratch, to words minus the zero point (padding is then 0), once for all output channels. 3x3 with stride 1 and enough channels
+// runs through Winograd's algorithm in integers (qwinograd.h).
+#include "quant/qwinograd.h"
 
 EDGERUN_ISA_BEGIN
 namespace {
@@ -21,6 +22,7 @@ struct Params {
   int64_t scratch_words;
   Epilogue epilogue;
   int64_t group_bytes;   // packed, of one group
+  IntWinograd w;
 };
 
 int64_t rounded(int64_t n, int64_t to) { return ceil_div(n, to) * to; }
@@ -62,6 +64,7 @@ Status resolve(const Request& r, DType dtype, Params* p) {
   p->scratch_words = ((p->block_rows - 1) * p->row_step + s.span_h()) * p->row_words + kGroup;
   p->epilogue = {padded_columns(columns), !p->q.raw, any_shift(r, p->q.raw)};
   p->group_bytes = p->epilogue.bytes() + rounded(packed_elements(p->n_segments, p->length, columns) * (p->narrow_b ? 1 : 2), kCacheLine);
+  int_winograd_choose(s, w, p->epilogue, &p->w);
   return Status::ok;
 }
 
@@ -78,6 +81,11 @@ Status query(const Request& r, Need* need) {
   need->packed = static_cast<size_t>(table_bytes(p) + s.group * p.group_bytes);
   need->scratch = static_cast<size_t>(pointer_bytes(p) + p.scratch_words * 2);
   need->units = outputs == 0 ? 0 : p.by_columns ? panels_of(s.out_channels) : s.batch * p.units_per_image;
+  if (p.w.tile != 0) {
+    need->packed = int_winograd_packed_bytes(p.w);
+    need->scratch = int_winograd_scratch_bytes(p.w);
+    need->units = outputs == 0 ? 0 : s.batch * p.w.tiles_high;
+  }
   need->work = static_cast<double>(outputs) * static_cast<double>(k);  // two products at a time
   need->bytes = static_cast<double>(r.in[0].elements() + r.in[1].elements() * 2 + outputs);
   return Status::ok;
@@ -92,6 +100,10 @@ Status prepare(const Request& r, void* params, void* packed) {
   const TensorView *bias = r.has(2) ? &r.in[2] : nullptr, *factors = p.q.raw ? nullptr : &r.in[3];
   const int64_t columns = s.out_channels / s.group, k = p.n_segments * p.length;
   EDGERUN_TRY(bounded_sums(s.out_channels, k, bias, [&](int64_t i, int64_t n) { return weight_at(w, n * k + i); }));
+  if (p.w.tile != 0) {
+    int_winograd_pack(s, p.w, w, bias, factors, packed);
+    return Status::ok;
+  }
   int64_t* segments = static_cast<int64_t*>(packed);
   for (int64_t i = 0; i < p.n_segments; ++i) {
     const int64_t taps = p.n_segments / s.kernel_h;
@@ -108,32 +120,12 @@ Status prepare(const Request& r, void* params, void* packed) {
   return Status::ok;
 }
 
-// Scratch rows [0, rows): input rows from, from + step, ... of one image with their margins; `from` may be negative.
-template <class T>
-void widen_rows(const Params& p, const T* x, int64_t from, int64_t step, int64_t rows, word* out) {
-  const ConvShape& s = p.s;
-  const int64_t left = least(s.pad_left * s.channels, p.row_words);
-  const int64_t taken = most(0, least(s.width * s.channels, p.row_words - left)), right = p.row_words - left - taken;
-  if (left == 0 && right == 0 && step == 1 && taken == s.width * s.channels && from >= 0 && from + rows <= s.height)
-    return widen(x + from * taken, rows * taken, p.q.x_zero, out);
-  for (int64_t i = from; rows > 0; --rows, i += step, out += p.row_words) {
-    if (i < 0 || i >= s.height) {
-      __builtin_memset(out, 0, static_cast<size_t>(p.row_words) * 2);
-      continue;
-    }
-    __builtin_memset(out, 0, static_cast<size_t>(left) * 2);
-    widen(x + i * s.width * s.channels, taken, p.q.x_zero, out + left);
-    __builtin_memset(out + left + taken, 0, static_cast<size_t>(right) * 2);
-  }
-}
-
 // Output rows [begin, end) of image n, panels [first, last).
 void run_rows(const Run& r, const Params& p, int64_t n, int64_t begin, int64_t end, int64_t first, int64_t last) {
   const ConvShape& s = p.s;
   const word** rows = static_cast<const word**>(r.scratch);
   word* words = reinterpret_cast<word*>(static_cast<char*>(r.scratch) + pointer_bytes(p));
-  const int64_t columns = s.out_channels / s.group, image = n * s.height * s.width * s.channels;
-  const int64_t size = p.q.raw ? 4 : 1, pixels = s.out_height * s.out_width;
+  const int64_t columns = s.out_channels / s.group, pixels = s.out_height * s.out_width, size = p.q.raw ? 4 : 1;
 
   IntProduct product{};
   product.segments = static_cast<const int64_t*>(r.packed);
@@ -145,8 +137,7 @@ void run_rows(const Run& r, const Params& p, int64_t n, int64_t begin, int64_t e
   for (int64_t oy = begin; oy < end; oy += p.block_rows) {
     const int64_t block = least(p.block_rows, end - oy), top = oy * s.stride_h - s.pad_top;
     const int64_t step = s.kernel_h == 1 ? s.stride_h : 1, count = (block - 1) * p.row_step + s.span_h();
-    if (p.q.signed_x) widen_rows(p, r.in[0].as<const int8_t>() + image, top, step, count, words);
-    else widen_rows(p, r.in[0].as<const uint8_t>() + image, top, step, count, words);
+    widen_image_rows(s, p.q, r.in[0], n, top, step, count, p.row_words, words);
     const int64_t m = block * s.out_width;
     for (int64_t i = 0, y = 0; y < block; ++y)
       for (int64_t ox = 0; ox < s.out_width; ++ox) rows[i++] = words + y * p.row_step * p.row_words + ox * s.stride_w * s.channels;
@@ -164,6 +155,7 @@ void run_rows(const Run& r, const Params& p, int64_t n, int64_t begin, int64_t e
 
 void run(const Run& r) {
   const Params& p = *static_cast<const Params*>(r.params);
+  if (p.w.tile != 0) return int_winograd_run(r, p.s, p.q, p.w, r.begin, r.end);
   const int64_t panels = panels_of(p.s.out_channels / p.s.group);
   if (p.by_columns) {
     for (int64_t n = 0; n < p.s.batch; ++n) run_rows(r, p, n, 0, p.s.out_height, r.begin, r.end);
