@@ -10,54 +10,91 @@ struct Narrow {
   bool is_signed;
 };
 
-// The same in registers. `pair` takes two vectors that belong side by side, `lone` one; n: how many bytes of them are stored.
+// Lanes of rescale with left = 0, plus the zero point; factor: factor_of(m) of every lane. AVX2 gives lanes 0 2 1 3 and 4 6 5 7 and
+// lowers unsigned results by 128, which is a few instructions less: Narrower expects that.
+struct Rescale {
+#if defined(EDGERUN_SIMD_AVX512)
+  __m512i half;
+  EDGERUN_INLINE explicit Rescale(const Narrow& n) : half(_mm512_set1_epi64((int64_t{n.zero} * 2 + 1) * (int64_t{1} << 31))) {}
+  EDGERUN_INLINE vi operator()(vi t, vi factor) const {
+    const __m512i a = reinterpret_cast<__m512i>(t), f = reinterpret_cast<__m512i>(factor);
+    const __m512i a1 = _mm512_maskz_srli_epi64(0xff, a, 32), f1 = _mm512_maskz_srli_epi64(0xff, f, 32);
+    const __m512i even = _mm512_add_epi64(_mm512_maskz_mul_epi32(0xff, a, f), half);
+    const __m512i odd = _mm512_add_epi64(_mm512_maskz_mul_epi32(0xff, a1, f1), half);
+    return reinterpret_cast<vi>(_mm512_mask_blend_epi32(0xaaaa, _mm512_maskz_srli_epi64(0xff, even, 32), odd));
+  }
+#elif defined(EDGERUN_SIMD_AVX2)
+  __m256i half;
+  EDGERUN_INLINE explicit Rescale(const Narrow& n) : half(_mm256_set1_epi64x((int64_t{n.zero - (n.is_signed ? 0 : 128)} * 2 + 1) * (int64_t{1} << 31))) {}
+  EDGERUN_INLINE vi operator()(vi t, vi factor) const {
+    const __m256i a = reinterpret_cast<__m256i>(t), f = reinterpret_cast<__m256i>(factor);
+    const __m256i even = _mm256_add_epi64(_mm256_mul_epi32(a, f), half);
+    const __m256i odd = _mm256_add_epi64(_mm256_mul_epi32(_mm256_srli_epi64(a, 32), _mm256_srli_epi64(f, 32)), half);
+    return reinterpret_cast<vi>(_mm256_shuffle_ps(_mm256_castsi256_ps(even), _mm256_castsi256_ps(odd), 0xdd));
+  }
+#elif defined(EDGERUN_SIMD_NEON)
+  vi zero;
+  EDGERUN_INLINE explicit Rescale(const Narrow& n) : zero(broadcast_int(n.zero)) {}
+  EDGERUN_INLINE vi operator()(vi t, vi factor) const { return (vi)vqrdmulhq_s32((int32x4_t)t, (int32x4_t)factor) + zero; }
+#else
+  int32_t zero;
+  EDGERUN_INLINE explicit Rescale(const Narrow& n) : zero(n.zero) {}
+  EDGERUN_INLINE vi operator()(vi t, vi factor) const {
+    vi y;
+    for (int k = 0; k < kLanes; ++k)
+      y[k] = static_cast<int32_t>((static_cast<int64_t>(t[k]) * factor[k] + (int64_t{1} << 31)) >> 32) + zero;
+    return y;
+  }
+#endif
+};
+
+// Stores the results of Rescale (zero included) as bytes. `lone` takes one vector, `pair` two that belong side by side, `quad` two
+// pairs; n: how many bytes of each are stored.
 struct Narrower {
 #if defined(EDGERUN_SIMD_AVX2)
-  __m256i zero;
-  __m128i low, high;
-  bool is_signed;
+  __m256i low, high, flip;  // bytes are signed until the end
 
-  EDGERUN_INLINE explicit Narrower(const Narrow& n) : is_signed(n.is_signed) {
-    zero = _mm256_set1_epi32(n.zero);
-    low = _mm_set1_epi8(static_cast<char>(n.low)), high = _mm_set1_epi8(static_cast<char>(n.high));
+  EDGERUN_INLINE explicit Narrower(const Narrow& n) {
+    const int32_t down = n.is_signed ? 0 : 128;
+    low = _mm256_set1_epi8(static_cast<char>(n.low - down)), high = _mm256_set1_epi8(static_cast<char>(n.high - down));
+    flip = _mm256_set1_epi8(static_cast<char>(down));
   }
-  EDGERUN_INLINE __m128i clamped(__m256i words) const {  // 16 int16, quadwords 0 2 1 3
-    words = _mm256_permute4x64_epi64(words, 0xd8);
-    const __m128i a = _mm256_castsi256_si128(words), b = _mm256_extracti128_si256(words, 1);
-    if (is_signed) return _mm_max_epi8(_mm_min_epi8(_mm_packs_epi16(a, b), high), low);
-    return _mm_max_epu8(_mm_min_epu8(_mm_packus_epi16(a, b), high), low);
+  EDGERUN_INLINE __m256i bytes(vi a, vi b, vi c, vi d) const {  // a b, then c d
+    const __m256i order = _mm256_setr_epi8(0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12, 14, 13, 15, 0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12,
+                                           14, 13, 15);
+    const __m256i ab = _mm256_packs_epi32(reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b));
+    const __m256i cd = _mm256_packs_epi32(reinterpret_cast<__m256i>(c), reinterpret_cast<__m256i>(d));
+    __m256i y = _mm256_packs_epi16(ab, cd);
+    y = _mm256_xor_si256(_mm256_max_epi8(_mm256_min_epi8(y, high), low), flip);
+    return _mm256_permutevar8x32_epi32(_mm256_shuffle_epi8(y, order), _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
   }
-  EDGERUN_INLINE void pair(vi a, vi b, uint8_t* out, int n) const {
-    const __m256i x = _mm256_add_epi32(reinterpret_cast<__m256i>(a), zero), y = _mm256_add_epi32(reinterpret_cast<__m256i>(b), zero);
-    const __m128i bytes = clamped(_mm256_packs_epi32(x, y));
-    if (EDGERUN_LIKELY(n == 2 * kLanes)) return _mm_storeu_si128(reinterpret_cast<__m128i*>(out), bytes);
+  static EDGERUN_INLINE void put(__m128i bytes, uint8_t* out, int n) {
+    if (EDGERUN_LIKELY(n == 16)) return _mm_storeu_si128(reinterpret_cast<__m128i*>(out), bytes);
+    if (EDGERUN_LIKELY(n == 8)) return _mm_storel_epi64(reinterpret_cast<__m128i*>(out), bytes);
     alignas(16) uint8_t all[16];
     _mm_store_si128(reinterpret_cast<__m128i*>(all), bytes);
-    __builtin_memcpy(out, all, static_cast<size_t>(n));
+    for (int k = 0; k < n; ++k) out[k] = all[k];
   }
-  EDGERUN_INLINE void lone(vi a, uint8_t* out, int n) const {
-    const __m256i x = _mm256_add_epi32(reinterpret_cast<__m256i>(a), zero);
-    const __m128i bytes = clamped(_mm256_packs_epi32(x, x));
-    if (EDGERUN_LIKELY(n == kLanes)) return _mm_storel_epi64(reinterpret_cast<__m128i*>(out), bytes);
-    alignas(16) uint8_t all[16];
-    _mm_store_si128(reinterpret_cast<__m128i*>(all), bytes);
-    __builtin_memcpy(out, all, static_cast<size_t>(n));
+  EDGERUN_INLINE void lone(vi a, uint8_t* out, int n) const { put(_mm256_castsi256_si128(bytes(a, a, a, a)), out, n); }
+  EDGERUN_INLINE void pair(vi a, vi b, uint8_t* out, int n) const { put(_mm256_castsi256_si128(bytes(a, b, a, b)), out, n); }
+  EDGERUN_INLINE void quad(vi a, vi b, uint8_t* out, vi c, vi d, uint8_t* next, int n) const {
+    const __m256i y = bytes(a, b, c, d);
+    put(_mm256_castsi256_si128(y), out, n);
+    put(_mm256_extracti128_si256(y, 1), next, n);
   }
 #else
-  vi zero, low, high;
+  vi low, high;
 
-  EDGERUN_INLINE explicit Narrower(const Narrow& n)
-      : zero(broadcast_int(n.zero)), low(broadcast_int(n.low)), high(broadcast_int(n.high)) {}
+  EDGERUN_INLINE explicit Narrower(const Narrow& n) : low(broadcast_int(n.low)), high(broadcast_int(n.high)) {}
   EDGERUN_INLINE void lone(vi a, uint8_t* out, int n) const {
-    const vi y = max_int(min_int(a + zero, high), low);
+    const vi y = max_int(min_int(a, high), low);
 #if defined(EDGERUN_SIMD_AVX512)
     if (EDGERUN_LIKELY(n == kLanes))
       return _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm512_maskz_cvtepi32_epi8(0xffff, reinterpret_cast<__m512i>(y)));
 #elif defined(EDGERUN_SIMD_NEON)
     if (EDGERUN_LIKELY(n == kLanes)) {
       const uint16x4_t words = vmovn_u32((uint32x4_t)y);
-      const uint8x8_t bytes = vmovn_u16(vcombine_u16(words, words));
-      uint32_t four = vget_lane_u32(vreinterpret_u32_u8(bytes), 0);
+      const uint32_t four = vget_lane_u32(vreinterpret_u32_u8(vmovn_u16(vcombine_u16(words, words))), 0);
       return static_cast<void>(__builtin_memcpy(out, &four, 4));
     }
 #endif
@@ -67,6 +104,10 @@ struct Narrower {
   EDGERUN_INLINE void pair(vi a, vi b, uint8_t* out, int n) const {
     lone(a, out, n < kLanes ? n : kLanes);
     if (n > kLanes) lone(b, out + kLanes, n - kLanes);
+  }
+  EDGERUN_INLINE void quad(vi a, vi b, uint8_t* out, vi c, vi d, uint8_t* next, int n) const {
+    pair(a, b, out, n);
+    pair(c, d, next, n);
   }
 #endif
 };

@@ -158,63 +158,72 @@ void build(const Chunk& c, const T* x, int64_t top, word* out) {
         out[n * kGroup + i] = static_cast<word>(rows[i][k * s.channels + (c.first + n) / p.multiplier] - p.q.x_zero);
 }
 
-// kPixels x (kVectors vectors of channels from `channel` on) of the output row oy from ox on.
+// `count` tiles of kPixels x (kVectors vectors of channels from `channel` on) of the output row oy from ox on.
 template <int kPixels, int kVectors>
-EDGERUN_NOINLINE void tile(const Chunk& c, const word* const* lines, int64_t oy, int64_t ox, int64_t channel) {
+EDGERUN_NOINLINE void tiles(const Chunk& c, const word* const* lines, int64_t oy, int64_t ox, int64_t channel, int64_t count) {
   const Params& p = *c.p;
   const ConvShape& s = p.s;
-  const int64_t pixel = p.chunk * kGroup, step = s.stride_w * pixel, reach = s.dilation_w * pixel, taps = p.groups * s.kernel_w;
-  vi acc[kPixels][kVectors];
+  const int64_t pixel = p.chunk * kGroup, step = s.stride_w * pixel, reach = s.dilation_w * pixel;
+  const int64_t width = s.kernel_w, groups = p.groups, vector = groups * width * kLanes * kGroup, ldc = c.out.ldc;
+  const int n = static_cast<int>(least(c.count - channel, kVectors * kLanes));
+  const word* weights = c.weights + channel * groups * width * kGroup;
+  const int32_t *start = c.out.start + channel, *factors = c.out.factor ? c.out.factor + channel : nullptr;
+  const int32_t* shifts = c.out.left ? c.out.left + channel : nullptr;
+  const Rescale rescale(c.out.narrow);
+  const Narrower narrow(c.out.narrow);
+  const int64_t size = factors ? 1 : 4;
+  uint8_t* y = static_cast<uint8_t*>(c.out.c) + ((oy * s.out_width + ox) * ldc + channel) * size;
+  for (int64_t from = ox * step + channel * kGroup; count > 0; --count, from += kPixels * step, y += kPixels * ldc * size) {
+    vi acc[kPixels][kVectors];
 #pragma GCC unroll 4
-  for (int i = 0; i < kPixels; ++i)
+    for (int i = 0; i < kPixels; ++i)
 #pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) acc[i][v] = loadu_int(c.out.start + channel + v * kLanes);
-  const word* w = c.weights + channel * taps * kGroup;
-  for (int64_t g = 0; g < p.groups; ++g) {
-    const word* x = lines[g] + ox * step + channel * kGroup;
-    for (int64_t kx = 0; kx < s.kernel_w; ++kx, x += reach, w += kLanes * kGroup) {
+      for (int v = 0; v < kVectors; ++v) acc[i][v] = loadu_int(start + v * kLanes);
+    const word* w = weights;
+    for (int64_t g = 0; g < groups; ++g) {
+      const word* x = lines[g] + from;
+      for (int64_t kx = 0; kx < width; ++kx, x += reach, w += kLanes * kGroup) {
 #pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) {
-        const vw weights = load_words(w + v * taps * kLanes * kGroup);
+        for (int v = 0; v < kVectors; ++v) {
+          const vw tap = load_words(w + v * vector);
 #pragma GCC unroll 4
-        for (int i = 0; i < kPixels; ++i) acc[i][v] = dot(acc[i][v], load_words(x + i * step + v * kLanes * kGroup), weights);
+          for (int i = 0; i < kPixels; ++i) acc[i][v] = dot(acc[i][v], load_words(x + i * step + v * kLanes * kGroup), tap);
+        }
       }
     }
-  }
-  const int64_t left = c.count - channel, at = (oy * s.out_width + ox) * c.out.ldc + channel;
-  const int n = static_cast<int>(least(left, kVectors * kLanes));
-  if (!c.out.factor) {
-    int32_t* y = static_cast<int32_t*>(c.out.c) + at;
-    for (int i = 0; i < kPixels; ++i)
-      for (int k = 0; k < n; ++k) y[i * c.out.ldc + k] = acc[i][k / kLanes][k % kLanes];
-    return;
-  }
-  if (EDGERUN_UNLIKELY(c.out.left != nullptr))
-    for (int v = 0; v < kVectors; ++v)
-      for (int i = 0; i < kPixels; ++i) acc[i][v] = shift_left_limited(acc[i][v], loadu_int(c.out.left + channel + v * kLanes));
-  const Narrower narrow(c.out.narrow);
-  uint8_t* y = static_cast<uint8_t*>(c.out.c) + at;
+    if (!factors) {
+      for (int i = 0; i < kPixels; ++i)
+        for (int k = 0; k < n; ++k) reinterpret_cast<int32_t*>(y)[i * ldc + k] = acc[i][k / kLanes][k % kLanes];
+      continue;
+    }
+    if (EDGERUN_UNLIKELY(shifts != nullptr))
+      for (int v = 0; v < kVectors; ++v)
+        for (int i = 0; i < kPixels; ++i) acc[i][v] = shift_left_limited(acc[i][v], loadu_int(shifts + v * kLanes));
 #pragma GCC unroll 4
-  for (int v = 0; v < kVectors; ++v) {
-    const vi factor = loadu_int(c.out.factor + channel + v * kLanes);
+    for (int v = 0; v < kVectors; ++v) {
+      const vi factor = loadu_int(factors + v * kLanes);
 #pragma GCC unroll 4
-    for (int i = 0; i < kPixels; ++i) acc[i][v] = rescale(acc[i][v], factor);
-  }
+      for (int i = 0; i < kPixels; ++i) acc[i][v] = rescale(acc[i][v], factor);
+    }
+    if constexpr (kVectors == 1) {
 #pragma GCC unroll 4
-  for (int i = 0; i < kPixels; ++i) {
-    if constexpr (kVectors == 1) narrow.lone(acc[i][0], y + i * c.out.ldc, n);
-    else narrow.pair(acc[i][0], acc[i][1], y + i * c.out.ldc, n);
+      for (int i = 0; i < kPixels; ++i) narrow.lone(acc[i][0], y + i * ldc, n);
+    } else {
+#pragma GCC unroll 4
+      for (int i = 0; i + 1 < kPixels; i += 2)
+        narrow.quad(acc[i][0], acc[i][1], y + i * ldc, acc[i + 1][0], acc[i + 1][1], y + (i + 1) * ldc, n);
+      if constexpr (kPixels % 2 == 1) narrow.pair(acc[kPixels - 1][0], acc[kPixels - 1][1], y + (kPixels - 1) * ldc, n);
+    }
   }
 }
 
 template <int kVectors>
 void row_tiles(const Chunk& c, const word* const* lines, int64_t oy, int64_t channel) {
-  const int64_t width = c.p->s.out_width;
-  int64_t ox = 0;
-  for (; ox + kTilePixels <= width; ox += kTilePixels) tile<kTilePixels, kVectors>(c, lines, oy, ox, channel);
-  if (width - ox == 3) tile<3, kVectors>(c, lines, oy, ox, channel);
-  if (width - ox == 2) tile<2, kVectors>(c, lines, oy, ox, channel);
-  if (width - ox == 1) tile<1, kVectors>(c, lines, oy, ox, channel);
+  const int64_t width = c.p->s.out_width, whole = width / kTilePixels, ox = whole * kTilePixels;
+  if (whole > 0) tiles<kTilePixels, kVectors>(c, lines, oy, 0, channel, whole);
+  if (width - ox == 3) tiles<3, kVectors>(c, lines, oy, ox, channel, 1);
+  if (width - ox == 2) tiles<2, kVectors>(c, lines, oy, ox, channel, 1);
+  if (width - ox == 1) tiles<1, kVectors>(c, lines, oy, ox, channel, 1);
 }
 
 // Output rows [begin, end) of one image.

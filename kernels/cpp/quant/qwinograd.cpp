@@ -132,6 +132,7 @@ EDGERUN_SIMD void transform_out(const int32_t* m, int64_t plane, const Target& t
   }
   const int n = static_cast<int>(least(t.out.columns - channel, kVectors * kLanes));
   const Narrower narrow(t.out.narrow);
+  const Rescale rescale(t.out.narrow);
   for (int y = 0; y < t.rows; ++y)
     for (int x = 0; x < t.columns; ++x) {
       const int64_t at = ((t.oy + y) * t.width + t.ox + x) * t.out.ldc + channel;
