@@ -48,6 +48,28 @@ EDGERUN_SIMD int32_t factor_of(int32_t m) { return m; }
 EDGERUN_SIMD int32_t factor_of(int32_t m) { return 2 * m; }
 #endif
 
+// Lanes of rescale with left = 0, in order; factor: factor_of(m) of every lane. (narrow.h has the form for the inner loops.)
+EDGERUN_SIMD vi rescale(vi t, vi factor) {
+#if defined(EDGERUN_SIMD_AVX512)
+  const __m512i a = reinterpret_cast<__m512i>(t), f = reinterpret_cast<__m512i>(factor), half = _mm512_set1_epi64(int64_t{1} << 31);
+  const __m512i a1 = _mm512_maskz_srli_epi64(0xff, a, 32), f1 = _mm512_maskz_srli_epi64(0xff, f, 32);
+  const __m512i even = _mm512_add_epi64(_mm512_maskz_mul_epi32(0xff, a, f), half);
+  const __m512i odd = _mm512_add_epi64(_mm512_maskz_mul_epi32(0xff, a1, f1), half);
+  return reinterpret_cast<vi>(_mm512_mask_blend_epi32(0xaaaa, _mm512_maskz_srli_epi64(0xff, even, 32), odd));
+#elif defined(EDGERUN_SIMD_AVX2)
+  const __m256i a = reinterpret_cast<__m256i>(t), f = reinterpret_cast<__m256i>(factor), half = _mm256_set1_epi64x(int64_t{1} << 31);
+  const __m256i even = _mm256_add_epi64(_mm256_mul_epi32(a, f), half);
+  const __m256i odd = _mm256_add_epi64(_mm256_mul_epi32(_mm256_srli_epi64(a, 32), _mm256_srli_epi64(f, 32)), half);
+  return reinterpret_cast<vi>(_mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa));
+#elif defined(EDGERUN_SIMD_NEON)
+  return (vi)vqrdmulhq_s32((int32x4_t)t, (int32x4_t)factor);
+#else
+  vi y;
+  for (int k = 0; k < kLanes; ++k) y[k] = static_cast<int32_t>((static_cast<int64_t>(t[k]) * factor[k] + (int64_t{1} << 31)) >> 32);
+  return y;
+#endif
+}
+
 // An operand int32 [2, n] of (m, left) that is constant and in range; n: 1 or `columns`.
 static inline Status sound_factors(const TensorView& v, int64_t columns) {
   EDGERUN_TRY(sound(v, DType::i32));

@@ -13,38 +13,20 @@ struct Narrow {
 // Lanes of rescale with left = 0, plus the zero point; factor: factor_of(m) of every lane. AVX2 gives lanes 0 2 1 3 and 4 6 5 7 and
 // lowers unsigned results by 128, which is a few instructions less: Narrower expects that.
 struct Rescale {
-#if defined(EDGERUN_SIMD_AVX512)
-  __m512i half;
-  EDGERUN_INLINE explicit Rescale(const Narrow& n) : half(_mm512_set1_epi64((int64_t{n.zero} * 2 + 1) * (int64_t{1} << 31))) {}
-  EDGERUN_INLINE vi operator()(vi t, vi factor) const {
-    const __m512i a = reinterpret_cast<__m512i>(t), f = reinterpret_cast<__m512i>(factor);
-    const __m512i a1 = _mm512_maskz_srli_epi64(0xff, a, 32), f1 = _mm512_maskz_srli_epi64(0xff, f, 32);
-    const __m512i even = _mm512_add_epi64(_mm512_maskz_mul_epi32(0xff, a, f), half);
-    const __m512i odd = _mm512_add_epi64(_mm512_maskz_mul_epi32(0xff, a1, f1), half);
-    return reinterpret_cast<vi>(_mm512_mask_blend_epi32(0xaaaa, _mm512_maskz_srli_epi64(0xff, even, 32), odd));
-  }
-#elif defined(EDGERUN_SIMD_AVX2)
+#if defined(EDGERUN_SIMD_AVX2)
   __m256i half;
-  EDGERUN_INLINE explicit Rescale(const Narrow& n) : half(_mm256_set1_epi64x((int64_t{n.zero - (n.is_signed ? 0 : 128)} * 2 + 1) * (int64_t{1} << 31))) {}
+  EDGERUN_INLINE explicit Rescale(const Narrow& n)
+      : half(_mm256_set1_epi64x((int64_t{n.zero - (n.is_signed ? 0 : 128)} * 2 + 1) * (int64_t{1} << 31))) {}
   EDGERUN_INLINE vi operator()(vi t, vi factor) const {
     const __m256i a = reinterpret_cast<__m256i>(t), f = reinterpret_cast<__m256i>(factor);
     const __m256i even = _mm256_add_epi64(_mm256_mul_epi32(a, f), half);
     const __m256i odd = _mm256_add_epi64(_mm256_mul_epi32(_mm256_srli_epi64(a, 32), _mm256_srli_epi64(f, 32)), half);
     return reinterpret_cast<vi>(_mm256_shuffle_ps(_mm256_castsi256_ps(even), _mm256_castsi256_ps(odd), 0xdd));
   }
-#elif defined(EDGERUN_SIMD_NEON)
+#else
   vi zero;
   EDGERUN_INLINE explicit Rescale(const Narrow& n) : zero(broadcast_int(n.zero)) {}
-  EDGERUN_INLINE vi operator()(vi t, vi factor) const { return (vi)vqrdmulhq_s32((int32x4_t)t, (int32x4_t)factor) + zero; }
-#else
-  int32_t zero;
-  EDGERUN_INLINE explicit Rescale(const Narrow& n) : zero(n.zero) {}
-  EDGERUN_INLINE vi operator()(vi t, vi factor) const {
-    vi y;
-    for (int k = 0; k < kLanes; ++k)
-      y[k] = static_cast<int32_t>((static_cast<int64_t>(t[k]) * factor[k] + (int64_t{1} << 31)) >> 32) + zero;
-    return y;
-  }
+  EDGERUN_INLINE vi operator()(vi t, vi factor) const { return rescale(t, factor) + zero; }
 #endif
 };
 
