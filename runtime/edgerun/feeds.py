@@ -269,7 +269,7 @@ def _array(a: np.ndarray, source: str, inputs: Sequence[TensorInfo], preprocess:
     elif a.size == 0:
         raise DataError(f"{source}: expected at least one image; found {a.dtype}{list(a.shape)}")
     else:
-        recipe = preprocess or _guessed(info, source)
+        recipe = preprocess or guessed(info, source)
         if a.ndim == 4 or (a.ndim == 3 and a.shape[-1] not in (1, 3, 4)):
             for k, pixels in enumerate(a):
                 yield Sample(f"{source}[{k}]", {info.name: recipe.apply(pixels, info.dtype)})
@@ -277,7 +277,7 @@ def _array(a: np.ndarray, source: str, inputs: Sequence[TensorInfo], preprocess:
             yield Sample(source, {info.name: recipe.apply(a, info.dtype)})
 
 
-def _guessed(info: TensorInfo, source: str) -> Preprocess:
+def guessed(info: TensorInfo, source: str) -> Preprocess:
     """How an image becomes this input where the model does not say; DataError where its shape does not tell either."""
     recipe = Preprocess.guess(info.shape) if info.dtype == np.uint8 or info.dtype.kind == "f" else None
     if recipe is None:

@@ -21,6 +21,7 @@ COMMANDS = {
     "run": "run",
     "eval": "evaluate",
     "calibrate": "calibrate",
+    "quantize": "quantize",
     "inspect": "inspect",
     "bench": "bench",
     "compare": "compare",
@@ -38,6 +39,7 @@ Examples:
   edgerun model.onnx --input photo.jpg --exit-policy dart --json
   edgerun eval model.onnx --data test.npz              accuracy, exits, speed-up
   edgerun calibrate model.onnx --data calibration.npz  learn when to exit early
+  edgerun quantize model.onnx -o small.onnx --calibration photos/    8 bits instead of 32
   edgerun inspect model.onnx                           steps, kernels, memory, exits
   edgerun bench model.onnx --against ort               time against other runtimes
 
