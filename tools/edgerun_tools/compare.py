@@ -19,6 +19,7 @@ from edgerun_tools.compare_layers import Report, layers
 from edgerun_tools.compare_numbers import STEPS, TOLERANCE, Bounds, grains_of
 from edgerun_tools.compare_report import show, to_dict
 from edgerun_tools.compare_sides import Feeds, OnnxRuntime, Ours, Reference, Side, uncalibrated
+from edgerun_tools.defined import defined
 
 DIFFERS = 1
 """Exit code when a difference is larger than what is accepted."""
@@ -40,7 +41,7 @@ def command(
         "Accepted difference of floating-point tensors, relative to the tensor's largest magnitude (or 0.01)."))] = TOLERANCE,
     steps: Annotated[int, typer.Option("--steps", min=0, help="Accepted difference of 8-bit tensors, in steps.")] = STEPS,
     ort_optimized: Annotated[bool, typer.Option("--ort-optimized", help=(
-        "Leave ONNX Runtime's graph optimisations on (they do not cross the tensors compared)."))] = False,
+        "Leave ONNX Runtime's graph optimisations on, and its 8-bit kernels (they do not cross the tensors compared)."))] = False,
     isolate: Annotated[bool | None, typer.Option("--isolate/--no-isolate", show_default="on for 8-bit models", help=(
         "ort, reference: every layer goes on from our tensors, so that differences do not add up."))] = None,
     threads: common.Threads = None,
@@ -59,7 +60,8 @@ def command(
     (edgerun inspect shows it). Tensors inside of a fused step, as between Conv and Relu, are not asked for: that would
     undo the fusion, and a fault in it would be gone. So each row is a whole step, and the plan is verified to be the
     same, with the tensors handed out as without. The other runtime computes the same tensors by their ONNX names, with
-    its graph optimisations off. Early exits are not taken.
+    its graph optimisations off; ONNX Runtime then computes quantised operators in float32, since its 8-bit kernels can
+    saturate (--ort-optimized: as its users run it). Early exits are not taken.
 
     Differences add up from layer to layer, in models that round to 8 bits to several steps. With --isolate every layer
     of ort or reference goes on from our tensors instead of its own, and is compared by itself.
@@ -126,7 +128,7 @@ def _other(name: str, source: str | bytes, ours: Ours, options: dict[str, Any], 
     session = ours.session
     cut = ours.types if isolate else None
     if name == "ort":
-        yield OnnxRuntime(session.proto, cut, session.threads, optimized)
+        yield OnnxRuntime(session.proto if optimized else defined(session.proto), cut, session.threads, optimized)
     elif name == "reference":
         yield Reference(session.proto, cut)
     elif name == "python":

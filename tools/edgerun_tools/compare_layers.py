@@ -19,7 +19,8 @@ GROUP_BYTES = 128 << 20
 
 @dataclass(frozen=True)
 class Row:
-    """One tensor: the step that makes it, how far it is from the other side's, and whether that is accepted."""
+    """One tensor: the step that makes it, how far it is from the other side's (`steps`: in quantisation steps, None for
+    numbers that were not quantised), and whether that is accepted."""
 
     step: int
     node: str
@@ -30,6 +31,7 @@ class Row:
     bound: float
     within: bool
     output: bool
+    steps: float | None = None
 
 
 @dataclass
@@ -185,4 +187,5 @@ class _Found:
         if is_whole_model(plan) and name in self._nodes:  # one step for all: the model's own words say more
             node, op = self._nodes[name].name, self._nodes[name].op_type
         return Row(self._makers[name], node, op, step.kernel, name, difference, bounds.bound(name, difference),
-                   bounds.within(name, difference), name in {o.name for o in self._ours.session.outputs})
+                   bounds.within(name, difference), name in {o.name for o in self._ours.session.outputs},
+                   bounds.steps_of(name, difference))

@@ -99,6 +99,13 @@ class Bounds:
         grain = max(self.grains[tensor] / d.scale, 1 / EIGHT_BITS)
         return max(self.tolerance, self.steps * grain * 1.001)  # the grains' own rounding
 
+    def steps_of(self, tensor: str, d: Difference) -> float | None:
+        """The difference in steps: of integers, and of floating-point tensors whose grain is known. None for others."""
+        if d.integral:
+            return d.max_abs
+        grain = self.grains.get(tensor, 0.0)
+        return d.max_abs / grain if grain > 0 else None
+
     def within(self, tensor: str, d: Difference) -> bool:
         """Whether the difference is accepted."""
         return not d.other and (d.max_abs if d.integral else d.max_rel) <= self.bound(tensor, d)

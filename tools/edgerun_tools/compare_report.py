@@ -35,7 +35,7 @@ def _row(r: Row) -> dict[str, Any]:
     d = r.difference
     return {"step": r.step, "node": r.node, "op": r.op, "kernel": r.kernel, "tensor": r.tensor, "dtype": str(d.dtype),
             "shape": list(d.shape), "max_abs": _finite(d.max_abs), "max_rel": _finite(d.max_rel),
-            "steps": _finite(d.max_abs) if d.integral else None, "differing": d.differing, "bound": r.bound,
+            "steps": None if r.steps is None else _finite(r.steps), "differing": d.differing, "bound": r.bound,
             "within": r.within, "output": r.output, "other": d.other or None}
 
 
@@ -57,7 +57,7 @@ def show(report: Report) -> None:
         d = r.difference
         cells = [str(r.step), escape(_short(r.node)), escape(_short(r.op)), escape(_short(r.tensor)),
                  "x".join(map(str, d.shape)) or "scalar", f"{d.max_abs:.2e}", f"{d.max_rel:.1e}",
-                 f"{d.max_abs:g}" if d.integral else "", f"{100 * d.differing:.3g} %",
+                 "" if r.steps is None else f"{r.steps:.4g}", f"{100 * d.differing:.3g} %",
                  ("output " if r.output else "") + ("" if r.within else "differs")]
         table.add_row(*cells, style="bold red" if r is report.first else None if r.within else "red")
     answers.print(table)
@@ -69,17 +69,23 @@ def _verdict(report: Report) -> str:
     first = report.first
     if first is None:
         worst = max(report.rows, key=lambda r: r.difference.max_rel)
+        much = f"{worst.difference.max_rel:.1e} of the tensor's scale" + (f", {_steps(worst.steps)}" if worst.steps else "")
         return (f"no layer differs: {len(report.rows)} tensors of {len(report.ours.plan.steps)} steps, largest difference "
-                f"{worst.difference.max_rel:.1e} of the tensor's scale (step {worst.step}, {escape(worst.tensor)})")
+                f"{much} (step {worst.step}, {escape(worst.tensor)})")
     d = first.difference
     if d.other:
         found = f"ours is {d.dtype}{list(d.shape)}, theirs {d.other}"
     elif d.integral:
-        found = f"{d.max_abs:g} steps; bound {first.bound:g}"
+        found = f"{_steps(d.max_abs)}; bound {first.bound:g}"
     else:
-        found = f"max abs {d.max_abs:.3g}, {d.max_rel:.2g} of the tensor's scale; bound {first.bound:.2g}"
+        known = "" if first.steps is None else f" or {_steps(first.steps)} of its quantisation"
+        found = f"max abs {d.max_abs:.3g}, {d.max_rel:.2g} of the tensor's scale{known}; bound {first.bound:.2g}"
     return (f"[bold red]first layer that differs:[/bold red] step {first.step}, {escape(first.op)} "
             f"'{escape(first.node or first.tensor)}', tensor '{escape(first.tensor)}' ({found})")
+
+
+def _steps(count: float) -> str:
+    return f"{count:.4g} {'step' if round(count, 3) == 1 else 'steps'}"
 
 
 def _notes(report: Report) -> None:

@@ -110,7 +110,7 @@ class Ours:
 
 
 class OnnxRuntime:
-    """ONNX Runtime on the CPU. optimized: with all its graph optimisations, else with none. cut: types of the tensors
+    """ONNX Runtime on the CPU. optimized: with all its graph optimisations and 8-bit kernels, else with none. cut: types of the tensors
     that it takes from us, None where it goes on from its own."""
 
     def __init__(self, model: onnx.ModelProto, cut: Types | None, threads: int, optimized: bool) -> None:
