@@ -160,6 +160,82 @@ def test_fault_in_a_fused_kernel_is_found_at_its_step(compare, model, monkeypatc
     assert bad == (["r2"] if form else ["r2", "g2", "final"])
 
 
+# -- quantised models -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=[("qdq", "int8"), ("qoperator", "uint8")], ids=lambda p: p[0])
+def eight(request, tmp_path, exit_bytes):
+    """The model `exit_bytes`, quantised by ONNX Runtime."""
+    pytest.importorskip("onnxruntime", reason="its quantiser, and the peer")
+    from edgerun_tools.quantize_ort import Settings, quantise
+
+    rng = np.random.default_rng(2)
+    rows = [{"image": rng.uniform(-2, 2, (1, 1, 4, 4)).astype(np.float32)} for _ in range(16)]
+    form, activations = request.param
+    onnx.save(quantise(onnx.load_model_from_string(exit_bytes), rows, Settings(form, activations), lambda k, n: None), tmp_path / "q.onnx")
+    return str(tmp_path / "q.onnx")
+
+
+@pytest.mark.parametrize("other", ["ort", "reference"])
+def test_layers_of_a_quantised_model_are_compared_in_steps(compare, eight, other):
+    code, report, _ = compare(eight, "--with", other, "--runs", "20")
+    assert code == 0
+    assert report["isolated"]
+    assert report["left_out"] == []
+    bytes_ = [r for r in report["layers"] if r["dtype"] in ("int8", "uint8")]
+    assert len(bytes_) >= 6
+    assert all(r["steps"] == r["max_abs"] <= 1 for r in bytes_)
+    assert [r["steps"] is not None for r in report["outputs"]] == [True, True]
+
+
+def test_a_fault_in_an_int8_kernel_is_named_with_its_steps(compare, eight, monkeypatch):
+    for kernel in ("qconv2d_i8", "qconv2d_u8"):
+        monkeypatch.setitem(KERNELS, kernel, shifted(KERNELS[kernel], 5))
+    code, report, _ = compare(eight, "--executor", "python", "--with", "ort")
+    first = report["first"]
+    assert code == 1
+    assert first["kernel"].startswith("qconv2d_")
+    assert first["node"].startswith("conv2")
+    assert 4 <= first["steps"] <= 6
+    assert [r["tensor"] for r in report["layers"] if not r["within"]] == [first["tensor"]]
+
+
+def shifted(right, steps):
+    """An int8 convolution of 4 channels whose results are some steps too large, or too small near the upper end."""
+
+    def call(inputs, attrs, outputs, sink):
+        right(inputs, attrs, outputs, sink)
+        if inputs[0].shape[-1] == 4:
+            outputs[0][...] = np.where(outputs[0] > np.iinfo(outputs[0].dtype).max - steps, outputs[0] - steps, outputs[0] + steps)
+
+    return call
+
+
+def test_the_verdict_counts_steps(capsys, eight, monkeypatch):
+    for kernel in ("qconv2d_i8", "qconv2d_u8"):
+        monkeypatch.setitem(KERNELS, kernel, shifted(KERNELS[kernel], 5))
+    cli.main(["compare", eight, "--executor", "python", "--with", "ort"])
+    last = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("first layer that differs"))
+    assert "5 steps; bound 1" in last or "6 steps; bound 1" in last or "4 steps; bound 1" in last
+
+
+def test_sums_that_saturate_in_onnx_runtime_are_not_our_fault(compare, tmp_path, model_of):
+    """255 · 127, 64 times: twice as much as its kernel for uint8 makes of it on x86-64 without VNNI."""
+    pytest.importorskip("onnxruntime", reason="the peer")
+    constants = {"w": np.full((2, 64, 1, 1), 127, np.int8), "u": np.uint8(0), "z": np.int8(0), "s": np.float32(1 / 255),
+                 "t": np.float32(1 / 127), "r": np.float32(64 / 255)}
+    node = helper.make_node("QLinearConv", ["x", "s", "u", "w", "t", "z", "r", "u"], ["y"], "conv")
+    onnx.save(model_of([node], [("x", TensorProto.UINT8, [1, 64, 2, 2])], [("y", TensorProto.UINT8, [1, 2, 2, 2])], constants),
+              tmp_path / "m.onnx")
+    np.save(tmp_path / "x.npy", np.full((1, 64, 2, 2), 255, np.uint8))
+    code, report, _ = compare(tmp_path / "m.onnx", "--with", "ort", "--input", tmp_path / "x.npy")
+    assert code == 0
+    assert report["outputs"][0]["steps"] <= 1
+
+
+# -- bounds and faults ------------------------------------------------------------------------------------------------
+
+
 def test_tolerance_decides(compare, model, monkeypatch):
     monkeypatch.setitem(KERNELS, "conv2d_f32", faulty("conv2d_f32", second_fused))
     code, report, _ = compare(model, "--executor", "python", "--with", "reference", "--tolerance", "0.05")

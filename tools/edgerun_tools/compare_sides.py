@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import onnx
+import onnx.version_converter
 
 from edgerun import exits, importer, planner
 from edgerun.errors import EdgeRunError, EdgeRunWarning, OptionError
@@ -26,6 +27,8 @@ Values = dict[str, np.ndarray]
 Types = Mapping[str, onnx.ValueInfoProto]
 GIVEN = " (ours)"
 """Ends the name of an input that stands for a tensor."""
+NEWEST_WITHOUT = 18
+"""Newest opset whose DequantizeLinear onnx.reference does not know."""
 
 
 @dataclass(frozen=True)
@@ -146,9 +149,17 @@ class Reference:
         from onnx.reference import ReferenceEvaluator
 
         with _refusals("reference"):
-            evaluator = ReferenceEvaluator(_changed(self._model, names, self._cut))
+            evaluator = ReferenceEvaluator(_implemented(_changed(self._model, names, self._cut)))
         return Opened(_named(evaluator.output_names, evaluator.run, "reference"),
                       given=() if self._cut is None else names)
+
+
+def _implemented(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model in an opset of which onnx.reference has a DequantizeLinear, where there is one."""
+    opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), NEWEST_WITHOUT + 1)
+    if opset > NEWEST_WITHOUT or all(n.op_type != "DequantizeLinear" for n in all_nodes(model.graph.node)):
+        return model
+    return onnx.version_converter.convert_version(model, NEWEST_WITHOUT + 1)
 
 
 def _changed(model: onnx.ModelProto, names: Sequence[str], cut: Types | None) -> onnx.ModelProto:
