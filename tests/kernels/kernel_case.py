@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -78,16 +77,6 @@ def sample(shape: Any, dtype: Any, seed: int = 0) -> np.ndarray:
     if dtype.kind == "f":
         return (rng.standard_normal(shape) * 3).astype(dtype)
     return rng.integers(np.iinfo(dtype).min, np.iinfo(dtype).max, shape, dtype=dtype, endpoint=True)
-
-
-def fixed_point(factors: Any) -> np.ndarray:
-    """int32 [2, n]: (m, left) of real factors, as the int8 kernels take them (edgerun_kernels/jit/fixed_point.py)."""
-    pairs = []
-    for factor in factors:
-        left = max(0, math.frexp(factor)[1] + 1)
-        m = round(math.ldexp(factor, 31 - left))
-        pairs.append((m, left) if m < 1 << 30 else (1 << 29, left + 1))
-    return np.array(pairs, np.int32).T.copy()
 
 
 def close(got: np.ndarray, want: np.ndarray, bound: Any, context: str = "") -> None:

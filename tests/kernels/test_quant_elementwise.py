@@ -6,9 +6,10 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from kernel_case import DTYPES, ISAS, LENGTHS, call, each_isa, fixed_point, native, one, sample
+from kernel_case import DTYPES, ISAS, LENGTHS, call, each_isa, native, one, sample
 from test_elementwise import each_shape
 
+from edgerun.ops.fixed_point import fixed_point
 from edgerun_kernels.checks import NON_FINITE, Sink
 from edgerun_kernels.registry import KERNELS
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from kernel_case import DTYPES, ISAS, call, each_isa, fixed_point, native, one, sample
+from kernel_case import DTYPES, ISAS, call, each_isa, native, one, sample
 from test_pool import CASES as FLOAT_CASES
 from test_pool import attributes, output_shape, windows
 from test_quant_elementwise import BYTES, each_byte, same, twin
+
+from edgerun.ops.fixed_point import fixed_point
 
 CASES = [
     *FLOAT_CASES,
