@@ -66,8 +66,9 @@ struct Taps {
 };
 inline Taps taps_in(int64_t start, int64_t kernel, int64_t dilation, int64_t low, int64_t high) {
   Taps t{0, 0};
-  if (start < low) t.first = least(kernel, ceil_div(low - start, dilation));
-  if (start < high) t.last = least(kernel, ceil_div(high - start, dilation));
+  const auto steps = [dilation](int64_t n) { return dilation == 1 ? n : ceil_div(n, dilation); };  // divisions are slow
+  if (start < low) t.first = least(kernel, steps(low - start));
+  if (start < high) t.last = least(kernel, steps(high - start));
   return t;
 }
 

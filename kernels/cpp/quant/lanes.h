@@ -25,13 +25,27 @@ EDGERUN_SIMD v8 loadu_bytes(const void* p) { return *static_cast<const v8_unalig
 EDGERUN_SIMD void storeu_bytes(void* p, v8 a) { *static_cast<v8_unaligned*>(p) = a; }
 EDGERUN_SIMD void storeu_words(void* p, v16 a) { *static_cast<v16_unaligned*>(p) = a; }
 
-// The first n bytes, 0 <= n <= kBytes; the other lanes load as 0. Not for inner loops.
+// n bytes, 0 <= n <= kBytes, in two pieces that may overlap: a call of memcpy costs more than what is done with them.
+template <int kSize> EDGERUN_SIMD bool copy_two(char* to, const char* from, int64_t n) {
+  if (kSize > kBytes || n < kSize) return false;
+  char a[kSize], b[kSize];
+  __builtin_memcpy(a, from, kSize), __builtin_memcpy(b, from + n - kSize, kSize);
+  __builtin_memcpy(to, a, kSize), __builtin_memcpy(to + n - kSize, b, kSize);
+  return true;
+}
+EDGERUN_SIMD void copy_few(void* to, const void* from, int64_t n) {
+  char* t = static_cast<char*>(to);
+  const char* f = static_cast<const char*>(from);
+  if (copy_two<32>(t, f, n) || copy_two<16>(t, f, n) || copy_two<8>(t, f, n) || copy_two<4>(t, f, n) || copy_two<2>(t, f, n)) return;
+  if (n == 1) *t = *f;
+}
+// The first n bytes; the other lanes load as 0.
 EDGERUN_SIMD v8 load_bytes_partial(const void* p, int64_t n) {
   v8 a{};
-  __builtin_memcpy(&a, p, static_cast<size_t>(n));
+  copy_few(&a, p, n);
   return a;
 }
-EDGERUN_SIMD void store_bytes_partial(void* p, v8 a, int64_t n) { __builtin_memcpy(p, &a, static_cast<size_t>(n)); }
+EDGERUN_SIMD void store_bytes_partial(void* p, v8 a, int64_t n) { copy_few(p, &a, n); }
 
 // x86's operations of two vectors have the same name at every width; the maskz form as in simd.h.
 #if defined(EDGERUN_SIMD_AVX512)
@@ -65,6 +79,29 @@ EDGERUN_SIMD v8 max_bytes(v8 a, v8 b) {
   return (m & a) | (~m & b);
 #endif
 }
+EDGERUN_SIMD uint8_t reduce_max_bytes(v8 a) {
+#if defined(EDGERUN_X86)
+#if defined(EDGERUN_SIMD_AVX512)
+  const __m256i h = _mm256_max_epu8(_mm512_maskz_extracti64x4_epi64(0xf, (__m512i)a, 0), _mm512_maskz_extracti64x4_epi64(0xf, (__m512i)a, 1));
+  __m128i m = _mm_max_epu8(_mm256_castsi256_si128(h), _mm256_extracti128_si256(h, 1));
+#elif defined(EDGERUN_SIMD_AVX2)
+  __m128i m = _mm_max_epu8(_mm256_castsi256_si128((__m256i)a), _mm256_extracti128_si256((__m256i)a, 1));
+#else
+  __m128i m = (__m128i)a;
+#endif
+  m = _mm_max_epu8(m, _mm_srli_si128(m, 8));
+  m = _mm_max_epu8(m, _mm_srli_si128(m, 4));
+  m = _mm_max_epu8(m, _mm_srli_si128(m, 2));
+  m = _mm_max_epu8(m, _mm_srli_si128(m, 1));
+  return static_cast<uint8_t>(_mm_cvtsi128_si32(m));
+#elif defined(__aarch64__) && defined(EDGERUN_SIMD_NEON)
+  return vmaxvq_u8((uint8x16_t)a);
+#else
+  uint8_t top = 0;
+  for (int k = 0; k < kBytes; ++k) top = a[k] > top ? a[k] : top;
+  return top;
+#endif
+}
 EDGERUN_SIMD v16 add_saturating(v16 a, v16 b) {
 #if defined(EDGERUN_X86)
   return (v16)EDGERUN_X86(adds_epi16, a, b);
@@ -96,6 +133,22 @@ EDGERUN_SIMD void widen(v8 a, v16* low, v16* high) {
   v8_half l, h;
   halves(a, &l, &h);
   *low = __builtin_convertvector(l, v16), *high = __builtin_convertvector(h, v16);
+#endif
+}
+
+// Lane by lane a + b, in the order of widen.
+EDGERUN_SIMD void add_wide(v8 a, v8 b, v16u* low, v16u* high) {
+#if defined(EDGERUN_SIMD_AVX512) || defined(EDGERUN_SIMD_AVX2)
+  const v8 ones = broadcast_byte(1);
+  *low = (v16u)EDGERUN_X86(maddubs_epi16, EDGERUN_X86(unpacklo_epi8, a, b), ones);
+  *high = (v16u)EDGERUN_X86(maddubs_epi16, EDGERUN_X86(unpackhi_epi8, a, b), ones);
+#elif defined(EDGERUN_SIMD_NEON)
+  *low = (v16u)vaddl_u8(vget_low_u8((uint8x16_t)a), vget_low_u8((uint8x16_t)b));
+  *high = (v16u)vaddl_u8(vget_high_u8((uint8x16_t)a), vget_high_u8((uint8x16_t)b));
+#else
+  v16 al, ah, bl, bh;
+  widen(a, &al, &ah), widen(b, &bl, &bh);
+  *low = (v16u)(al + bl), *high = (v16u)(ah + bh);
 #endif
 }
 

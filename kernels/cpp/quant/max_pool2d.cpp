@@ -43,6 +43,8 @@ template <DType T> struct MaxPool {
   struct Pixel {
     template <class Load> EDGERUN_INLINE v8 operator()(const ByteTaps& t, const Load& load) const {
       v8 acc = start();
+      for (int64_t k = 0; k < t.few; ++k) acc = larger(acc, load(t.origin + t.offsets[k]));
+      if (EDGERUN_LIKELY(t.few >= 0)) return finish(acc);
       for (int64_t i = t.rows.first; i < t.rows.last; ++i) {
         const uint8_t* at = t.row(i);
         for (int64_t j = t.columns.first; j < t.columns.last; ++j, at += t.column_step) acc = larger(acc, load(at));

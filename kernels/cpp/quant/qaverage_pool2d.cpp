@@ -1,12 +1,12 @@
 // qaverage_pool2d_{i8,u8}: the mean of every window in another scale, x[N,H,W,C], scale i32[2, KH·KW] → y[N,OH,OW,C]:
 //   y = clamp(rescale(sum (x - x_zero)) + y_zero, low, high) with (m, left) of column count - 1
-// The count is that of average_pool2d_f32; padding adds nothing. No tap: y_zero. Sums are of 16 bits for up to kShort taps.
+// The count is that of average_pool2d_f32; padding adds nothing. No tap: y_zero. Sums are of 16 bits for up to kFewTaps taps.
 #include "byte_window.h"
 #include "quant/bytes.h"
 
 EDGERUN_ISA_BEGIN
 namespace {
-inline constexpr int64_t kShort = 256;  // 256 · 255 < 2^16
+static_assert(kFewTaps * 255 < 1 << 16, "their sum fits 16 bits");
 
 struct Params {
   Window window;
@@ -21,32 +21,36 @@ struct Mean {
   vi shift, factor, left;  // shift: what the zero points add to a sum
   bool shifts;
 
+  EDGERUN_INLINE static void add_pair(v8 a, v8 b, v16u* low, v16u* high) {
+    v16u l, h;
+    add_wide(a, b, &l, &h);
+    *low += l, *high += h;
+  }
+  EDGERUN_INLINE static void add_words(v16u low, v16u high, vi* sums) {
+    vi q[4];
+    widen_unsigned_words((v16)low, &q[0], &q[1]);
+    widen_unsigned_words((v16)high, &q[2], &q[3]);
+    for (int k = 0; k < 4; ++k) sums[k] += q[k];
+  }
   template <class Load> EDGERUN_INLINE v8 operator()(const ByteTaps& t, const Load& load) const {
     vi sums[4] = {};
-    v16u low{}, high{};
-    int64_t room = kShort;
-    const auto flush = [&]() __attribute__((always_inline)) {
-      vi q[4];
-      widen_unsigned_words((v16)low, &q[0], &q[1]);
-      widen_unsigned_words((v16)high, &q[2], &q[3]);
-      for (int k = 0; k < 4; ++k) sums[k] += q[k];
-      low = high = v16u{};
-      room = kShort;
-    };
-    for (int64_t i = t.rows.first; i < t.rows.last; ++i) {
-      const uint8_t* at = t.row(i);
-      for (int64_t j = t.columns.first; j < t.columns.last;) {
-        const int64_t n = least(room, t.columns.last - j);
-        for (int64_t k = 0; k < n; ++k, at += t.column_step) {
-          v16 l, h;
-          widen(load(at) ^ flip, &l, &h);
-          low += (v16u)l, high += (v16u)h;
+    if (EDGERUN_LIKELY(t.few >= 0)) {
+      const uint8_t* at = t.origin;
+      v16u low{}, high{};
+      int64_t k = 0;
+      for (; k + 2 <= t.few; k += 2) add_pair(load(at + t.offsets[k]) ^ flip, load(at + t.offsets[k + 1]) ^ flip, &low, &high);
+      if (k < t.few) add_pair(load(at + t.offsets[k]) ^ flip, v8{}, &low, &high);
+      add_words(low, high, sums);
+    } else {
+      for (int64_t i = t.rows.first; i < t.rows.last; ++i)
+        for (int64_t j = t.columns.first; j < t.columns.last; j += kFewTaps) {
+          const uint8_t* at = t.row(i) + (j - t.columns.first) * t.column_step;
+          const int64_t n = least(kFewTaps, t.columns.last - j);
+          v16u low{}, high{};
+          for (int64_t k = 0; k < n; ++k) add_pair(load(at + k * t.column_step) ^ flip, v8{}, &low, &high);
+          add_words(low, high, sums);
         }
-        j += n, room -= n;
-        if (room == 0) flush();
-      }
     }
-    flush();
     for (int k = 0; k < 4; ++k) {
       sums[k] -= shift;
       if (shifts) sums[k] = shift_left_limited(sums[k], left);
