@@ -30,8 +30,9 @@ struct Lookup {
 
   explicit Lookup(const uint8_t* table) {
     for (int k = 0; k < 16; ++k)
-      for (int e = 0; e < kBytes; ++e)
-        part[k][e] = static_cast<uint8_t>(table[16 * k + e % 16] ^ (k % 8 ? table[16 * (k - 1) + e % 16] : 0));
+      for (int e = 0; e < kBytes; e += 16) __builtin_memcpy(reinterpret_cast<char*>(&part[k]) + e, table + 16 * k, 16);
+    for (int k = 15; k > 0; --k)
+      if (k != 8) part[k] ^= part[k - 1];
   }
   template <int kMany> EDGERUN_INLINE void operator()(const uint8_t* x, uint8_t* y) const {
     const v8 step = broadcast_byte(16), flip = broadcast_byte(0x80);
@@ -41,7 +42,8 @@ struct Lookup {
       for (int k = 0; k < 8; ++k)
         for (int c = 0; c < kMany; ++c) {
           const v8 index = at[c];
-          got[c] ^= (v8)EDGERUN_X86(shuffle_epi8, part[8 * half + k], index);
+          // opaque: GCC would XOR the 16 as a tree, and keep all of them in memory for it
+          got[c] = (v8)opaque((vf)(got[c] ^ (v8)EDGERUN_X86(shuffle_epi8, part[8 * half + k], index)));
           at[c] = (v8)EDGERUN_X86(subs_epi8, index, step);
         }
       for (int c = 0; c < kMany; ++c) at[c] = loadu_bytes(x + c * kBytes) ^ flip;
