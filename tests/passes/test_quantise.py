@@ -42,6 +42,10 @@ class Net:
     def dq(self, x: str, scale: float, zero: int = 0, dtype: int = I8) -> str:
         return self.node("DequantizeLinear", x, self.const(np.float32(scale)), self.const(DTYPES[dtype](zero)))
 
+    def x(self, scale: float = 0.05, zero: int = -7) -> str:
+        """The input in float."""
+        return self.dq("x", scale, zero)
+
     def weights(self, *shape: int, axis: int | None = None, dtype: int = I8, zero: int = 0) -> str:
         """A dequantised constant of random integers, with one scale or one for each index on `axis`."""
         info = np.iinfo(DTYPES[dtype])
@@ -61,17 +65,21 @@ def conv(net: Net, x: str, group: int = 1, dtype: int = I8, axis: int | None = 0
     return net.node("Conv", net.dq(x, 0.02, 3), w, net.bias(4), pads=[1, 1, 1, 1], group=group, **attrs)
 
 
+def matmul(net: Net) -> str:
+    return net.node("MatMul", net.x(0.02, 3), net.weights(8, 5))
+
+
 IMAGE, ROWS = ("x", I8, [1, 4, 8, 6]), ("x", I8, [3, 8])
 
 
 def sigmoid_gate(net: Net, op: str = "Sigmoid") -> str:
-    x = net.dq("x", 0.05, -7)
+    x = net.x()
     return net.q(net.node("Mul", x, net.node(op, x)), 0.03, -20)
 
 
 def two(net: Net, op: str, relu: bool = False, second: int = U8) -> str:
-    other = net.q(net.dq("x", 0.05, -7), 0.021, 5 if second == I8 else 120, second)
-    y = net.node(op, net.dq("x", 0.05, -7), net.dq(other, 0.021, 5 if second == I8 else 120, second))
+    other = net.q(net.x(), 0.021, 5 if second == I8 else 120, second)
+    y = net.node(op, net.x(), net.dq(other, 0.021, 5 if second == I8 else 120, second))
     return net.q(net.node("Relu", y) if relu else y, 0.06, -10)
 
 
@@ -82,15 +90,15 @@ CASES = {
     "conv_clip_to_uint8": (IMAGE, lambda n: n.q(n.node("Clip", conv(n, "x"), n.const(np.float32(-1)), n.const(np.float32(6))), 0.05, 9, U8),
                            ["qconv2d_i8"], False),
     "conv_depthwise": (IMAGE, lambda n: n.q(conv(n, "x", group=4), 0.03, 1), ["qconv2d_dw_i8"], False),
-    "conv_grouped_strided": (IMAGE, lambda n: n.q(conv(n, "x", group=2, strides=[2, 1], dilations=[1, 2]), 0.03, 1), ["qconv2d_i8"], False),
+    "conv_grouped_strided": (IMAGE, lambda n: n.q(conv(n, "x", group=2, strides=[2, 1], dilations=[1, 2]), 0.03, 1),
+                             ["qconv2d_i8"], False),
     "conv_of_uint8_weights": (IMAGE, lambda n: n.q(conv(n, "x", dtype=U8, axis=None, zero=131), 0.2, 1), ["qconv2d_i8"], False),
     "conv_max_pool_relu": (IMAGE, lambda n: n.q(n.node("Relu", n.node("MaxPool", conv(n, "x"), kernel_shape=[2, 2], strides=[2, 2])), 0.09),
                            ["qconv2d_i8", "max_pool2d_i8"], False),
-    "pad_conv": (IMAGE, lambda n: n.q(n.node("Conv", n.dq(n.q(n.node("Pad", n.dq("x", 0.02, 3), n.const(np.array([0, 0, 1, 0, 0, 0, 1, 2]))),
-                                                            0.02, 3), 0.02, 3), n.weights(4, 4, 3, 3)), 0.2), ["qconv2d_i8"], False),
-    "matmul_add_relu": (ROWS, lambda n: n.q(n.node("Relu", n.node("Add", n.node("MatMul", n.dq("x", 0.02, 3), n.weights(8, 5)), n.bias(5))), 0.05),
+    "pad_conv": (IMAGE, lambda n: _padded(n), ["qconv2d_i8"], False),
+    "matmul_add_relu": (ROWS, lambda n: n.q(n.node("Relu", n.node("Add", matmul(n), n.bias(5))), 0.05),
                         ["qmatmul_i8"], False),
-    "gemm_transposed": (ROWS, lambda n: n.q(n.node("Gemm", n.dq("x", 0.02, 3), n.weights(5, 8, axis=0), n.bias(5), transB=1, alpha=0.5), 0.02, -9),
+    "gemm_transposed": (ROWS, lambda n: n.q(n.node("Gemm", n.x(), n.weights(5, 8, axis=0), n.bias(5), transB=1, alpha=0.5), 0.02, -9),
                         ["qmatmul_i8"], False),
     "matmul_of_two": (ROWS, lambda n: n.q(n.node("MatMul", n.dq("x", 0.05, 9), n.node("Transpose", n.dq("x", 0.05, 9))), 0.7, 3),
                       ["transpose_x8", "qmatmul_i8"], False),
@@ -98,38 +106,45 @@ CASES = {
     "add_relu": (ROWS, lambda n: two(n, "Add", relu=True, second=I8), ["lut_x8", "qadd_i8"], False),
     "sub": (ROWS, lambda n: two(n, "Sub"), ["lut_x8", "qadd_i8"], False),
     "mul": (ROWS, lambda n: two(n, "Mul", second=I8), ["lut_x8", "qmul_i8"], False),
-    "add_constant": (ROWS, lambda n: n.q(n.node("Add", n.weights(8, dtype=U8, zero=100), n.dq("x", 0.05, -7)), 0.06, 2), ["qadd_i8"], False),
-    "average_pool": (IMAGE, lambda n: n.q(n.node("AveragePool", n.dq("x", 0.05, -7), kernel_shape=[3, 2], pads=[1, 1, 1, 0], strides=[2, 2]), 0.03, 4),
+    "add_constant": (ROWS, lambda n: n.q(n.node("Add", n.weights(8, dtype=U8, zero=100), n.x()), 0.06, 2), ["qadd_i8"], False),
+    "average_pool": (IMAGE, lambda n: n.q(n.node("AveragePool", n.x(), kernel_shape=[3, 2], pads=[1, 1, 1, 0], strides=[2, 2]), 0.03, 4),
                      ["qaverage_pool2d_i8"], False),
-    "average_pool_with_padding": (IMAGE, lambda n: n.q(n.node("AveragePool", n.dq("x", 0.05, -7), kernel_shape=[3, 3], pads=[1, 1, 1, 1],
+    "average_pool_with_padding": (IMAGE, lambda n: n.q(n.node("AveragePool", n.x(), kernel_shape=[3, 3], pads=[1, 1, 1, 1],
                                                               count_include_pad=1), 0.03, 4), ["qaverage_pool2d_i8"], False),
-    "global_average_pool": (IMAGE, lambda n: n.q(n.node("GlobalAveragePool", n.dq("x", 0.05, -7)), 0.01, 4), ["qaverage_pool2d_i8"], False),
-    "mean": (IMAGE, lambda n: n.q(n.node("ReduceMean", n.dq("x", 0.05, -7), n.const(np.array([2, 3])), keepdims=0), 0.01, 4),
+    "global_average_pool": (IMAGE, lambda n: n.q(n.node("GlobalAveragePool", n.x()), 0.01, 4), ["qaverage_pool2d_i8"], False),
+    "mean": (IMAGE, lambda n: n.q(n.node("ReduceMean", n.x(), n.const(np.array([2, 3])), keepdims=0), 0.01, 4),
              ["qaverage_pool2d_i8"], False),
-    "softmax": (ROWS, lambda n: n.q(n.node("Softmax", n.dq("x", 0.05, -7), axis=0), 1 / 256, -128), ["qsoftmax_i8"], False),
-    "max_pool": (IMAGE, lambda n: n.q(n.node("MaxPool", n.dq("x", 0.05, -7), kernel_shape=[3, 3], pads=[1, 1, 1, 1]), 0.05, -7), ["max_pool2d_i8"], True),
-    "reshape": (ROWS, lambda n: n.q(n.node("Reshape", n.dq("x", 0.05, -7), n.const(np.array([4, 6]))), 0.05, -7), ["copy_x8"], True),
-    "slice": (ROWS, lambda n: n.q(n.node("Slice", n.dq("x", 0.05, -7), n.const(np.array([2])), n.const(np.array([8])), n.const(np.array([1]))), 0.05, -7),
+    "softmax": (ROWS, lambda n: n.q(n.node("Softmax", n.x(), axis=0), 1 / 256, -128), ["qsoftmax_i8"], False),
+    "max_pool": (IMAGE, lambda n: n.q(n.node("MaxPool", n.x(), kernel_shape=[3, 3], pads=[1, 1, 1, 1]), 0.05, -7),
+                 ["max_pool2d_i8"], True),
+    "reshape": (ROWS, lambda n: n.q(n.node("Reshape", n.x(), n.const(np.array([4, 6]))), 0.05, -7), ["copy_x8"], True),
+    "slice": (ROWS, lambda n: n.q(n.node("Slice", n.x(), n.const(np.array([2])), n.const(np.array([8])), n.const(np.array([1]))), 0.05, -7),
               ["slice_x8"], True),
     "split_concat": (ROWS, lambda n: _swapped(n), ["split_x8", "concat_x8"], True),
-    "concat_of_two_scales": (ROWS, lambda n: n.q(n.node("Concat", n.dq("x", 0.05, -7), n.node("Sigmoid", n.dq("x", 0.05, -7)), axis=1), 0.05, -7),
+    "concat_of_two_scales": (ROWS, lambda n: n.q(n.node("Concat", n.x(), n.node("Sigmoid", n.x()), axis=1), 0.05, -7),
                              ["lut_x8", "concat_x8"], False),
-    "gather": (ROWS, lambda n: n.q(n.node("Gather", n.dq("x", 0.05, -7), n.const(np.array([2, 0])), axis=0), 0.05, -7), ["gather_x8"], True),
-    "pad_with_a_value": (ROWS, lambda n: n.q(n.node("Pad", n.dq("x", 0.05, -7), n.const(np.array([0, 1, 1, 0])), n.const(np.float32(1.5))), 0.05, -7),
+    "gather": (ROWS, lambda n: n.q(n.node("Gather", n.x(), n.const(np.array([2, 0])), axis=0), 0.05, -7), ["gather_x8"], True),
+    "pad_with_a_value": (ROWS, lambda n: n.q(n.node("Pad", n.x(), n.const(np.array([0, 1, 1, 0])), n.const(np.float32(1.5))), 0.05, -7),
                          ["pad_x8"], True),
-    "resize": (IMAGE, lambda n: n.q(n.node("Resize", n.dq("x", 0.05, -7), "", n.const(np.float32([1, 1, 2, 2])), mode="nearest"), 0.05, -7),
+    "resize": (IMAGE, lambda n: n.q(n.node("Resize", n.x(), "", n.const(np.float32([1, 1, 2, 2])), mode="nearest"), 0.05, -7),
                ["resize_nearest_x8"], True),
-    "requantise": (ROWS, lambda n: n.q(n.dq("x", 0.05, -7), 0.031, 100, U8), ["lut_x8"], True),
-    "sigmoid": (ROWS, lambda n: n.q(n.node("Sigmoid", n.dq("x", 0.05, -7)), 1 / 256, -128), ["lut_x8"], False),
+    "requantise": (ROWS, lambda n: n.q(n.x(), 0.031, 100, U8), ["lut_x8"], True),
+    "sigmoid": (ROWS, lambda n: n.q(n.node("Sigmoid", n.x()), 1 / 256, -128), ["lut_x8"], False),
     "silu": (ROWS, sigmoid_gate, ["lut_x8"], False),
     "hard_swish": (ROWS, lambda n: sigmoid_gate(n, "HardSigmoid"), ["lut_x8"], False),
-    "leaky_relu_of_sum": (ROWS, lambda n: n.q(n.node("LeakyRelu", n.node("Add", n.dq("x", 0.05, -7), n.const(np.float32(0.3)))), 0.04), ["lut_x8"], False),
-    "softplus": (ROWS, lambda n: n.q(n.node("Softplus", n.dq("x", 0.05, -7)), 0.04), ["lut_x8"], False),
+    "leaky_relu_of_sum": (ROWS, lambda n: n.q(n.node("LeakyRelu", n.node("Add", n.x(), n.const(np.float32(0.3)))), 0.04),
+                          ["lut_x8"], False),
+    "softplus": (ROWS, lambda n: n.q(n.node("Softplus", n.x()), 0.04), ["lut_x8"], False),
 }
 
 
+def _padded(net: Net) -> str:
+    y = net.q(net.node("Pad", net.x(0.02, 3), net.const(np.array([0, 0, 1, 0, 0, 0, 1, 2]))), 0.02, 3)
+    return net.q(net.node("Conv", net.dq(y, 0.02, 3), net.weights(4, 4, 3, 3)), 0.2)
+
+
 def _swapped(net: Net) -> str:
-    x = net.dq("x", 0.05, -7)
+    x = net.x()
     net.nodes.append(helper.make_node("Split", [x], ["a", "b"], "split", axis=1, num_outputs=2))
     return net.q(net.node("Concat", "b", "a", axis=1), 0.05, -7)
 
@@ -203,7 +218,7 @@ def test_a_bias_keeps_the_integers_of_the_model(model_of) -> None:
 
 def test_a_softmax_with_a_float_result_reads_integers(model_of, run_plan) -> None:
     net = Net()
-    net.node("Softmax", net.dq("x", 0.05, -7), output="y")
+    net.node("Softmax", net.x(), output="y")
     proto = model_of(net.nodes, [ROWS], [("y", F, [3, 8])], net.constants, opset=OPSET)
     x = np.random.default_rng(1).integers(-128, 128, [3, 8]).astype(np.int8)
     (found,), plan = run_plan(proto, {"x": x})
