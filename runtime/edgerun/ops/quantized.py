@@ -32,7 +32,9 @@ class Quantized:
 
     def real(self) -> np.ndarray:
         """The float32 constant it stands for: integers subtracted exactly, one rounded product."""
-        return (self.values.astype(np.int64) - self.zero).astype(np.float32) * self.scale
+        wide = np.int64 if self.values.dtype == np.int32 else np.int32
+        with np.errstate(all="ignore"):  # scales of a damaged file
+            return (self.values.astype(wide) - self.zero).astype(np.float32) * self.scale
 
     def transpose(self, perm: Sequence[int]) -> Quantized:
         return Quantized(*(part.transpose(perm) for part in (self.values, self.scale, self.zero)))
