@@ -252,9 +252,10 @@ def _scales_of_rows(net: Net) -> str:
     return net.q(net.node("MatMul", net.dq("x", 0.02), net.weights(8, 5, axis=0)), 0.05)
 
 
-def _large_bias(net: Net) -> str:
-    b = net.const(np.float32([1e6, 0, 0, 0, 0]))
-    return net.q(net.node("Add", net.node("MatMul", net.dq("x", 0.02), net.weights(8, 5)), b), 0.05)
+def _depthwise_used_twice(net: Net) -> str:
+    y = net.node("Reshape", "x", net.const(np.array([1, 4, 3, 2])))
+    y = conv(net, y, group=4)
+    return net.q(net.node("Add", net.node("Relu", y), net.dq(net.q(y, 0.05), 0.05)), 0.05)
 
 
 def _slope_of_channels(net: Net) -> str:
@@ -268,11 +269,11 @@ def _other_operator(net: Net) -> str:
 @pytest.mark.parametrize(("build", "op", "reason"), [
     (_weights_in_float, "MatMul", "its weights are not quantised"),
     (_input_in_float, "MatMul", "its input is the float result of Cast"),
-    (_activation_between, "MatMul", "its result is used in float by Sigmoid"),
-    (_used_twice, "MatMul", "its result is also used in float"),
+    (_activation_between, "Sigmoid", "its input is the float result of MatMul"),
+    (_used_twice, "Relu", "its input is the float result of MatMul"),
+    (_depthwise_used_twice, "Conv", "its result is also used in float"),
     (_sixteen_bits, "MatMul", "its input is quantised with i16"),
     (_scales_of_rows, "MatMul", "its weights have several scales within an output channel"),
-    (_large_bias, "MatMul", "its bias is too large"),
     (_slope_of_channels, "PRelu", "its constant operand differs from element to element"),
     (_other_operator, "CumSum", "cum_sum has no int8 kernel"),
 ], ids=lambda v: getattr(v, "__name__", ""))
@@ -283,6 +284,34 @@ def test_what_stays_in_float_says_why(run_plan, build, op: str, reason: str) -> 
     said = {plan.steps[layer.step].op: layer.reason for layer in int8.layers(plan)}
     assert reason in next(r for name, r in said.items() if name.startswith(op))
     assert steps_of(found, ReferenceEvaluator(proto).run(None, {"x": x})[0]).max() <= 1
+
+
+def _plain(net: Net) -> str:
+    return net.node("MatMul", net.x(), net.weights(8, 5))
+
+
+def _with_bias(net: Net) -> str:
+    return net.node("Gemm", net.x(), net.weights(5, 8, axis=0), net.const(net.rng.random(5).astype(np.float32)), transB=1)
+
+
+def _of_two(net: Net) -> str:
+    return net.node("MatMul", net.x(), net.node("Transpose", net.x()))
+
+
+@pytest.mark.parametrize(("build", "kernels"), [
+    (_plain, ["qmatmul_i8", "dequantize_i32"]), (_with_bias, ["qmatmul_i8", "cast_i32_f32", "batch_norm_f32"]),
+    (_of_two, ["transpose_x8", "qmatmul_i8", "dequantize_i32"]),
+], ids=["plain", "bias", "two"])
+def test_a_float_result_is_made_of_integer_sums(model_of, run_plan, build, kernels: list[str]) -> None:
+    net = Net()
+    net.node("Tanh", build(net), output="y")
+    width = 3 if build is _of_two else 5
+    proto = model_of(net.nodes, [ROWS], [("y", F, [3, width])], net.constants, opset=OPSET)
+    x = np.random.default_rng(1).integers(-128, 128, [3, 8]).astype(np.int8)
+    (found,), plan = run_plan(proto, {"x": x})
+    np.testing.assert_allclose(found, ReferenceEvaluator(proto).run(None, {"x": x})[0], rtol=1e-5, atol=1e-6)
+    assert [s.kernel for s in plan.steps if s.kernel != "tanh_f32"] == kernels
+    assert next(f.int8 for f in int8.layers(plan))
 
 
 def test_a_float_model_has_no_int8_entry(model_of) -> None:

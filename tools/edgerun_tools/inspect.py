@@ -26,7 +26,8 @@ def command(
 ) -> None:
     """Show inputs, outputs, exits and calibration; then steps, shapes, kernels, checks, fallbacks and the memory map.
 
-    Nothing is run. For a quantised model it says which layers run in int8 and why the others do not (docs/int8.md). Steps marked onnx_reference have no kernel of ours and run slowly; --strict refuses them.
+    Nothing is run. For a quantised model it says which layers run in int8 and why the others do not (docs/int8.md).
+    Steps marked onnx_reference have no kernel of ours and run slowly; --strict refuses them.
     JSON schema: "edgerun.inspect/1".
 
     Examples:

@@ -8,7 +8,7 @@ from edgerun.ops.graph import is_op, sweep
 
 from ..hoist import hoist_activations
 from .binary import fuse_binary
-from .linear import fuse_linear
+from .linear import float_linear, fuse_linear
 from .move import move_pairs
 from .pooling import float_softmax, fuse_pool, fuse_softmax
 from .reasons import explain, is_quantised
@@ -33,6 +33,8 @@ def quantise(model: ir.Model) -> int:
         for node in list(graph):
             if is_op(node, "softmax"):
                 count += float_softmax(node)
+            elif is_op(node, "conv", "matmul"):
+                count += float_linear(node)
     count += sweep(model.graph)
     for graph in graphs:
         explain(graph)

@@ -12,7 +12,7 @@ from edgerun.ops.graph import Unsupported, array_of, constant, get, is_op, make,
 from edgerun.ops.integer import weights
 from edgerun.ops.quantized import Quantized, quantized_of
 
-from ..edit import before
+from ..edit import before, drop, replace
 from .bounds import Target, target_of
 from .grid import NOT_QUANTISED, Grid, grid_of, on_grid
 
@@ -47,6 +47,33 @@ def fuse_linear(node: ir.Node) -> int:
     return 1
 
 
+def float_linear(node: ir.Node) -> int:
+    """node: a "conv" or "matmul" that is left. Where its operands are quantised and only its result is wanted in float, the sums
+    are still made of integers: int32, then scale and bias per channel in float32. Not for depthwise convolutions: they have so
+    few weights and products that nothing is gained."""
+    if is_op(node, "conv") and get(node, "group") > 1 and shape_of(node.inputs[0])[-1] == get(node, "group"):  # type: ignore[arg-type]
+        return 0
+    try:
+        total = _sum(node, biased=False)
+    except Unsupported as refusal:
+        node.meta.setdefault("refused", refusal.reason)
+        return 0
+    out = node.outputs[0]
+    shape, bias = shape_of(out), array_of(operand(node, 2))
+    sums = make(f"q{node.op_type}", [*total.inputs, None], total.attrs, [(shape, ir.DataType.INT32)], like=node)
+    if bias is None and total.step.size == 1:
+        grid = {"scale": float(total.step[0]), "zero": 0}
+        replace(out, before(node, make("dequantize", [before(node, sums)], grid, [(shape, out.dtype)], like=node)))
+        drop(node)
+        return 1
+    real = make("cast", [before(node, sums)], {}, [(shape, ir.DataType.FLOAT)], like=node)
+    vectors = [np.broadcast_to(v, shape[-1:]).astype(np.float32) for v in (total.step, 0.0 if bias is None else bias.reshape(-1))]
+    scaled = make("batch_norm", [before(node, real), *map(constant, vectors)], {"axis": len(shape) - 1}, [(shape, out.dtype)], like=node)
+    replace(out, before(node, scaled))
+    drop(node)
+    return 1
+
+
 def _alone(target: Target) -> None:
     """Raises Unsupported where the float result is wanted by others too."""
     value = (target.chain[-1] if target.chain else target.node).inputs[0]
@@ -61,14 +88,14 @@ def _quantised_only(value: ir.Value) -> bool:
     return all(is_op(use.node, "quantize") for use in value.uses())
 
 
-def _sum(node: ir.Node) -> _Sum:
-    """The integer form of a "conv" or "matmul". Raises Unsupported, with the reason."""
+def _sum(node: ir.Node, biased: bool = True) -> _Sum:
+    """The integer form of a "conv" or "matmul", with or without its bias. Raises Unsupported, with the reason."""
     x = _operand(node)
     if operand(node, 3) is not None:
         raise Unsupported("a float tensor is added to its result")
     if is_op(node, "conv"):
-        return _conv(node, *x)
-    return _matmul(node, *x)
+        return _conv(node, *x, biased)
+    return _matmul(node, *x, biased)
 
 
 def _operand(node: ir.Node) -> tuple[ir.Value, Grid]:
@@ -83,7 +110,7 @@ def _operand(node: ir.Node) -> tuple[ir.Value, Grid]:
     raise Unsupported(NOT_QUANTISED)
 
 
-def _conv(node: ir.Node, x: ir.Value, grid: Grid) -> _Sum:
+def _conv(node: ir.Node, x: ir.Value, grid: Grid, biased: bool) -> _Sum:
     q = quantized_of(node.inputs[1])
     if q is None:
         raise Unsupported("its weights are not quantised")
@@ -91,10 +118,11 @@ def _conv(node: ir.Node, x: ir.Value, grid: Grid) -> _Sum:
     w = weights(q.values, q.zero, tuple(range(1, q.values.ndim)))
     attrs = {name: get(node, name) for name in ("strides", "pads", "dilations", "group")}
     name = node.inputs[1].name if node.inputs[1] is not None else None
-    return _Sum([x, constant(w, name), _bias(node, step, w.reshape(w.shape[0], -1).T)], {**attrs, "x_zero": grid.zero}, step)
+    bias = _bias(node, step, w.reshape(w.shape[0], -1).T) if biased else None
+    return _Sum([x, constant(w, name), bias], {**attrs, "x_zero": grid.zero}, step)
 
 
-def _matmul(node: ir.Node, x: ir.Value, grid: Grid) -> _Sum:
+def _matmul(node: ir.Node, x: ir.Value, grid: Grid, biased: bool) -> _Sum:
     if get(node, "trans_a"):
         raise Unsupported("its first operand is transposed")
     alpha = float(get(node, "alpha"))
@@ -107,7 +135,7 @@ def _matmul(node: ir.Node, x: ir.Value, grid: Grid) -> _Sum:
         step = grid.scale * alpha * _per_channel(q, 1)
         w = weights(q.values, q.zero, (0,))
         name = node.inputs[1].name if node.inputs[1] is not None else None
-        return _Sum([x, constant(w, name), _bias(node, step, w)], attrs, step)
+        return _Sum([x, constant(w, name), _bias(node, step, w) if biased else None], attrs, step)
     other = on_grid(node.inputs[1])
     if other is None:
         known = array_of(node.inputs[1]) is not None
@@ -119,7 +147,7 @@ def _matmul(node: ir.Node, x: ir.Value, grid: Grid) -> _Sum:
     if get(node, "trans_b"):
         b = _turned(b, node)
     step = np.full(1, grid.scale * alpha * b_grid.scale)
-    return _Sum([x, b, _bias(node, step, None)], {**attrs, "b_zero": b_grid.zero}, step)
+    return _Sum([x, b, _bias(node, step, None) if biased else None], {**attrs, "b_zero": b_grid.zero}, step)
 
 
 def _turned(b: ir.Value, node: ir.Node) -> ir.Value:

@@ -28,15 +28,16 @@ def is_quantised(graph: ir.Graph) -> bool:
 
 def explain(graph: ir.Graph) -> None:
     """Fill in `meta["int8"]` of every node that computes with numbers; of those that one ONNX node became, of the first."""
-    parts: set[ir.Node] = set()
+    parts: set[ir.Node | None] = set()
     for node in graph:
         if node.domain != DOMAIN or node.op_type in _NO_LAYER or node.meta.get("requantises"):
             continue
         if node.op_type in _QUANTISED or (is_op(node, "max_pool") and dtype_of(node.outputs[0]) in BYTES):
             node.meta[KEY] = ""
-        elif any(dtype_of(v) == "f32" for v in node.outputs) and node.meta.get("part") not in parts:
+            parts.add(node.meta.get("part"))
+        elif any(dtype_of(v) == "f32" for v in node.outputs) and (node.meta.get("part") is None or node.meta["part"] not in parts):
             node.meta[KEY] = _reason(node)
-            parts |= {node.meta["part"]} if node.meta.get("part") else set()
+            parts.add(node.meta.get("part"))
 
 
 def _reason(node: ir.Node) -> str:
@@ -58,7 +59,8 @@ def _reason(node: ir.Node) -> str:
 
 def _quantised(value: ir.Value) -> bool:
     node = producer(value)
-    return node is not None and (is_op(node, "dequantize") or node.op_type in _QUANTISED)
+    source = node.inputs[0] if node is not None and is_op(node, "dequantize") else value
+    return source is not None and dtype_of(source) in BYTES
 
 
 def _wanted(node: ir.Node) -> str:
