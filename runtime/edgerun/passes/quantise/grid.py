@@ -47,7 +47,8 @@ class Grid:
 
     def real(self, integers: np.ndarray) -> np.ndarray:
         """What dequantize makes of integers, float32."""
-        return (integers.astype(np.int64) - self.zero).astype(np.float32) * np.float32(self.scale)
+        with np.errstate(all="ignore"):
+            return (integers.astype(np.int64) - self.zero).astype(np.float32) * np.float32(self.scale)
 
     def attributes(self) -> dict[str, float | int]:
         return {"scale": self.scale, "zero": self.zero}

@@ -67,7 +67,8 @@ def float_linear(node: ir.Node) -> int:
         drop(node)
         return 1
     real = make("cast", [before(node, sums)], {}, [(shape, ir.DataType.FLOAT)], like=node)
-    vectors = [np.broadcast_to(v, shape[-1:]).astype(np.float32) for v in (total.step, 0.0 if bias is None else bias.reshape(-1))]
+    with np.errstate(all="ignore"):
+        vectors = [np.broadcast_to(v, shape[-1:]).astype(np.float32) for v in (total.step, 0.0 if bias is None else bias.reshape(-1))]
     scaled = make("batch_norm", [before(node, real), *map(constant, vectors)], {"axis": len(shape) - 1}, [(shape, out.dtype)], like=node)
     replace(out, before(node, scaled))
     drop(node)
