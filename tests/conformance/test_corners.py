@@ -189,3 +189,23 @@ def test_a_damaged_name_is_still_a_plan_error() -> None:
     struct.pack_into("<I", damaged, _HEADER.size - 4, zlib.crc32(damaged))
     with pytest.raises(engine._engine.EnginePlanError, match="x_pool2d_f32"):
         engine._engine.Plan(bytes(damaged))
+
+
+@pytest.mark.filterwarnings("ignore::edgerun.errors.EdgeRunWarning")
+@pytest.mark.parametrize("op", ["ArgMax", "Softmax", "LayerNormalization"])
+def test_a_scalar_where_an_axis_is_needed_is_a_typed_error_or_an_answer(op: str) -> None:
+    from onnx import TensorProto, helper
+
+    nodes = [helper.make_node("ReduceMean", ["x"], ["r"], keepdims=0), helper.make_node(op, ["r", *(["s"] if op[0] == "L" else [])], ["y"])]
+    kind = TensorProto.INT64 if op == "ArgMax" else TensorProto.FLOAT
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 6])]
+    scale = helper.make_tensor("s", TensorProto.FLOAT, [], [1.0])
+    graph = helper.make_graph(nodes, "g", inputs, [helper.make_tensor_value_info("y", kind, [])], [scale])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    for executor in ("python", "engine") if engine.available() else ("python",):
+        try:
+            answer = edgerun.Session(model, executor=executor).run({"x": np.ones((2, 6), np.float32)})
+        except edgerun.EdgeRunError as error:
+            assert op in str(error) or executor in str(error)
+        else:
+            assert np.isfinite(answer.outputs["y"]).all()

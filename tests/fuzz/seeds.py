@@ -39,15 +39,75 @@ def ints(name: str, *values: int) -> onnx.TensorProto:
     return numpy_helper.from_array(np.array(values, np.int64), name)
 
 
+def scalars(**values: float) -> list[onnx.TensorProto]:
+    """float32 scalars, and uint8 ones for names that end in z."""
+    return [numpy_helper.from_array(np.array(v, np.uint8 if k.endswith("z") else np.float32), k) for k, v in values.items()]
+
+
+def bytes_of(name: str, *shape: int) -> onnx.TensorProto:
+    return numpy_helper.from_array(RNG.integers(-90, 90, shape).astype(np.int8), name)
+
+
 def model(nodes: list, inputs: list, outputs: list, constants: list = [], functions: list = []) -> onnx.ModelProto:  # noqa: B006
     graph = helper.make_graph(nodes, "g", inputs, outputs, constants)
-    opsets = [helper.make_opsetid("", 17), *([helper.make_opsetid("own", 1)] if functions else [])]
+    opsets = [helper.make_opsetid("", 17), *([helper.make_opsetid("own", 1)] if functions else []),
+              *([helper.make_opsetid("com.microsoft", 1)] if any(n.domain == "com.microsoft" for n in nodes) else [])]
     made = helper.make_model(graph, opset_imports=opsets, functions=functions, ir_version=8)
     inferred = onnx.shape_inference.infer_shapes(made, data_prop=True)  # outputs must declare a shape
     for mine, found in zip(made.graph.output, inferred.graph.output, strict=True):
         if found.type.tensor_type.HasField("shape"):
             mine.CopyFrom(found)
     return made
+
+
+def quantised(x: list, flat: list, y: list) -> dict[str, onnx.ModelProto]:
+    """Models that run on integers."""
+    near = {"s": 0.03, "z": 128, "t": 0.05, "tz": 100, "w": 0.01}
+    zero = numpy_helper.from_array(np.int8(0), "w0")
+    return {
+        "qdq": model(
+            [
+                node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+                node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+                node("DequantizeLinear", ["k", "w", "w0"], ["kd"]),
+                node("Conv", ["d", "kd"], ["c"], pads=[1, 1, 1, 1]),
+                node("QuantizeLinear", ["c", "t", "tz"], ["cq"]),
+                node("DequantizeLinear", ["cq", "t", "tz"], ["c_"]),
+                node("Sigmoid", ["c_"], ["g"]),
+                node("Mul", ["c_", "g"], ["m"]),
+                node("QuantizeLinear", ["m", "t", "tz"], ["mq"]),
+                node("DequantizeLinear", ["mq", "t", "tz"], ["md"]),
+                node("MaxPool", ["md"], ["p"], kernel_shape=[2, 2]),
+                node("QuantizeLinear", ["p", "t", "tz"], ["pq"]),
+                node("DequantizeLinear", ["pq", "t", "tz"], ["y"]),
+            ],
+            x, y, [*scalars(**near), bytes_of("k", 8, 2, 3, 3), zero],
+        ),
+        "qlinear": model(
+            [
+                node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+                node("QLinearConv", ["q", "s", "z", "k", "w", "w0", "t", "tz"], ["c"], group=2, strides=[2, 2]),
+                node("QLinearAdd", ["c", "t", "tz", "c", "t", "tz", "s", "z"], ["a"], domain="com.microsoft"),
+                node("DequantizeLinear", ["a", "s", "z"], ["d"]),
+                node("AveragePool", ["d"], ["p"], kernel_shape=[2, 2]),
+                node("QuantizeLinear", ["p", "s", "z"], ["pq"]),
+                node("Flatten", ["pq"], ["f"]),
+                node("QLinearMatMul", ["f", "s", "z", "m", "w", "w0", "t", "tz"], ["mq"]),
+                node("DequantizeLinear", ["mq", "t", "tz"], ["md"]),
+                node("Softmax", ["md"], ["y"], axis=-1),
+            ],
+            x, [value("y", [1, 5])], [*scalars(**near), bytes_of("k", 2, 1, 3, 3), zero, bytes_of("m", 2, 5)],
+        ),
+        "integer": model(
+            [
+                node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"]),
+                node("MatMulInteger", ["q", "m", "z"], ["i"]),
+                node("Cast", ["i"], ["f"], to=F),
+                node("Mul", ["f", "s"], ["y"]),
+            ],
+            flat, y, [bytes_of("m", 6, 5)],
+        ),
+    }
 
 
 def models() -> dict[str, onnx.ModelProto]:
@@ -133,6 +193,7 @@ def models() -> dict[str, onnx.ModelProto]:
             y,
             [numpy_helper.from_array(np.float32(0.1), "s"), numpy_helper.from_array(np.uint8(3), "z")],
         ),
+        **quantised(x, flat, y),
         "lstm": model(
             [node("LSTM", ["x", "w", "r"], ["y"], hidden_size=2)],
             [value("x", [3, 1, 2])],

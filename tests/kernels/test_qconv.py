@@ -159,7 +159,7 @@ def test_extremes_do_not_wrap(isa: str) -> None:
 
 
 @each_isa
-@pytest.mark.parametrize("change, status", [
+@pytest.mark.parametrize(("change", "status"), [
     ({"x_zero": (256,)}, "bad_attribute"), ({"low": (-1,)}, "bad_attribute"), ({"strides": (0, 1)}, "bad_attribute"),
     ({"group": (2,)}, "bad_shape"),
 ])

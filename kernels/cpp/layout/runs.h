@@ -15,12 +15,13 @@ struct Runs {
   const int64_t* part() const { return reinterpret_cast<const int64_t*>(this + 1); }
 };
 
+// memmove: slots of a damaged plan may overlap, which must stay defined.
 inline void copy_run(char* y, const char* x, size_t bytes) {
   if (bytes > 256 || bytes % 16) {
-    memcpy(y, x, bytes);
+    memmove(y, x, bytes);
     return;
   }
-  for (; bytes; bytes -= 16, x += 16, y += 16) memcpy(y, x, 16);
+  for (; bytes; bytes -= 16, x += 16, y += 16) memmove(y, x, 16);
 }
 
 // whole: the tensor that has all parts; parts: `count` tensors that agree with it but for the axis.

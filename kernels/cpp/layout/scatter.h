@@ -51,7 +51,7 @@ inline void need_scatter(const Request& r, Need* need) {
 
 // Calls Writer::apply<T, Op>(r) with the operation of a reduction; kArithmetic: T is a number.
 template <class Writer, class T, bool kArithmetic> inline void scatter(const Run& r, int32_t reduction) {
-  memcpy(r.out[0].data, r.in[0].data, static_cast<size_t>(r.in[0].elements()) * sizeof(T));
+  memmove(r.out[0].data, r.in[0].data, static_cast<size_t>(r.in[0].elements()) * sizeof(T));
   if constexpr (kArithmetic) {
     switch (reduction) {
       case kAdd: return Writer::template apply<T, AddOp>(r);

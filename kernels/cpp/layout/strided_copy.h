@@ -68,7 +68,7 @@ inline void plan_strided(StridedCopy* p, const int64_t* dims, const int64_t* str
 
 template <class T> inline void copy_row(const T* x, int64_t s, T* y, int64_t n) {
   if (s == 1) {
-    memcpy(y, x, static_cast<size_t>(n) * sizeof(T));
+    memmove(y, x, static_cast<size_t>(n) * sizeof(T));  // slots of a damaged plan may overlap
   } else if (s == 0) {
     const T v = x[0];
     for (int64_t k = 0; k < n; ++k) y[k] = v;

@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from .axes import without
 from .dtypes import F, require
-from .graph import get, shape_of
+from .graph import Unsupported, get, shape_of
 from .registry import Legal, Lowering, legalises, lowers, remaps
 
 
@@ -17,8 +17,10 @@ def arg(legal: Legal) -> ir.Value:
     x, node = legal.required(0), legal.node
     require(x, F)
     rank = len(shape_of(x))
+    if rank == 0:
+        raise Unsupported("a scalar has no axis")
     attrs = {
-        "axis": get(node, "axis", 0) % max(rank, 1),
+        "axis": get(node, "axis", 0) % rank,
         "select_last": get(node, "select_last_index", 0),
         "keepdims": get(node, "keepdims", 1),
     }

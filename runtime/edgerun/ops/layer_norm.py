@@ -14,7 +14,9 @@ from .registry import Legal, Lowering, legalises, lowers
 def layer_norm(legal: Legal) -> list[ir.Value]:
     x, node = legal.required(0), legal.node
     require(x, F)
-    axis = get(node, "axis", -1) % max(len(shape_of(x)), 1)
+    if not shape_of(x):
+        raise Unsupported("a scalar has no axis")
+    axis = get(node, "axis", -1) % len(shape_of(x))
     for index in (1, 2):
         value = legal.input(index)
         if value is not None and shape_of(value) != shape_of(x)[axis:]:

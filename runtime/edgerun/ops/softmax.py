@@ -7,7 +7,7 @@ from typing import Any
 import onnx_ir as ir
 
 from .dtypes import F, require
-from .graph import elements, get, shape_of
+from .graph import Unsupported, elements, get, shape_of
 from .registry import Legal, Lowering, legalises, lowers, remaps
 
 OPS = ("softmax", "log_softmax")
@@ -19,8 +19,10 @@ def softmax(legal: Legal) -> ir.Value:
     require(x, F)
     op = "softmax" if node.op_type == "Softmax" else "log_softmax"
     shape = shape_of(x)
+    if not shape:
+        raise Unsupported("a scalar has no axis")
     if legal.opset >= 13:
-        return legal.emit(op, [x], shape, x.dtype, {"axis": get(node, "axis", -1) % max(len(shape), 1)})
+        return legal.emit(op, [x], shape, x.dtype, {"axis": get(node, "axis", -1) % len(shape)})
     axis = get(node, "axis", 1)
     axis = axis + len(shape) if axis < 0 else axis
     significant = [d for d in range(axis, len(shape)) if shape[d] != 1]
