@@ -200,12 +200,25 @@ def test_a_fault_in_an_int8_kernel_is_named_with_its_steps(compare, eight, monke
     assert [r["tensor"] for r in report["layers"] if not r["within"]] == [first["tensor"]]
 
 
-def shifted(right, steps):
-    """An int8 convolution of 4 channels whose results are some steps too large, or too small near the upper end."""
+@pytest.mark.parametrize("channels", [1, 4], ids=["first", "second"])
+@pytest.mark.parametrize("memory", [1, 200, 1 << 20])
+def test_a_layer_by_itself_goes_on_from_our_tensors_however_little_memory_there_is(compare, eight, monkeypatch, channels, memory):
+    whole = compare(eight, "--executor", "python", "--with", "ort", "--runs", "3")[1]
+    for kernel in ("qconv2d_i8", "qconv2d_u8"):
+        monkeypatch.setitem(KERNELS, kernel, shifted(KERNELS[kernel], 5, channels))
+    monkeypatch.setattr(compare_layers, "GROUP_BYTES", memory)
+    code, report, _ = compare(eight, "--executor", "python", "--with", "ort", "--runs", "3")
+    assert code == 1
+    assert [r["tensor"] for r in report["layers"]] == [r["tensor"] for r in whole["layers"]]
+    assert [r["tensor"] for r in report["layers"] if not r["within"]] == [report["first"]["tensor"]]
+
+
+def shifted(right, steps, channels=4):
+    """An int8 convolution of so many channels whose results are some steps too large, or too small near the upper end."""
 
     def call(inputs, attrs, outputs, sink):
         right(inputs, attrs, outputs, sink)
-        if inputs[0].shape[-1] == 4:
+        if inputs[0].shape[-1] == channels:
             outputs[0][...] = np.where(outputs[0] > np.iinfo(outputs[0].dtype).max - steps, outputs[0] - steps, outputs[0] + steps)
 
     return call

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from edgerun.errors import OptionError
+from edgerun.importer.structure import all_nodes
 from edgerun.planner.plan import CONTROL
 from edgerun.planner.whole import is_whole_model
 from edgerun_tools.compare_numbers import Bounds, Difference
@@ -15,6 +16,7 @@ from edgerun_tools.compare_sides import GIVEN, Feeds, Opened, Ours, Side, Values
 
 GROUP_BYTES = 128 << 20
 """Tensors handed out by one run, about; more of them take more runs."""
+TOGETHER = "handing it out together with those before it would change the plan"
 
 
 @dataclass(frozen=True)
@@ -91,16 +93,17 @@ def layers(report: Report, theirs: Side, feeds: Sequence[Feeds]) -> None:
         other = theirs if isinstance(theirs, Ours) else None
         missing = [n for n in ours.names if other is not None and n not in other.types]
         report.left_out.update(dict.fromkeys(missing, f"{theirs.label} has no tensor of this name"))
-        pending = deque(_groups(ours, [n for n in ours.names if n not in report.left_out]))
-        while pending:
-            names = pending.popleft()
-            if _run(found, theirs, names, feeds, own):
-                continue
-            if len(names) == 1:
-                report.left_out[names[0]] = "handing it out would change the plan"
-            else:
-                half = len(names) // 2
-                pending.extendleft((names[half:], names[:half]))
+        names = [n for n in ours.names if n not in report.left_out]
+        if report.isolated:
+            names = _handed_out(report, names)
+            groups = _groups(ours, names)
+            last = [o.name for o in ours.session.outputs]
+            for k, group in enumerate(groups):
+                wanted = [*group, *last] if k == len(groups) - 1 else group
+                if not _run(found, theirs, group, feeds, own, _feeding(ours, wanted, set(names)) - set(group)):
+                    report.left_out.update(dict.fromkeys(group, TOGETHER))
+        else:
+            _bisected(report, names, lambda some: _run(found, theirs, some, feeds, own))
     finally:
         plain.close()
         reference.close()
@@ -110,12 +113,59 @@ def layers(report: Report, theirs: Side, feeds: Sequence[Feeds]) -> None:
                           f"outputs {', '.join(o.name for o in ours.session.outputs)} and no other tensor of our plan")
 
 
-def _run(found: _Found, theirs: Side, names: Sequence[str], feeds: Sequence[Feeds], own: Sequence[Values]) -> bool:
-    """Compare these tensors in all runs; False where either side cannot hand them out together."""
-    left = found.report.ours.open(names)
+def _bisected(report: Report, names: Sequence[str], tried: Callable[[Sequence[str]], bool]) -> None:
+    """Try groups of tensors, and their halves where that fails; what fails alone is left out of the report."""
+    pending = deque(_groups(report.ours, names))
+    while pending:
+        some = pending.popleft()
+        if tried(some):
+            continue
+        if len(some) == 1:
+            report.left_out[some[0]] = "handing it out would change the plan"
+        else:
+            half = len(some) // 2
+            pending.extendleft((some[half:], some[:half]))
+
+
+def _handed_out(report: Report, names: Sequence[str]) -> list[str]:
+    """Those tensors that our side can hand out."""
+
+    def opens(some: Sequence[str]) -> bool:
+        opened = report.ours.open(some)
+        if opened is not None:
+            opened.close()
+        return opened is not None
+
+    _bisected(report, names, opens)
+    return [n for n in names if n not in report.left_out]
+
+
+def _feeding(ours: Ours, wanted: Iterable[str], known: set[str]) -> set[str]:
+    """The known tensors from which the wanted ones are computed without another known one between: what a layer by itself
+    has to go on from."""
+    makers = {name: node for node in ours.session.proto.graph.node for name in node.output}
+    found: set[str] = set()
+    seen: set[str] = set()
+    pending = [makers[n] for n in wanted if n in makers]
+    while pending:
+        for name in (i for n in all_nodes([pending.pop()]) for i in n.input):
+            if name in known:
+                found.add(name)
+            elif name in makers and name not in seen:
+                seen.add(name)
+                pending.append(makers[name])
+    return found
+
+
+def _run(found: _Found, theirs: Side, names: Sequence[str], feeds: Sequence[Feeds], own: Sequence[Values],
+         before: Iterable[str] = ()) -> bool:
+    """Compare these tensors in all runs; False where either side cannot hand them out together. before: further tensors that
+    the other side goes on from."""
+    handed = [*before, *names]
+    left = found.report.ours.open(handed)
     if left is None:
         return False
-    right = theirs.open(names)
+    right = theirs.open(handed)
     if right is None:
         left.close()
         return False
@@ -126,7 +176,7 @@ def _run(found: _Found, theirs: Side, names: Sequence[str], feeds: Sequence[Feed
             a = left.call(given)
             b = right.call({**given, **{n + GIVEN: a[n] for n in right.given}})
             found.report.reproduced &= all(a[n].tobytes() == plain[n].tobytes() for n in plain)
-            found.add(a if right.given else {n: a[n] for n in names}, b, left)
+            found.add({n: a[n] for n in (*names, *(plain if right.given else ()))}, b, left)
     finally:
         left.close()
         right.close()

@@ -7,7 +7,7 @@ Runs each model on real inputs (or such as the folder's INDEX.md describes) and 
             float32 by ONNX Runtime, without graph optimisations); bound 99.9 %, unless every layer that goes on from our tensors
             is within one step ("layer"). A step of a float output is the scale of the last quantised tensor in front of it.
             For information, the same share of that model with its sums in another order ("float"), and of ONNX Runtime's own
-            8-bit kernels ("ort"). Engine and Python executor must have equal bits.
+            8-bit kernels ("ort"). Engine and Python executor must have equal bits where every layer is in int8.
     both    accuracy where there are labelled images: at most 0.3 points less than ONNX Runtime's
 
 A row that misses a bound says why, and the exit code is 1.
@@ -49,8 +49,9 @@ Measured with `python -m edgerun_tools.models{arguments}`: edgerun {edgerun} ({i
   than one step: then it is rounding that adds up, as it does from float32 to float32. *float*: the same share where float32 adds in
   another order. *ort*: the same share of ONNX Runtime with its own 8-bit kernels, which saturate for uint8 activations on x86-64
   without VNNI.
-- *accuracy*: ours, ONNX Runtime's, and that of the model as defined; bound: 0.3 points less than either.
-- *bits*: inputs on which engine and Python executor agree to the last bit.
+- *accuracy*: ours, ONNX Runtime's, and that of the model as defined; bound: 0.3 points less than ONNX Runtime's, and than the
+  third two standard errors of the difference more.
+- *bits*: inputs on which engine and Python executor agree to the last bit; bound: all, where no layer is in float32.
 - *int8*, *other*: layers that compute on 8-bit numbers, and on others; *fallback*: steps that onnx.reference runs.
 
 """

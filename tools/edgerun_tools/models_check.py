@@ -30,7 +30,8 @@ SHARE_BOUND = 0.999
 """Least accepted share of an 8-bit model's outputs within one step, unless every layer by itself is within STEPS_BOUND: a number
 between two steps may go either way, and the layers behind amplify that, also from float32 to float32."""
 POINTS_BOUND = 0.3
-"""Points of accuracy that our answers may lose against ONNX Runtime's."""
+"""Points of accuracy that our answers may lose against ONNX Runtime's; against the model as defined, two standard errors of the
+difference more: a few hundred images do not tell 0.3 points from none."""
 OUTPUTS, MOST_INPUTS = 50_000, 500
 """More than the fewest inputs are tried until there are so many outputs, or inputs."""
 STEPS_BOUND = 1
@@ -232,19 +233,21 @@ def _accuracy(row: Row, session: Session, inputs: Inputs, images: int | None, ot
     assert inputs.labels is not None
     numbers = inputs.spread(images or inputs.count)
     name = session.outputs[0].name
-    right = dict.fromkeys(("ours", *others), 0)
+    right: dict[str, list[bool]] = {who: [] for who in ("ours", *others)}
     for k in numbers:
         feeds = inputs.feeds(k)
         label = inputs.labels[k]
-        right["ours"] += int(session.run(feeds).outputs[name].argmax() == label)
+        right["ours"].append(bool(session.run(feeds).outputs[name].argmax() == label))
         for other, call in others.items():
-            right[other] += int(call(feeds)[0].argmax() == label)
-    row.accuracy = {"set": inputs.what, "images": len(numbers), **right}
+            right[other].append(bool(call(feeds)[0].argmax() == label))
+    row.accuracy = {"set": inputs.what, "images": len(numbers), **{who: sum(r) for who, r in right.items()}}
     for other in others:
-        lost = 100 * (right[other] - right["ours"]) / len(numbers)
-        if lost > POINTS_BOUND:
+        apart = np.array(right[other], int) - np.array(right["ours"], int)
+        lost, error = 100 * apart.mean(), 100 * float(np.sqrt(np.abs(apart).sum())) / len(numbers)
+        bound = POINTS_BOUND + (2 * error if other == "defined" else 0.0)
+        if lost > bound:
             row.reasons.append(f"{lost:.2f} points less accurate than ONNX Runtime{' in float32' if other == 'defined' else ''}; "
-                               f"bound {POINTS_BOUND}")
+                               f"bound {bound:.2f}")
 
 
 def _bits(row: Row, path: Path, shapes: Mapping[str, tuple[int, ...]], inputs: Inputs, count: int) -> None:
@@ -263,5 +266,5 @@ def _bits(row: Row, path: Path, shapes: Mapping[str, tuple[int, ...]], inputs: I
             a, b = (s.run(inputs.feeds(k)).outputs for s in (ours, definition))
             equal += all(a[n].dtype == b[n].dtype and a[n].tobytes() == b[n].tobytes() for n in b)
     row.bits = (equal, len(numbers))
-    if equal < len(numbers):
+    if equal < len(numbers) and not row.other_layers:  # float32 kernels may differ in the last place
         row.reasons.append(f"engine and Python executor have other bits on {len(numbers) - equal} of {len(numbers)} inputs")
