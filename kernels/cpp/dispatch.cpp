@@ -4,16 +4,32 @@
 
 #include "kernel.h"
 
+#if defined(EDGERUN_HAS_avxvnni)
+#include <cpuid.h>
+#elif defined(EDGERUN_HAS_neondot)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
 #define EDGERUN_DECLARE(isa) \
   namespace edgerun::isa { const Kernel* const* entries(int32_t*); }
+#ifdef EDGERUN_HAS_avx512vnni
+EDGERUN_DECLARE(avx512vnni)
+#endif
 #ifdef EDGERUN_HAS_avx512
 EDGERUN_DECLARE(avx512)
+#endif
+#ifdef EDGERUN_HAS_avxvnni
+EDGERUN_DECLARE(avxvnni)
 #endif
 #ifdef EDGERUN_HAS_avx2
 EDGERUN_DECLARE(avx2)
 #endif
 #ifdef EDGERUN_HAS_sse2
 EDGERUN_DECLARE(sse2)
+#endif
+#ifdef EDGERUN_HAS_neondot
+EDGERUN_DECLARE(neondot)
 #endif
 #ifdef EDGERUN_HAS_neon
 EDGERUN_DECLARE(neon)
@@ -25,10 +41,40 @@ EDGERUN_DECLARE(generic)
 namespace edgerun {
 namespace {
 
+#define EDGERUN_KERNEL(name) +1
+constexpr int32_t kKernels = 0
+#include "registry.inc"
+    ;
+#undef EDGERUN_KERNEL
+
+[[maybe_unused]] bool has_avx_vnni() {
+#ifdef EDGERUN_HAS_avxvnni
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1u);
+#else
+  return false;
+#endif
+}
+
 struct Tables {
-  KernelTable all[4];
+  KernelTable all[6];
   int32_t count = 0;
   int32_t chosen = 0;
+  const Kernel* merged[2][kKernels];
+  int32_t n_merged = 0;
+
+  // A table whose kernels of the same name as one of `get` are replaced by it.
+  [[maybe_unused]] void add_over(const char* isa, const Kernel* const* (*get)(int32_t*), const Kernel* const* (*base)(int32_t*)) {
+    int32_t n = 0, few = 0;
+    const Kernel *const *all_of_base = base(&n), *const *better = get(&few);
+    const Kernel** list = merged[n_merged++];
+    for (int32_t k = 0; k < n; ++k) {
+      list[k] = all_of_base[k];
+      for (int32_t i = 0; i < few; ++i)
+        if (!std::strcmp(list[k]->name, better[i]->name)) list[k] = better[i];
+    }
+    all[count++] = {isa, list, n};
+  }
 
   void add(const char* isa, const Kernel* const* (*get)(int32_t*)) {
     KernelTable& t = all[count++];
@@ -39,14 +85,26 @@ struct Tables {
   Tables() {
 #ifdef EDGERUN_HAS_avx512
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+#ifdef EDGERUN_HAS_avx512vnni
+      if (__builtin_cpu_supports("avx512vnni")) add_over("avx512vnni", avx512vnni::entries, avx512::entries);
+#endif
       add("avx512", avx512::entries);
+    }
 #endif
 #ifdef EDGERUN_HAS_avx2
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) add("avx2", avx2::entries);
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+#ifdef EDGERUN_HAS_avxvnni
+      if (has_avx_vnni()) add_over("avxvnni", avxvnni::entries, avx2::entries);
+#endif
+      add("avx2", avx2::entries);
+    }
 #endif
 #ifdef EDGERUN_HAS_sse2
     add("sse2", sse2::entries);
+#endif
+#ifdef EDGERUN_HAS_neondot
+    if (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) add_over("neondot", neondot::entries, neon::entries);
 #endif
 #ifdef EDGERUN_HAS_neon
     add("neon", neon::entries);

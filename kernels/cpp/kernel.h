@@ -178,7 +178,8 @@ struct KernelTable {
   int32_t count;
 };
 
-// The best table this CPU can run; EDGERUN_ISA=<name> (sse2, avx2, avx512, neon, generic) forces one that is supported.
+// The best table this CPU can run; EDGERUN_ISA=<name> (sse2, avx2, avxvnni, avx512, avx512vnni, neon, neondot,
+// generic) forces one that is supported.
 const KernelTable& kernels();
 // All tables compiled in and supported by this CPU, best first; returns how many.
 int32_t supported_tables(const KernelTable** out, int32_t capacity);

@@ -3,20 +3,18 @@
 EDGERUN_ISA_BEGIN
 namespace {
 
-template <bool kNarrow> struct ElementOf { using type = word; };
-template <> struct ElementOf<true> { using type = int8_t; };
-
 // `count` tiles below each other, each kRows x (kPanels panels of kPerPanel vectors) of C in registers.
-template <bool kNarrow, int kRows, int kPerPanel, int kPanels>
-EDGERUN_NOINLINE void tiles(const IntProduct& g, const word* const* rows, int64_t row, int64_t column, int64_t count) {
-  using Element = typename ElementOf<kNarrow>::type;
-  constexpr int kVectors = kPerPanel * kPanels, kStep = kPerPanel * kLanes * kGroup;
+template <class F, int kRows, int kPerPanel, int kPanels>
+EDGERUN_NOINLINE void tiles(const IntProduct& g, const void* const* rows, int64_t row, int64_t column, int64_t count) {
+  using A = typename F::A;
+  using B = typename F::B;
+  constexpr int kVectors = kPerPanel * kPanels, kStep = kPerPanel * kLanes * F::kStep;
   const int64_t left = g.columns - column, ldc = g.ldc, n_segments = g.n_segments, groups = g.groups, b_panel = g.b_panel;
   const int columns = static_cast<int>(left < kVectors * kLanes ? left : kVectors * kLanes);
   const int64_t* segments = g.segments;
   const int32_t *start = g.start + column, *factors = g.factor ? g.factor + column : nullptr;
   const int32_t* shifts = g.left ? g.left + column : nullptr;
-  const Element* first = static_cast<const Element*>(g.b) + column / kPanel * b_panel;
+  const B* first = static_cast<const B*>(g.b) + column / kPanel * b_panel;
   const Rescale rescale(g.narrow);
   const Narrower narrow(g.narrow);
   uint8_t* c = static_cast<uint8_t*>(g.c) + (row * ldc + column) * (factors ? 1 : 4);
@@ -27,24 +25,20 @@ EDGERUN_NOINLINE void tiles(const IntProduct& g, const word* const* rows, int64_
 #pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r) acc[r][v] = loadu_int(start + v * kLanes);
 
-    const Element* b = first;
+    const B* b = first;
     for (int64_t s = 0; s < n_segments; ++s) {
-      const word* a[kRows];
+      const A* a[kRows];
 #pragma GCC unroll 8
-      for (int r = 0; r < kRows; ++r) a[r] = rows[r] + segments[s];
+      for (int r = 0; r < kRows; ++r) a[r] = static_cast<const A*>(rows[r]) + segments[s];
       for (int64_t k = 0; k < groups; ++k, b += kStep) {
-        vw w[kVectors];
+        decltype(F::load(b)) w[kVectors];
 #pragma GCC unroll 8
-        for (int v = 0; v < kVectors; ++v) {
-          const Element* at = b + v / kPerPanel * b_panel + v % kPerPanel * kLanes * kGroup;
-          if constexpr (kNarrow) w[v] = load_bytes_as_words(at);
-          else w[v] = load_words(at);
-        }
+        for (int v = 0; v < kVectors; ++v) w[v] = F::load(b + v / kPerPanel * b_panel + v % kPerPanel * kLanes * F::kStep);
 #pragma GCC unroll 8
         for (int r = 0; r < kRows; ++r) {
-          const auto x = broadcast_group(a[r] + k * kGroup);
+          const auto x = F::broadcast(a[r] + k * F::kStep);
 #pragma GCC unroll 8
-          for (int v = 0; v < kVectors; ++v) acc[r][v] = dot(acc[r][v], x, w[v]);
+          for (int v = 0; v < kVectors; ++v) acc[r][v] = F::multiply(acc[r][v], x, w[v]);
         }
       }
     }
@@ -92,57 +86,58 @@ EDGERUN_NOINLINE void tiles(const IntProduct& g, const word* const* rows, int64_
   }
 }
 
-using TileFn = void (*)(const IntProduct&, const word* const*, int64_t, int64_t, int64_t);
+using TileFn = void (*)(const IntProduct&, const void* const*, int64_t, int64_t, int64_t);
 
-template <bool kNarrow>
+template <class F>
 TileFn full_tile(int64_t rows) {
-  constexpr TileFn few[] = {tiles<kNarrow, 1, kPanelVectors, 1>, tiles<kNarrow, 2, kPanelVectors, 1>, tiles<kNarrow, 3, kPanelVectors, 1>,
-                            tiles<kNarrow, 4, kPanelVectors, 1>};
+  constexpr TileFn few[] = {tiles<F, 1, kPanelVectors, 1>, tiles<F, 2, kPanelVectors, 1>, tiles<F, 3, kPanelVectors, 1>,
+                            tiles<F, 4, kPanelVectors, 1>};
   if (rows <= 4) return few[rows - 1];
   if constexpr (kTileRows >= 6) {
-    if (rows == 5) return tiles<kNarrow, 5, kPanelVectors, 1>;
-    if (rows == 6) return tiles<kNarrow, 6, kPanelVectors, 1>;
+    if (rows == 5) return tiles<F, 5, kPanelVectors, 1>;
+    if (rows == 6) return tiles<F, 6, kPanelVectors, 1>;
   }
-  if constexpr (kTileRows >= 8) return rows == 7 ? tiles<kNarrow, 7, kPanelVectors, 1> : tiles<kNarrow, 8, kPanelVectors, 1>;
+  if constexpr (kTileRows >= 8) return rows == 7 ? tiles<F, 7, kPanelVectors, 1> : tiles<F, 8, kPanelVectors, 1>;
   return nullptr;
 }
 
-template <bool kNarrow>
+template <class F>
 TileFn thin_tile(int64_t rows) {
-  constexpr TileFn all[] = {tiles<kNarrow, 1, 1, 1>, tiles<kNarrow, 2, 1, 1>, tiles<kNarrow, 3, 1, 1>, tiles<kNarrow, 4, 1, 1>,
-                            tiles<kNarrow, 5, 1, 1>, tiles<kNarrow, 6, 1, 1>, tiles<kNarrow, 7, 1, 1>, tiles<kNarrow, 8, 1, 1>};
+  constexpr TileFn all[] = {tiles<F, 1, 1, 1>, tiles<F, 2, 1, 1>, tiles<F, 3, 1, 1>, tiles<F, 4, 1, 1>,
+                            tiles<F, 5, 1, 1>, tiles<F, 6, 1, 1>, tiles<F, 7, 1, 1>, tiles<F, 8, 1, 1>};
   return all[rows - 1];
 }
 
-template <bool kNarrow>
-void multiply_with(const IntProduct& g, const word* const* rows, int64_t row, int64_t m, int64_t first, int64_t last) {
+template <class F>
+void multiply_with(const IntProduct& g, const void* const* rows, int64_t row, int64_t m, int64_t first, int64_t last) {
   int64_t p = first;
   if (m <= 3) {  // several panels at once, or too few accumulators would wait for each other
     const int64_t whole = least(g.columns / kPanel, last);
     if (m == 1)
-      for (; p + 4 <= whole; p += 4) tiles<kNarrow, 1, kPanelVectors, 4>(g, rows, row, p * kPanel, 1);
+      for (; p + 4 <= whole; p += 4) tiles<F, 1, kPanelVectors, 4>(g, rows, row, p * kPanel, 1);
     for (; p + 2 <= whole; p += 2) {
-      const TileFn wide = m == 1   ? tiles<kNarrow, 1, kPanelVectors, 2>
-                          : m == 2 ? tiles<kNarrow, 2, kPanelVectors, 2>
-                                   : tiles<kNarrow, 3, kPanelVectors, 2>;
+      const TileFn wide = m == 1   ? tiles<F, 1, kPanelVectors, 2>
+                          : m == 2 ? tiles<F, 2, kPanelVectors, 2>
+                                   : tiles<F, 3, kPanelVectors, 2>;
       wide(g, rows, row, p * kPanel, 1);
     }
   }
   for (; p < last; ++p) {
     const bool thin = panel_width(g.columns, p) == kLanes;
     const int64_t step = thin ? kNarrowRows : kTileRows;
-    const TileFn whole = thin ? thin_tile<kNarrow>(step) : full_tile<kNarrow>(step);
+    const TileFn whole = thin ? thin_tile<F>(step) : full_tile<F>(step);
     const int64_t i = m / step * step;
     if (i > 0) whole(g, rows, row, p * kPanel, m / step);
-    if (i < m) (thin ? thin_tile<kNarrow>(m - i) : full_tile<kNarrow>(m - i))(g, rows + i, row + i, p * kPanel, 1);
+    if (i < m) (thin ? thin_tile<F>(m - i) : full_tile<F>(m - i))(g, rows + i, row + i, p * kPanel, 1);
   }
 }
 
 }  // namespace
 
-void int_multiply(const IntProduct& g, const word* const* rows, int64_t row, int64_t m, int64_t first, int64_t last) {
-  if (g.narrow_b) multiply_with<true>(g, rows, row, m, first, last);
-  else multiply_with<false>(g, rows, row, m, first, last);
+void int_multiply(const IntProduct& g, const void* const* rows, int64_t row, int64_t m, int64_t first, int64_t last) {
+  if (g.form == Form::words) return multiply_with<WordsForm>(g, rows, row, m, first, last);
+  if (g.form == Form::words_bytes) return multiply_with<WordsBytesForm>(g, rows, row, m, first, last);
+  if constexpr (kHasBytes) multiply_with<BytesForm>(g, rows, row, m, first, last);
 }
 
 EDGERUN_ISA_END

@@ -1,7 +1,7 @@
 // qconv2d_i8, qconv2d_u8: y = clamp(rescale(sum (x - x_zero) w + bias) + y_zero, low, high), or the int32 sum; channels-last, grouped.
 //
-// As conv2d_f32: a GEMM over output pixels without im2col. The input rows that a block of output rows needs are widened into
-// scratch, to words minus the zero point (padding is then 0), once for all output channels. 3x3 with stride 1 and enough channels
+// As conv2d_f32: a GEMM over output pixels without im2col. The input rows that a block of output rows needs are brought into
+// scratch with their margins, as the elements that the product takes (words.h), once for all output channels. 3x3 with stride 1 and enough channels
 // runs through Winograd's algorithm in integers (qwinograd.h).
 #include "quant/qwinograd.h"
 
@@ -14,12 +14,12 @@ struct Params {
   ConvShape s;
   QuantParams q;
   bool by_columns;       // units are panels of output channels, otherwise runs of unit_rows output rows
-  bool narrow_b;
+  Form form;
   int64_t unit_rows, units_per_image, block_rows;
   int64_t row_step;      // scratch rows between output rows
-  int64_t row_words;     // of one scratch row
+  int64_t line;          // elements of one scratch row
   int64_t n_segments, length;
-  int64_t scratch_words;
+  int64_t scratch_elements;
   Epilogue epilogue;
   int64_t group_bytes;   // packed, of one group
   IntWinograd w;
@@ -50,20 +50,20 @@ Status resolve(const Request& r, DType dtype, Params* p) {
   const bool one_tap = s.group > 1 || s.dilation_w > 1;
   p->n_segments = one_tap ? s.kernel_h * s.kernel_w : s.kernel_h;
   p->length = one_tap ? s.channels / s.group : s.kernel_w * s.channels;
-  EDGERUN_TRY(row_words(s, &p->row_words));
+  EDGERUN_TRY(row_words(s, &p->line));
   p->row_step = s.kernel_h == 1 ? 1 : s.stride_h;  // rows that no tap reads are left out
 
   const int64_t columns = s.out_channels / s.group, pixels = s.out_height * s.out_width, k = p->n_segments * p->length;
   p->by_columns = s.group == 1 && panels_of(columns) > 1 && (pixels < kIntRows || k * columns > 4 * pixels * (columns + s.channels));
-  p->narrow_b = p->by_columns && w.dtype == DType::i8;  // weights pass by once: what counts is their size
+  p->form = w.dtype != DType::i8 ? Form::words : kHasBytes ? Form::bytes : p->by_columns ? Form::words_bytes : Form::words;
   p->unit_rows = most(1, kIntRows / most(s.out_width, 1));
   p->units_per_image = ceil_div(s.out_height, p->unit_rows);
-  const int64_t room = (kScratchWords / most(p->row_words, 1) - s.span_h()) / p->row_step + 1;
+  const int64_t room = (kScratchWords / most(p->line, 1) - s.span_h()) / p->row_step + 1;
   p->block_rows = least(most(s.out_height, 1), most(1, room));
   if (p->block_rows > p->unit_rows) p->block_rows -= p->block_rows % p->unit_rows;
-  p->scratch_words = ((p->block_rows - 1) * p->row_step + s.span_h()) * p->row_words + kGroup;
+  p->scratch_elements = ((p->block_rows - 1) * p->row_step + s.span_h()) * p->line + kMostGroup;
   p->epilogue = {padded_columns(columns), !p->q.raw, any_shift(r, p->q.raw)};
-  p->group_bytes = p->epilogue.bytes() + rounded(packed_elements(p->n_segments, p->length, columns) * (p->narrow_b ? 1 : 2), kCacheLine);
+  p->group_bytes = p->epilogue.bytes() + rounded(packed_elements(p->form, p->n_segments, p->length, columns) * b_size(p->form), kCacheLine);
   int_winograd_choose(s, w, p->epilogue, &p->w);
   return Status::ok;
 }
@@ -79,7 +79,7 @@ Status query(const Request& r, Need* need) {
   const int64_t outputs = r.out[0].elements(), k = p.n_segments * p.length;
   need->params = sizeof p;
   need->packed = static_cast<size_t>(table_bytes(p) + s.group * p.group_bytes);
-  need->scratch = static_cast<size_t>(pointer_bytes(p) + p.scratch_words * 2);
+  need->scratch = static_cast<size_t>(pointer_bytes(p) + p.scratch_elements * a_size(p.form));
   need->units = outputs == 0 ? 0 : p.by_columns ? panels_of(s.out_channels) : s.batch * p.units_per_image;
   if (p.w.tile != 0) {
     need->packed = int_winograd_packed_bytes(p.w);
@@ -107,40 +107,46 @@ Status prepare(const Request& r, void* params, void* packed) {
   int64_t* segments = static_cast<int64_t*>(packed);
   for (int64_t i = 0; i < p.n_segments; ++i) {
     const int64_t taps = p.n_segments / s.kernel_h;
-    segments[i] = i / taps * s.dilation_h * p.row_words + i % taps * s.dilation_w * s.channels;
+    segments[i] = i / taps * s.dilation_h * p.line + i % taps * s.dilation_w * s.channels;
   }
   for (int64_t g = 0; g < s.group; ++g) {
     char* at = static_cast<char*>(packed) + table_bytes(p) + g * p.group_bytes;
-    pack_epilogue(p.epilogue, bias, factors, g * columns, columns, reinterpret_cast<int32_t*>(at));
     const auto weight = [&](int64_t i, int64_t n) { return weight_at(w, (g * columns + n) * k + i); };
-    at += p.epilogue.bytes();
-    if (p.narrow_b) pack_words(p.n_segments, p.length, columns, 0, panels_of(columns), weight, reinterpret_cast<int8_t*>(at));
-    else pack_words(p.n_segments, p.length, columns, 0, panels_of(columns), weight, reinterpret_cast<word*>(at));
+    const auto sum = [&](int64_t n) {
+      int32_t all = 0;
+      for (int64_t i = 0; i < k; ++i) all += weight(i, n);
+      return all;
+    };
+    const int32_t zero = p.form == Form::bytes ? byte_zero(p.q.signed_x, p.q.x_zero) : 0;
+    pack_epilogue(p.epilogue, bias, factors, g * columns, columns, zero, sum, reinterpret_cast<int32_t*>(at));
+    pack_b(p.form, p.n_segments, p.length, columns, 0, panels_of(columns), weight, at + p.epilogue.bytes());
   }
   return Status::ok;
 }
 
-// Output rows [begin, end) of image n, panels [first, last).
+// Output rows [begin, end) of image n, panels [first, last). A: the form's element.
+template <class A>
 void run_rows(const Run& r, const Params& p, int64_t n, int64_t begin, int64_t end, int64_t first, int64_t last) {
   const ConvShape& s = p.s;
-  const word** rows = static_cast<const word**>(r.scratch);
-  word* words = reinterpret_cast<word*>(static_cast<char*>(r.scratch) + pointer_bytes(p));
+  const void** rows = static_cast<const void**>(r.scratch);
+  A* wide = reinterpret_cast<A*>(static_cast<char*>(r.scratch) + pointer_bytes(p));
   const int64_t columns = s.out_channels / s.group, pixels = s.out_height * s.out_width, size = p.q.raw ? 4 : 1;
 
   IntProduct product{};
+  product.form = p.form;
   product.segments = static_cast<const int64_t*>(r.packed);
-  product.n_segments = p.n_segments, product.groups = groups_of(p.length);
-  product.b_panel = packed_elements(p.n_segments, p.length, kPanel);
-  product.narrow_b = p.narrow_b, product.narrow = p.q.narrow;
+  product.n_segments = p.n_segments, product.groups = groups_of(p.form, p.length);
+  product.b_panel = packed_elements(p.form, p.n_segments, p.length, kPanel);
+  product.narrow = p.q.narrow;
   product.ldc = s.out_channels, product.columns = columns;
 
   for (int64_t oy = begin; oy < end; oy += p.block_rows) {
     const int64_t block = least(p.block_rows, end - oy), top = oy * s.stride_h - s.pad_top;
     const int64_t step = s.kernel_h == 1 ? s.stride_h : 1, count = (block - 1) * p.row_step + s.span_h();
-    widen_image_rows(s, p.q, r.in[0], n, top, step, count, p.row_words, words);
+    widen_image_rows(s, p.q, r.in[0], n, top, step, count, p.line, wide);
     const int64_t m = block * s.out_width;
     for (int64_t i = 0, y = 0; y < block; ++y)
-      for (int64_t ox = 0; ox < s.out_width; ++ox) rows[i++] = words + y * p.row_step * p.row_words + ox * s.stride_w * s.channels;
+      for (int64_t ox = 0; ox < s.out_width; ++ox) rows[i++] = wide + y * p.row_step * p.line + ox * s.stride_w * s.channels;
     for (int64_t g = 0; g < s.group; ++g) {
       const char* packed = static_cast<const char*>(r.packed) + table_bytes(p) + g * p.group_bytes;
       use_epilogue(p.epilogue, reinterpret_cast<const int32_t*>(packed), &product);
@@ -148,9 +154,14 @@ void run_rows(const Run& r, const Params& p, int64_t n, int64_t begin, int64_t e
       product.c = r.out[0].as<char>() + (n * pixels * s.out_channels + g * columns) * size;
       int_multiply(product, rows, oy * s.out_width, m, first, last);
       if (s.group > 1)
-        for (int64_t i = 0; i < m; ++i) rows[i] += s.channels / s.group;
+        for (int64_t i = 0; i < m; ++i) rows[i] = static_cast<const A*>(rows[i]) + s.channels / s.group;
     }
   }
+}
+
+void rows_of_form(const Run& r, const Params& p, int64_t n, int64_t begin, int64_t end, int64_t first, int64_t last) {
+  if (p.form == Form::bytes) run_rows<int8_t>(r, p, n, begin, end, first, last);
+  else run_rows<word>(r, p, n, begin, end, first, last);
 }
 
 void run(const Run& r) {
@@ -158,13 +169,13 @@ void run(const Run& r) {
   if (p.w.tile != 0) return int_winograd_run(r, p.s, p.q, p.w, r.begin, r.end);
   const int64_t panels = panels_of(p.s.out_channels / p.s.group);
   if (p.by_columns) {
-    for (int64_t n = 0; n < p.s.batch; ++n) run_rows(r, p, n, 0, p.s.out_height, r.begin, r.end);
+    for (int64_t n = 0; n < p.s.batch; ++n) rows_of_form(r, p, n, 0, p.s.out_height, r.begin, r.end);
     return;
   }
   for (int64_t unit = r.begin; unit < r.end;) {
     const int64_t n = unit / p.units_per_image, inside = unit % p.units_per_image;
     const int64_t stop = least(p.units_per_image, inside + (r.end - unit));
-    run_rows(r, p, n, inside * p.unit_rows, least(p.s.out_height, stop * p.unit_rows), 0, panels);
+    rows_of_form(r, p, n, inside * p.unit_rows, least(p.s.out_height, stop * p.unit_rows), 0, panels);
     unit += stop - inside;
   }
 }

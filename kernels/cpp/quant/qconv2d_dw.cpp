@@ -83,7 +83,7 @@ Status prepare(const Request& r, void* params, void* packed) {
   const TensorView *bias = r.has(2) ? &r.in[2] : nullptr, *factors = p.q.raw ? nullptr : &r.in[3];
   const int64_t channels = s.out_channels, taps = s.kernel_h * s.kernel_w;
   EDGERUN_TRY(bounded_sums(channels, taps, bias, [&](int64_t t, int64_t c) { return weight_at(w, t * channels + c); }));
-  pack_epilogue(p.epilogue, bias, factors, 0, channels, static_cast<int32_t*>(packed));
+  pack_epilogue(p.epilogue, bias, factors, 0, channels, 0, [](int64_t) { return 0; }, static_cast<int32_t*>(packed));
   word* out = reinterpret_cast<word*>(static_cast<char*>(packed) + p.epilogue.bytes());
   for (int64_t c = 0; c < p.epilogue.columns; c += kLanes)
     for (int64_t g = 0; g < p.groups; ++g)

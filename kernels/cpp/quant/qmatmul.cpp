@@ -16,8 +16,9 @@ struct Params {
   int64_t rows, k, columns, batches;
   int64_t dims[kMaxRank], a_step[kMaxRank], b_step[kMaxRank];
   int32_t leading;
-  int64_t block_rows, row_units, line;  // line: words of a widened row
-  bool constant_b, narrow_b, by_columns, signed_b;
+  int64_t block_rows, row_units, line;  // line: elements of a widened row
+  bool constant_b, by_columns, signed_b;
+  Form form;
   int32_t b_zero;
   Epilogue epilogue;
 };
@@ -54,8 +55,8 @@ Status resolve(const Request& r, DType dtype, Params* p) {
   const int64_t moved = p->batches * p->rows * (p->columns + p->k);
   p->by_columns = !p->constant_b || (panels_of(p->columns) > 1 &&
                                      (p->rows * p->batches < kIntRows || p->k * p->columns > 4 * moved));
-  p->narrow_b = p->constant_b && p->signed_b && p->rows < kIntRows;
-  p->line = groups_of(p->k) * kGroup;
+  p->form = !p->constant_b || !p->signed_b ? Form::words : kHasBytes ? Form::bytes : p->rows < kIntRows ? Form::words_bytes : Form::words;
+  p->line = groups_of(p->form, p->k) * step_of(p->form);
   p->block_rows = least(most(p->rows, 1), ceil_div(most(kScratchWords / most(p->line, 1), 1), kIntRows) * kIntRows);
   if (!p->constant_b) p->block_rows = most(p->rows, 1);  // a panel is packed once for all rows
   p->row_units = ceil_div(p->rows, kIntRows);
@@ -65,16 +66,16 @@ Status resolve(const Request& r, DType dtype, Params* p) {
 
 int64_t aligned(int64_t bytes) { return ceil_div(bytes, kCacheLine) * kCacheLine; }
 int64_t pointer_bytes(const Params& p) { return aligned(p.block_rows * 8); }
-int64_t block_bytes(const Params& p) { return aligned(p.block_rows * p.line * 2 + kGroup * 2); }
+int64_t block_bytes(const Params& p) { return aligned(p.block_rows * p.line * a_size(p.form)); }
 
 template <DType kA>
 Status query(const Request& r, Need* need) {
   Params p;
   EDGERUN_TRY(resolve(r, kA, &p));
-  const int64_t weights = p.constant_b ? aligned(packed_elements(1, p.k, p.columns) * (p.narrow_b ? 1 : 2)) : 0;
+  const int64_t weights = p.constant_b ? aligned(packed_elements(p.form, 1, p.k, p.columns) * b_size(p.form)) : 0;
   need->params = sizeof p;
   need->packed = static_cast<size_t>(kCacheLine + p.epilogue.bytes() + weights);
-  need->scratch = static_cast<size_t>(pointer_bytes(p) + block_bytes(p) + (p.constant_b ? 0 : packed_elements(1, p.k, kPanel) * 2));
+  need->scratch = static_cast<size_t>(pointer_bytes(p) + block_bytes(p) + (p.constant_b ? 0 : packed_elements(p.form, 1, p.k, kPanel) * 2));
   const int64_t outputs = r.out[0].elements();
   need->units = outputs == 0 ? 0 : p.batches * (p.by_columns ? panels_of(p.columns) : p.row_units);
   need->work = static_cast<double>(outputs) * static_cast<double>(p.k);
@@ -90,29 +91,39 @@ Status prepare(const Request& r, void* params, void* packed) {
   const TensorView *bias = r.has(2) ? &r.in[2] : nullptr, *factors = p.q.raw ? nullptr : &r.in[3];
   *static_cast<int64_t*>(packed) = 0;  // the one segment
   char* at = static_cast<char*>(packed) + kCacheLine;
-  pack_epilogue(p.epilogue, bias, factors, 0, p.columns, reinterpret_cast<int32_t*>(at));
   const auto weight = [&](int64_t k, int64_t n) { return weight_at(b, k * p.columns + n); };
+  const auto sum = [&](int64_t n) {
+    int32_t all = 0;
+    for (int64_t k = 0; k < p.k; ++k) all += weight(k, n);
+    return all;
+  };
+  const int32_t zero = p.form == Form::bytes ? byte_zero(p.q.signed_x, p.q.x_zero) : 0;
+  pack_epilogue(p.epilogue, bias, factors, 0, p.columns, zero, sum, reinterpret_cast<int32_t*>(at));
   if (!p.constant_b) {
     const auto largest = [](int64_t, int64_t) { return 255; };
     return bounded_sums(p.columns, bias ? p.k : 0, bias, largest);
   }
   EDGERUN_TRY(bounded_sums(p.columns, p.k, bias, weight));
-  at += p.epilogue.bytes();
-  if (p.narrow_b) pack_words(1, p.k, p.columns, 0, panels_of(p.columns), weight, reinterpret_cast<int8_t*>(at));
-  else pack_words(1, p.k, p.columns, 0, panels_of(p.columns), weight, reinterpret_cast<word*>(at));
+  pack_b(p.form, 1, p.k, p.columns, 0, panels_of(p.columns), weight, at + p.epilogue.bytes());
   return Status::ok;
 }
 
 // Panels [first, last) of rows whose b is not packed yet.
 template <class T>
-void multiply_computed(const Params& p, IntProduct product, const T* b, const word* const* rows, int64_t row, int64_t m, int64_t first,
+void multiply_computed(const Params& p, IntProduct product, const T* b, const void* const* rows, int64_t row, int64_t m, int64_t first,
                        int64_t last, word* panel) {
   const auto weight = [&](int64_t k, int64_t n) { return b[k * p.columns + n] - p.b_zero; };
   product.b = panel, product.b_panel = 0;
   for (int64_t i = first; i < last; ++i) {
-    pack_words(1, p.k, p.columns, i, i + 1, weight, panel);
+    pack_b(Form::words, 1, p.k, p.columns, i, i + 1, weight, panel);
     int_multiply(product, rows, row, m, i, i + 1);
   }
+}
+
+template <class T>
+void widen_line(const Params& p, const T* a, void* line) {
+  if (p.form == Form::bytes) widen(a, p.k, 0, static_cast<int8_t*>(line));
+  else widen(a, p.k, p.q.x_zero, static_cast<word*>(line));
 }
 
 // Rows [begin, end) of product n, panels [first, last).
@@ -124,17 +135,18 @@ void run_rows(const Run& r, const Params& p, int64_t n, int64_t begin, int64_t e
     rest /= p.dims[i];
   }
   char* scratch = static_cast<char*>(r.scratch);
-  const word** rows = reinterpret_cast<const word**>(scratch);
-  word* words = reinterpret_cast<word*>(scratch + pointer_bytes(p));
+  const void** rows = reinterpret_cast<const void**>(scratch);
+  char* wide = scratch + pointer_bytes(p);
   word* panel = reinterpret_cast<word*>(scratch + pointer_bytes(p) + block_bytes(p));
   const char* packed = static_cast<const char*>(r.packed) + kCacheLine;
 
   IntProduct product{};
+  product.form = p.form;
   product.segments = static_cast<const int64_t*>(r.packed);
-  product.n_segments = 1, product.groups = groups_of(p.k);
+  product.n_segments = 1, product.groups = groups_of(p.form, p.k);
   product.b = packed + p.epilogue.bytes();
-  product.b_panel = packed_elements(1, p.k, kPanel);
-  product.narrow_b = p.narrow_b, product.narrow = p.q.narrow;
+  product.b_panel = packed_elements(p.form, 1, p.k, kPanel);
+  product.narrow = p.q.narrow;
   product.ldc = product.columns = p.columns;
   product.c = r.out[0].as<char>() + n * p.rows * p.columns * (p.q.raw ? 4 : 1);
   use_epilogue(p.epilogue, reinterpret_cast<const int32_t*>(packed), &product);
@@ -143,9 +155,9 @@ void run_rows(const Run& r, const Params& p, int64_t n, int64_t begin, int64_t e
     const int64_t m = least(p.block_rows, end - row);
     for (int64_t i = 0; i < m; ++i) {
       const int64_t at = (in_a * p.rows + row + i) * p.k;
-      word* line = words + i * p.line;
-      if (p.q.signed_x) widen(r.in[0].as<const int8_t>() + at, p.k, p.q.x_zero, line);
-      else widen(r.in[0].as<const uint8_t>() + at, p.k, p.q.x_zero, line);
+      char* line = wide + i * p.line * a_size(p.form);
+      if (p.q.signed_x) widen_line(p, r.in[0].as<const int8_t>() + at, line);
+      else widen_line(p, r.in[0].as<const uint8_t>() + at, line);
       rows[i] = line;
     }
     if (p.constant_b) int_multiply(product, rows, row, m, first, last);

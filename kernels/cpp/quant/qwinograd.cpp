@@ -182,6 +182,7 @@ void int_winograd_choose(const ConvShape& s, const TensorView& weights, const Ep
   w->epilogue = e;
   if (s.kernel_h != 3 || s.kernel_w != 3 || s.stride_h != 1 || s.stride_w != 1 || s.dilation_h != 1 || s.dilation_w != 1 || s.group != 1)
     return;
+  if (kHasBytes) return;  // four products a lane are as many as the tiles save
   if (s.channels < 8 || s.out_channels < 8 || s.out_height < 2 || s.out_width < 2 || weights.dtype != DType::i8) return;
   const int64_t most_words = int64_t{1} << 30;  // larger products are left to the direct way
   if (s.width > most_words / s.channels || s.out_width > most_words / s.out_channels || s.pad_left > most_words / s.channels) return;
@@ -206,7 +207,7 @@ void int_winograd_choose(const ConvShape& s, const TensorView& weights, const Ep
   w->block_rows = most(1, least(w->tiles_high, kBlockBytes / row_bytes));
   w->v_plane = tiles_of(*w) * v_line(s) + kSkew;
   w->m_plane = tiles_of(*w) * e.columns + kSkew;
-  w->b_plane = packed_elements(1, s.channels, s.out_channels);
+  w->b_plane = packed_elements(Form::words, 1, s.channels, s.out_channels);
 }
 
 namespace {
@@ -228,7 +229,7 @@ void int_winograd_pack(const ConvShape& s, const IntWinograd& w, const TensorVie
                        const TensorView* factors, void* packed) {
   *static_cast<int64_t*>(packed) = 0;  // the one segment
   char* at = static_cast<char*>(packed) + kCacheLine;
-  pack_epilogue(w.epilogue, bias, factors, 0, s.out_channels, reinterpret_cast<int32_t*>(at));
+  pack_epilogue(w.epilogue, bias, factors, 0, s.out_channels, 0, [](int64_t) { return 0; }, reinterpret_cast<int32_t*>(at));
   at += w.epilogue.bytes();
   __builtin_memset(at, 0, static_cast<size_t>(zeros_bytes(w)));
   word* out = reinterpret_cast<word*>(at + zeros_bytes(w));
@@ -241,13 +242,13 @@ void int_winograd_pack(const ConvShape& s, const IntWinograd& w, const TensorVie
         for (int i = 0; i < 9; ++i) sum += gy[i / 3] * gx[i % 3] * weight_at(weights, (co * 9 + i) * s.channels + ci);
         return sum;
       };
-      pack_words(1, s.channels, s.out_channels, 0, panels_of(s.out_channels), weight, out);
+      pack_b(Form::words, 1, s.channels, s.out_channels, 0, panels_of(s.out_channels), weight, out);
     }
 }
 
 void int_winograd_run(const Run& r, const ConvShape& s, const QuantParams& q, const IntWinograd& w, int64_t begin, int64_t end) {
   char* scratch = static_cast<char*>(r.scratch);
-  const word** rows = reinterpret_cast<const word**>(scratch);
+  const void** rows = reinterpret_cast<const void**>(scratch);
   word* wide = reinterpret_cast<word*>(scratch + table_bytes(w));
   word* v = reinterpret_cast<word*>(scratch + table_bytes(w) + rows_bytes(w));
   int32_t* m = reinterpret_cast<int32_t*>(scratch + table_bytes(w) + rows_bytes(w) + v_bytes(w));
@@ -258,8 +259,8 @@ void int_winograd_run(const Run& r, const ConvShape& s, const QuantParams& q, co
 
   IntProduct product{};
   product.segments = static_cast<const int64_t*>(r.packed);
-  product.n_segments = 1, product.groups = groups_of(s.channels);
-  product.b_panel = packed_elements(1, s.channels, kPanel);
+  product.n_segments = 1, product.groups = groups_of(Form::words, s.channels);
+  product.b_panel = packed_elements(Form::words, 1, s.channels, kPanel);
   product.start = zeros;
   product.ldc = w.epilogue.columns, product.columns = w.epilogue.columns;
   Target target{};

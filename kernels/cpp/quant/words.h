@@ -1,5 +1,10 @@
-// How the integer micro-kernel multiplies: A and B hold int16 (byte minus zero point: exact for every zero point), a step takes
-// kGroup neighbouring elements of K, and B keeps these side by side for kLanes columns.
+// How the integer micro-kernel multiplies. A step takes a few neighbouring elements of K, and B keeps these side by side for kLanes
+// columns.
+//
+//   words       A and B hold int16 (byte minus zero point: exact for every zero point), everywhere
+//   words_bytes the same, with B stored as int8 and widened on the way: where B is read once, its size is what counts
+//   bytes       A and B hold int8, with instructions for four products a lane (Arm's dot product). A is the byte as int8 (uint8 less
+//               128), so the zero point's share, zero times the sum of the weights, is taken from the bias ahead of time
 #pragma once
 #include "simd.h"
 
@@ -33,6 +38,8 @@ EDGERUN_SIMD vi dot(vi acc, vi a, vw b) {
   return reinterpret_cast<vi>(_mm512_dpwssd_epi32(reinterpret_cast<__m512i>(acc), reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
 #elif defined(EDGERUN_SIMD_AVX512)
   return acc + reinterpret_cast<vi>(_mm512_madd_epi16(reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
+#elif defined(EDGERUN_SIMD_AVX2) && defined(__AVXVNNI__)
+  return reinterpret_cast<vi>(_mm256_dpwssd_avx_epi32(reinterpret_cast<__m256i>(acc), reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b)));
 #elif defined(EDGERUN_SIMD_AVX2)
   return acc + reinterpret_cast<vi>(_mm256_madd_epi16(reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b)));
 #else
@@ -59,5 +66,43 @@ EDGERUN_SIMD vi dot(vi acc, vw a, vw b) {
 #endif
 }
 #endif
+
+
+struct WordsForm {
+  typedef word A;
+  typedef word B;
+  static constexpr int kStep = kGroup;
+  static EDGERUN_INLINE vw load(const B* p) { return load_words(p); }
+  static EDGERUN_INLINE auto broadcast(const A* p) { return broadcast_group(p); }
+  template <class X> static EDGERUN_INLINE vi multiply(vi acc, X a, vw b) { return dot(acc, a, b); }
+};
+struct WordsBytesForm : WordsForm {
+  typedef int8_t B;
+  static EDGERUN_INLINE vw load(const B* p) { return load_bytes_as_words(p); }
+};
+
+#if defined(EDGERUN_SIMD_NEON) && defined(__ARM_FEATURE_DOTPROD)
+inline constexpr bool kHasBytes = true;
+struct BytesForm {
+  typedef int8_t A;
+  typedef int8_t B;
+  static constexpr int kStep = 4;
+  static EDGERUN_INLINE int8x16_t load(const B* p) { return vld1q_s8(p); }
+  static EDGERUN_INLINE int8x16_t broadcast(const A* p) {
+    int32_t four;
+    __builtin_memcpy(&four, p, 4);
+    return vreinterpretq_s8_s32(vdupq_n_s32(four));
+  }
+  static EDGERUN_INLINE vi multiply(vi acc, int8x16_t a, int8x16_t b) { return (vi)vdotq_s32((int32x4_t)acc, a, b); }
+};
+#else
+inline constexpr bool kHasBytes = false;
+typedef WordsForm BytesForm;  // not used
+#endif
+
+enum class Form : uint8_t { words, words_bytes, bytes };
+EDGERUN_SIMD int64_t step_of(Form f) { return f == Form::bytes ? BytesForm::kStep : kGroup; }
+EDGERUN_SIMD int64_t b_size(Form f) { return f == Form::words ? 2 : 1; }
+EDGERUN_SIMD int64_t a_size(Form f) { return f == Form::bytes ? 1 : 2; }
 
 EDGERUN_ISA_END
