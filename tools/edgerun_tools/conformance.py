@@ -15,6 +15,7 @@ but the first turned into constants ("bound"). Results are then computed from th
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -36,12 +37,14 @@ from edgerun.executors.base import Executor
 from edgerun.executors.dynamic import DynamicExecutor
 from edgerun.executors.python import PythonExecutor
 from edgerun.importer import load
+from edgerun.importer.fold import RANDOM
 from edgerun.importer.read import OLDEST_OPSET
 from edgerun.ops.registry import LEGALISERS
 from edgerun.planner import make_plan
 from edgerun.planner.plan import Plan
 from edgerun.planner.whole import is_whole_model
 from edgerun_tools.common import answers, errors
+from edgerun_tools.conformance_page import page, worst
 
 Status = Literal["native", "fallback", "failing"]
 _ORDER: tuple[Status, ...] = ("failing", "fallback", "native")
@@ -148,7 +151,9 @@ def _attempt(case: Case, model: onnx.ModelProto, inputs: Sequence[Any], executor
     try:
         # A model declares symbolic shapes here and there; the case's own arrays settle them.
         shapes = {p.name: v.shape for p, v in zip(model.graph.input, inputs, strict=False) if isinstance(v, np.ndarray)}
-        plan = make_plan(load(model, shapes=shapes))
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            plan = make_plan(load(model, shapes=shapes))
         runner = _executor(plan, executor)
         results = runner.run(inputs).outputs
         by_reference = getattr(runner, "fell_back", 0)
@@ -157,11 +162,18 @@ def _attempt(case: Case, model: onnx.ModelProto, inputs: Sequence[Any], executor
         return outcome("failing", f"{type(e).__name__}: {str(e).splitlines()[0] if str(e) else ''}")
     reason = difference(case.outputs, results)
     if reason:
-        return outcome("failing", reason)
+        drawn = any(n.op_type in RANDOM for n in case.model.graph.node)
+        return outcome("failing", f"{reason} (random: the expected numbers are those of one generator)" if drawn else reason)
     if plan.fallbacks or by_reference:
-        said = sorted({f"{op}: {why}" for _, _, op, why in plan.fallbacks}) or ["no kernel for these operands"]
-        return outcome("fallback", "; ".join(said))
+        return outcome("fallback", "; ".join(_reasons(plan, [str(w.message) for w in said])))
     return outcome("native")
+
+
+def _reasons(plan: Plan, warned: Sequence[str]) -> list[str]:
+    """Why the reference had to help, from the planner's list; of a model that runs node by node, from its warning."""
+    known = sorted({f"{op}: {why}" for _, _, op, why in plan.fallbacks})
+    whole = [re.sub(r"^.*?: |; the model runs node by node.*", "", w) for w in warned if "the model runs node by node" in w]
+    return known or sorted(set(whole)) or ["no kernel for these operands"]
 
 
 def _executor(plan: Plan, name: str) -> Executor:
@@ -216,13 +228,9 @@ def run_all(names: Iterable[str], on: Sequence[str]) -> list[Outcome]:
 
 def write_expectations(outcomes: Sequence[Outcome], folder: Path) -> None:
     """native.txt: cases native on every executor; other.txt: other cases of implemented operators, with the reason."""
-    everything = cases()
-    worst: dict[str, Outcome] = {}
-    for o in outcomes:
-        if o.case not in worst or o.status != "native":
-            worst[o.case] = o
-    native = sorted(n for n, o in worst.items() if o.status == "native")
-    rest = ((n, o) for n, o in worst.items() if o.status != "native" and covers(everything[n]))
+    everything, by_case = cases(), worst(outcomes)
+    native = sorted(n for n, o in by_case.items() if o.status == "native")
+    rest = ((n, o) for n, o in by_case.items() if o.status != "native" and covers(everything[n]))
     other = sorted(f"{n}\t{o.status}\t{o.reason}" for n, o in rest)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "native.txt").write_text("".join(f"{n}\n" for n in native), encoding="utf-8")
@@ -255,16 +263,20 @@ def main(
     reasons: Annotated[bool, typer.Option(help="List every case that is not native, with the reason.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
     write: Annotated[Path | None, typer.Option(help="Folder for native.txt and other.txt (tests/conformance).")] = None,
+    page_file: Annotated[Path | None, typer.Option("--page", help="File for the results by operator (docs/conformance.md).")] = None,
 ) -> None:
     """Run the node tests and print, for every operator, how many cases are native, run by fallback, or fail."""
-    if write is not None and (only or covered or executor):
-        raise typer.BadParameter("--write lists all cases on all executors; leave --only, --implemented, --executor out")
+    if (write is not None or page_file is not None) and (only or covered or executor):
+        raise typer.BadParameter("--write and --page list all cases on all executors; leave --only, --implemented, --executor out")
     on = tuple(executor) if executor else executors()
     wanted = only.lower()
     names = [n for n, c in cases().items() if wanted in f"{n} {c.operator}".lower() and (covers(c) or not covered)]
     outcomes = run_all(names, on)
     if write is not None:
         write_expectations(outcomes, write)
+    if page_file is not None:
+        everything = cases()
+        page_file.write_text(page(outcomes, {n for n in names if covers(everything[n])}, onnx.__version__), encoding="utf-8")
     if as_json:
         totals = {e: Counter(o.status for o in outcomes if o.executor == e) for e in on}
         print(json.dumps({"onnx": onnx.__version__, "cases": len(names), "totals": totals,
