@@ -20,6 +20,7 @@ DType dtype_of(const py::array& a) {
   const auto size = a.itemsize();
   if (kind == 'b') return DType::b8;
   if (kind == 'f') return size == 8 ? DType::f64 : size == 4 ? DType::f32 : DType::f16;
+  if (kind == 'V' && size == 2 && py::str(a.dtype()).cast<std::string>() == "bfloat16") return DType::bf16;
   const bool s = kind == 'i';
   if (kind != 'i' && kind != 'u') throw py::type_error("kernel operands are boolean, integer or float arrays");
   switch (size) {

@@ -17,7 +17,8 @@ using namespace edgerun;
 namespace {
 
 py::dtype dtype_of(DType t) {
-  static const char* const names[] = {"<f4", "<f8", "<f2", "<f2", "|i1", "|u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8", "|b1"};
+  if (t == DType::bf16) return py::dtype::from_args(py::module_::import("ml_dtypes").attr("bfloat16"));
+  static const char* const names[] = {"<f4", "<f8", "<f2", "", "|i1", "|u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8", "|b1"};
   return py::dtype(std::string(names[static_cast<size_t>(t)]));
 }
 

@@ -1,5 +1,6 @@
 // cast: y = x in another type, C semantics made total: float → integer truncates, saturates and turns NaN into 0;
-// integers wrap; anything → b8 is x ≠ 0 (NaN is true); → f16 and → f32 round to nearest even, too large is infinite.
+// integers wrap; anything → b8 is x ≠ 0 (NaN is true); → f16, bf16 and f32 round once, to nearest even, too large
+// is infinite.
 #pragma once
 #include <cstring>
 
@@ -25,7 +26,17 @@ inline float widened(Half h) {
   return float_of(sign | bits_of(magnitude));
 }
 
-inline Half narrowed(float x) {
+inline float widened(Brain b) { return float_of(static_cast<uint32_t>(b.v) << 16); }
+
+template <class U> inline U narrowed(float x);
+
+template <> inline Brain narrowed<Brain>(float x) {
+  const uint32_t b = bits_of(x);
+  if ((b & 0x7fffffffu) > 0x7f800000u) return {static_cast<uint16_t>((b >> 16 & 0x8000u) | 0x7fc0u)};  // NaN stays NaN
+  return {static_cast<uint16_t>((b + 0x7fffu + (b >> 16 & 1u)) >> 16)};
+}
+
+template <> inline Half narrowed<Half>(float x) {
   const uint32_t b = bits_of(x), sign = b >> 16 & 0x8000u, rest = b & 0x7fffffffu;
   uint32_t h;
   if (rest > 0x7f800000u)
@@ -57,19 +68,23 @@ template <class U, class F> inline U saturated(F x) {
   return x >= high ? TypeOf<U>::high : static_cast<U>(x);
 }
 
+template <class T> inline constexpr bool kStored = sizeof(T) == 2 && TypeOf<T>::is_float;  // f16, bf16: no arithmetic of its own
+
 template <class T, class U> struct Cast {
   static U f(T x) {
-    if constexpr (sizeof(T) == 2 && TypeOf<T>::is_float) {  // from f16
+    if constexpr (kStored<T>) {
       return Cast<float, U>::f(widened(x));
     } else if constexpr (TypeOf<T>::code == DType::b8) {
       return Cast<uint8_t, U>::f(static_cast<uint8_t>(x.v != 0));
     } else if constexpr (TypeOf<U>::code == DType::b8) {
       return {static_cast<uint8_t>(x != 0)};
-    } else if constexpr (sizeof(U) == 2 && TypeOf<U>::is_float) {  // to f16; every integer below 65520 is exact in f32
-      if constexpr (TypeOf<T>::code == DType::f64)
-        return narrowed(odd_float(x));
+    } else if constexpr (kStored<U>) {
+      // What float does not hold must not be rounded to float first: doubles, and for bf16 large integers too (every
+      // integer below 65520, where f16 ends, is exact in float).
+      if constexpr (TypeOf<T>::code == DType::f64 || (TypeOf<U>::code == DType::bf16 && !TypeOf<T>::is_float && sizeof(T) > 2))
+        return narrowed<U>(odd_float(static_cast<double>(x)));
       else
-        return narrowed(static_cast<float>(x));
+        return narrowed<U>(static_cast<float>(x));
     } else if constexpr (TypeOf<T>::is_float && !TypeOf<U>::is_float) {
       return saturated<U>(x);
     } else {

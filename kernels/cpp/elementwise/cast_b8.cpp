@@ -5,6 +5,7 @@ EDGERUN_ISA_BEGIN
 EDGERUN_CAST(b8, Bool, f32, float)
 EDGERUN_CAST(b8, Bool, f64, double)
 EDGERUN_CAST(b8, Bool, f16, Half)
+EDGERUN_CAST(b8, Bool, bf16, Brain)
 EDGERUN_CAST(b8, Bool, i8, int8_t)
 EDGERUN_CAST(b8, Bool, u8, uint8_t)
 EDGERUN_CAST(b8, Bool, i16, int16_t)

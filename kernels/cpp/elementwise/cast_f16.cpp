@@ -4,6 +4,7 @@
 EDGERUN_ISA_BEGIN
 EDGERUN_CAST(f16, Half, f32, float)
 EDGERUN_CAST(f16, Half, f64, double)
+EDGERUN_CAST(f16, Half, bf16, Brain)
 EDGERUN_CAST(f16, Half, i8, int8_t)
 EDGERUN_CAST(f16, Half, u8, uint8_t)
 EDGERUN_CAST(f16, Half, i16, int16_t)

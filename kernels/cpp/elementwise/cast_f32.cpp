@@ -5,6 +5,7 @@ EDGERUN_ISA_BEGIN
 EDGERUN_CAST(f32, float, f32, float)
 EDGERUN_CAST(f32, float, f64, double)
 EDGERUN_CAST(f32, float, f16, Half)
+EDGERUN_CAST(f32, float, bf16, Brain)
 EDGERUN_CAST(f32, float, i8, int8_t)
 EDGERUN_CAST(f32, float, u8, uint8_t)
 EDGERUN_CAST(f32, float, i16, int16_t)

@@ -5,6 +5,7 @@ EDGERUN_ISA_BEGIN
 EDGERUN_CAST(f64, double, f32, float)
 EDGERUN_CAST(f64, double, f64, double)
 EDGERUN_CAST(f64, double, f16, Half)
+EDGERUN_CAST(f64, double, bf16, Brain)
 EDGERUN_CAST(f64, double, i8, int8_t)
 EDGERUN_CAST(f64, double, u8, uint8_t)
 EDGERUN_CAST(f64, double, i16, int16_t)

@@ -5,6 +5,7 @@ EDGERUN_ISA_BEGIN
 EDGERUN_CAST(i16, int16_t, f32, float)
 EDGERUN_CAST(i16, int16_t, f64, double)
 EDGERUN_CAST(i16, int16_t, f16, Half)
+EDGERUN_CAST(i16, int16_t, bf16, Brain)
 EDGERUN_CAST(i16, int16_t, i8, int8_t)
 EDGERUN_CAST(i16, int16_t, u8, uint8_t)
 EDGERUN_CAST(i16, int16_t, i16, int16_t)

@@ -5,6 +5,7 @@ EDGERUN_ISA_BEGIN
 EDGERUN_CAST(u8, uint8_t, f32, float)
 EDGERUN_CAST(u8, uint8_t, f64, double)
 EDGERUN_CAST(u8, uint8_t, f16, Half)
+EDGERUN_CAST(u8, uint8_t, bf16, Brain)
 EDGERUN_CAST(u8, uint8_t, i8, int8_t)
 EDGERUN_CAST(u8, uint8_t, u8, uint8_t)
 EDGERUN_CAST(u8, uint8_t, i16, int16_t)

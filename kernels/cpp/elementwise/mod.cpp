@@ -1,5 +1,7 @@
-// mod: the remainder with the sign of the divisor (integers). fmod: with the sign of the dividend (all numbers, floats as the C
-// library). An integer divisor of 0 gives 0. Broadcast.
+// mod: the remainder with the sign of the divisor, a zero one too. fmod: with the sign of the dividend, floats as the C library.
+// An integer divisor of 0 gives 0. Broadcast.
+#include <cmath>
+
 #include "binary.h"
 
 EDGERUN_ISA_BEGIN
@@ -17,6 +19,8 @@ struct fmod {
 struct mod {
   template <class T> static T f(T a, T b) {
     const T rest = EDGERUN_ISA::fmod::f(a, b);
+    if constexpr (TypeOf<T>::is_float)
+      if (rest == 0) return std::copysign(rest, b);
     if constexpr (TypeOf<T>::is_signed)
       if (rest != 0 && (rest < 0) != (b < 0)) return static_cast<T>(rest + b);
     return rest;
@@ -35,4 +39,6 @@ EDGERUN_FOR_INTEGERS(mod)
 EDGERUN_FOR_INTEGERS(fmod)
 EDGERUN_MOD(fmod, f32, float)
 EDGERUN_MOD(fmod, f64, double)
+EDGERUN_MOD(mod, f32, float)
+EDGERUN_MOD(mod, f64, double)
 EDGERUN_ISA_END

@@ -10,6 +10,9 @@ struct Bool {
 struct Half {
   uint16_t v;
 };  // IEEE binary16 bits
+struct Brain {
+  uint16_t v;
+};  // bfloat16: the upper half of an IEEE binary32
 
 template <class T> struct TypeOf;
 #define EDGERUN_TYPE(T, CODE, UNSIGNED, IS_FLOAT, IS_SIGNED, LOW, HIGH)                                     \
@@ -36,6 +39,10 @@ template <> struct TypeOf<Bool> {
 };
 template <> struct TypeOf<Half> {
   static constexpr DType code = DType::f16;
+  static constexpr bool is_float = true, is_signed = true;
+};
+template <> struct TypeOf<Brain> {
+  static constexpr DType code = DType::bf16;
   static constexpr bool is_float = true, is_signed = true;
 };
 

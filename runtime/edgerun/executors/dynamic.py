@@ -1,6 +1,7 @@
 """Models whose shapes depend on data, and loops: run node by node, with kernels of ours wherever they serve.
 
-Every node is evaluated for the shapes that it gets (see `sites`); If, Loop and Scan are done here. Before a result is made
+Every node is evaluated for the shapes that it gets (see `sites`); If, Loop and Scan are done here, what has no size before it is
+computed in `shaped` and `sequences`. Before a result is made
 there has to be room for it, iterations are counted, and the clock is looked at before every node, so that no model runs
 longer or takes more memory than allowed. Ctrl-C works between nodes.
 """
@@ -18,6 +19,8 @@ import onnx_ir as ir
 
 from edgerun.errors import InputError, LimitError, PlanError, ShapeError
 from edgerun.executors.base import Finding, RawRun
+from edgerun.executors.sequences import SEQUENCES
+from edgerun.executors.shaped import SHAPED, Call
 from edgerun.executors.sites import Serve, Setting, Site
 from edgerun.importer.fold import constant_of
 from edgerun.importer.sizing import check_room, held_bytes
@@ -117,7 +120,7 @@ class Interpreter:
 
     def _evaluate(self, node: ir.Node, env: Env) -> Sequence[Any]:
         own = _OWN.get(node.op_type) if node.domain in ("", "ai.onnx") else None
-        if own is not None and not (node.op_type == "Scan" and self._setting.opsets.get("", 0) < 9):
+        if own is not None:
             try:
                 return own(self, node, env)
             except (ValueError, IndexError, TypeError) as e:  # ranks, axes and lengths that only the operands show
@@ -146,6 +149,10 @@ class Interpreter:
 
     def _identity(self, node: ir.Node, env: Env) -> Sequence[Any]:
         return [self._value(node.inputs[0], env)]
+
+    def _shaped(self, node: ir.Node, env: Env) -> Sequence[Any]:
+        call = Call(node, self._site(node).where, self._room, self._setting.budget, self._clock)
+        return _FUNCTIONS[node.op_type](call, *(self._value(v, env) for v in node.inputs))
 
     def _if(self, node: ir.Node, env: Env) -> Sequence[Any]:
         taken = _flag(self._value(node.inputs[0], env))
@@ -199,12 +206,31 @@ class Interpreter:
         return [*carried, *(self._stack(rows, v, node) for rows, v in zip(scanned, ends, strict=True))][:len(node.outputs)]
 
     def _scan(self, node: ir.Node, env: Env) -> Sequence[Any]:
-        """ONNX Scan (opset 9 and later): body(state…, slice of each scanned input…) → (state…, slices of outputs…)."""
+        """ONNX Scan: body(state…, slice of each scanned input…) → (state…, slices of outputs…)."""
+        given, many = [self._value(v, env) for v in node.inputs], int(get(node, "num_scan_inputs"))
+        if self._setting.opsets.get("", 0) < 9:
+            return self._scan_batch(node, env, given[0], given[1:], many)
+        return self._scan_one(node, env, given, many, get(node, "scan_input_directions", (0,) * many))
+
+    def _scan_batch(self, node: ir.Node, env: Env, lengths: Any, given: list[Any], many: int) -> Sequence[Any]:
+        """Opset 8: every operand has a batch axis in front, of sequences that may be shorter; beyond its end a result is 0."""
+        turned, batch, longest = get(node, "directions", (0,) * many), len(given[0]), given[-1].shape[1]
+        counts = [longest] * batch if lengths is None else [int(n) for n in np.asarray(lengths).reshape(-1)]
+        if any(len(x) != batch for x in given) or len(counts) != batch or not all(0 <= n <= longest for n in counts):
+            raise ValueError(f"expected operands of one batch and lengths of at most {longest}, found {[len(x) for x in given]}, {counts}")
+        states, results = len(given) - many, []
+        for row, count in zip(range(batch), counts, strict=True):
+            operands = [np.array(x[row]) if k < states else x[row][:count] for k, x in enumerate(given)]
+            results.append(self._scan_one(node, env, operands, many, turned))
+        ended = [[np.asarray(r[k]) for r in results] for k in range(len(node.outputs))]
+        padded = [[np.pad(y, [(0, longest - len(y)), *[(0, 0)] * (y.ndim - 1)]) if k >= states else y for y in made]
+                  for k, made in enumerate(ended)]
+        return [np.stack(made) for made in padded]
+
+    def _scan_one(self, node: ir.Node, env: Env, given: list[Any], many: int, turned: Sequence[int]) -> Sequence[Any]:
         body: ir.Graph = get(node, "body")
-        given = [self._value(v, env) for v in node.inputs]
-        many = int(get(node, "num_scan_inputs"))
         state, inputs = given[:len(given) - many], given[len(given) - many:]
-        axes, turned = get(node, "scan_input_axes", (0,) * many), get(node, "scan_input_directions", (0,) * many)
+        axes = get(node, "scan_input_axes", (0,) * many)
         inputs = [np.moveaxis(x, a, 0)[::-1 if t else 1] for x, a, t in zip(inputs, axes, turned, strict=True)]
         count = len(inputs[0])
         if any(len(x) != count for x in inputs):
@@ -246,8 +272,9 @@ class Interpreter:
 _OWN: Mapping[str, Any] = {
     "If": Interpreter._if, "Loop": Interpreter._loop, "Scan": Interpreter._scan,
     "Constant": Interpreter._constant, "Shape": Interpreter._shape, "Size": Interpreter._size,
-    "Identity": Interpreter._identity,
+    "Identity": Interpreter._identity, **dict.fromkeys((*SHAPED, *SEQUENCES), Interpreter._shaped),
 }
+_FUNCTIONS = {**SHAPED, **SEQUENCES}
 
 
 def _flag(value: Any) -> bool:

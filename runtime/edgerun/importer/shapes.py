@@ -17,6 +17,7 @@ from onnx.numpy_helper import from_array
 
 from edgerun.errors import ShapeError
 from edgerun.limits import short
+from edgerun.ops.compress import kept
 from edgerun.ops.graph import get
 
 from .single import operands, single
@@ -122,6 +123,11 @@ def infer(node: ir.Node, opsets: Mapping[str, int], ir_version: int, name: str) 
         info = found.get(output.name or "")
         if info is not None:
             _store(output, info)
+    known = kept(node) if node.op_type == "Compress" and not domain else None
+    if known is not None:  # onnx infers its rank only
+        positions, shape, axis = known
+        axis %= len(shape)
+        node.outputs[0].shape = ir.Shape((*shape[:axis], len(positions), *shape[axis + 1 :]))
 
 
 def _check_axis(node: ir.Node, name: str) -> None:
@@ -180,12 +186,15 @@ def _by_body(node: ir.Node, opsets: dict[str, int], types: Mapping[str, onnx.Typ
 
 
 def _node(node: ir.Node) -> onnx.NodeProto:
-    """The node, a pool with ceil_mode as one without that has the same windows.
+    """The node; a pool with ceil_mode as one without that has the same windows, an STFT with its default written out, which
+    onnx.shape_inference does not know.
 
     A window that would begin in the padding at the end does not exist (said by the standard since opset 22, always done by
     runtimes); onnx.shape_inference counts it before."""
     proto = ir.serde.serialize_node(node)
     x = node.inputs[0] if node.inputs else None
+    if node.op_type == "STFT" and not node.domain and get(node, "onesided") is None:
+        proto.attribute.append(onnx.helper.make_attribute("onesided", 1))
     if node.op_type not in _POOLS or node.domain or not get(node, "ceil_mode", 0) or x is None or x.shape is None:
         return proto
     ends = _end_pads(node, x.shape.numpy()[2:]) if x.shape.is_static() else None

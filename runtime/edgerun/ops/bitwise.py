@@ -1,4 +1,4 @@
-"""BitwiseAnd BitwiseOr BitwiseXor BitwiseNot of integers, BitShift of unsigned ones, Mod."""
+"""BitwiseAnd BitwiseOr BitwiseXor BitwiseNot of integers, BitShift; Mod of numbers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from .dtypes import N, require
-from .graph import Unsupported, get, shape_of
+from .graph import get, shape_of
 from .registry import Legal, elementwise, legalises
 
 _INTEGERS = N - {"f32", "f64"}
@@ -20,12 +20,9 @@ def bitwise(legal: Legal) -> ir.Value:
     node = legal.node
     values = [legal.required(k) for k in range(1 if node.op_type == "BitwiseNot" else 2)]
     if node.op_type == "BitShift":
-        op, dtypes = f"shift_{get(node, 'direction').lower()}", frozenset({"u8", "u16", "u32", "u64"})
+        op, dtypes = f"shift_{get(node, 'direction').lower()}", _INTEGERS
     elif node.op_type == "Mod":
-        truncates = get(node, "fmod", 0)
-        op, dtypes = ("fmod", N) if truncates else ("mod", _INTEGERS)
-        if not truncates and require(values[0], N) not in _INTEGERS:
-            raise Unsupported("Mod of floats without fmod")
+        op, dtypes = "fmod" if get(node, "fmod", 0) else "mod", N
     else:
         op, dtypes = _OPS[node.op_type], _INTEGERS
     require(values[0], dtypes)

@@ -20,6 +20,7 @@ PLAN_DTYPES: dict[ir.DataType, str] = {
     ir.DataType.FLOAT: "f32",
     ir.DataType.DOUBLE: "f64",
     ir.DataType.FLOAT16: "f16",
+    ir.DataType.BFLOAT16: "bf16",
     ir.DataType.INT8: "i8",
     ir.DataType.UINT8: "u8",
     ir.DataType.INT16: "i16",
@@ -56,7 +57,7 @@ def shape_of(value: ir.Value) -> tuple[int, ...]:
 
 def dtype_of(value: ir.Value) -> str:
     """Plan dtype name ("f32") of a value. Raises Unsupported for types without kernels (strings, sequences,
-    bfloat16)."""
+    float8, int4)."""
     if not isinstance(value.type, ir.TensorType):
         raise Unsupported(f"'{value.name}' is not a plain tensor: {value.type}")
     name = PLAN_DTYPES.get(value.type.dtype)

@@ -12,13 +12,15 @@ import numpy as np
 import onnx_ir as ir
 
 from .graph import Unsupported, dtype_of, make
+from .widen import detach, in_float32
 
 
 class Legal:
     """What a legaliser sees: the ONNX node, its opset version, and `emit` to write internal nodes in its place."""
 
-    def __init__(self, node: ir.Node, opset: int) -> None:
-        self.node = node
+    def __init__(self, node: ir.Node, opset: int, asked: ir.Node | None = None) -> None:
+        """asked: the model's node where `node` is a twin of it, see widen.py."""
+        self.node, self._asked = node, asked or node
         self.opset = opset
         self.emitted: list[ir.Node] = []
 
@@ -33,9 +35,9 @@ class Legal:
         return value
 
     def output_used(self, index: int) -> bool:
-        if index >= len(self.node.outputs):
+        if index >= len(self._asked.outputs):
             return False
-        value = self.node.outputs[index]
+        value = self._asked.outputs[index]
         return bool(value.uses()) or value.is_graph_output()
 
     def emit(
@@ -151,19 +153,26 @@ def lower_elementwise(node: ir.Node, ctx: Lowering) -> None:
 
 
 def legalise(node: ir.Node, opset: int) -> tuple[list[ir.Node], list[ir.Value]]:
-    """Internal nodes for an ONNX node and the values that replace its outputs. Raises Unsupported."""
+    """Internal nodes for an ONNX node and the values that replace its outputs; what has no kernel for float16 or bfloat16 is
+    computed in float32. Raises Unsupported."""
     if node.domain not in ("", "ai.onnx"):
         raise Unsupported(f"domain '{node.domain}' has no kernels")
-    function = LEGALISERS.get(node.op_type)
-    if function is None:
+    if node.op_type not in LEGALISERS:
         raise Unsupported("no kernel")
-    legal = Legal(node, opset)
     try:
-        result = function(legal)
+        return _legalise(Legal(node, opset))
+    except Unsupported:
+        found = in_float32(node, lambda twin: _legalise(Legal(twin, opset, node)))
+        if found is None:
+            raise
+        return found
+
+
+def _legalise(legal: Legal) -> tuple[list[ir.Node], list[ir.Value]]:
+    try:
+        result = LEGALISERS[legal.node.op_type](legal)
     except (Unsupported, ValueError, TypeError, IndexError, KeyError, ArithmeticError) as error:
-        for emitted in legal.emitted:  # or its operands would go on counting it among their users
-            for k in range(len(emitted.inputs)):
-                emitted.replace_input_with(k, None)
+        detach(legal.emitted)
         if isinstance(error, Unsupported):
             raise
         # A node whose attributes and operands contradict each other in a way that nobody thought of: the reference says what

@@ -1,4 +1,4 @@
-"""Resize (nearest, linear) and Upsample: resize_nearest_x8 … x64, resize_linear_f32."""
+"""Resize and Upsample: resize_nearest_x8 … x64, resize_linear_f32; other forms of Resize: see resample.py."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from .axes import ints_input
 from .dtypes import F, bits, require
 from .graph import Unsupported, array_of, get, inverse, permuted, shape_of
 from .registry import Legal, Lowering, legalises, lowers, remaps
+from .resample import NEAREST, resample
 
 COORDINATES = {"half_pixel": 0, "pytorch_half_pixel": 1, "align_corners": 2, "asymmetric": 3, "half_pixel_symmetric": 4}
-NEAREST = {"round_prefer_floor": 0, "round_prefer_ceil": 1, "floor": 2, "ceil": 3}
 
 
 @legalises("Resize", "Upsample")
@@ -21,16 +21,17 @@ def resize(legal: Legal) -> ir.Value:
     x, node = legal.required(0), legal.node
     mode = get(node, "mode", "nearest")
     mode = "linear" if mode == "bilinear" else mode
-    if mode not in ("nearest", "linear"):
+    if mode not in ("nearest", "linear", "cubic"):
         raise Unsupported(f"mode {mode}")
-    if get(node, "antialias", 0) or get(node, "exclude_outside", 0):
-        raise Unsupported("antialias or exclude_outside")
     shape = shape_of(x)
     old = node.op_type == "Upsample" or legal.opset < 11
     coordinates = "asymmetric" if old else get(node, "coordinate_transformation_mode", "half_pixel")
-    if coordinates not in COORDINATES:
+    crop = coordinates == "tf_crop_and_resize"
+    if coordinates not in COORDINATES and not crop:
         raise Unsupported(f"coordinate_transformation_mode {coordinates}")
     scales = _scales(legal, shape, old)
+    if crop or mode == "cubic" or get(node, "antialias", 0) or get(node, "exclude_outside", 0):
+        return resample(legal, mode, COORDINATES.get(coordinates), scales)
     out = shape_of(node.outputs[0])
     if mode == "linear":
         require(x, F)

@@ -12,6 +12,7 @@ import onnx_ir as ir
 from .activation import fuse_activations
 from .affine import fold_affine
 from .focus import merge_slices
+from .halves import keep_wide
 from .hoist import hoist_activations
 from .layout import layout
 from .legalize import legalize
@@ -24,6 +25,7 @@ from .residual import fuse_residuals
 Pass = Callable[[ir.Model], int]
 
 PASSES: tuple[tuple[str, Pass], ...] = (
+    ("halves", keep_wide),
     ("pairs", move_pairs),
     ("slices", merge_slices),
     ("layout", layout),

@@ -26,8 +26,13 @@ FALLBACK = "onnx_reference"
 GRAPH = "onnx_graph"
 """Kernel name of a step that edgerun.executors.dynamic runs node by node: a Loop, a Scan, or a whole model whose shapes depend
 on data. Its inputs and outputs are as those of FALLBACK."""
-RESOLVED = frozenset({"If", "Constant", "Shape", "Size", "Identity", *CONTROL_FLOW})
-"""Operators that edgerun.executors.dynamic does itself."""
+RESOLVED = frozenset({
+    "If", "Constant", "Shape", "Size", "Identity", *CONTROL_FLOW,
+    "BlackmanWindow", "Compress", "ConstantOfShape", "HammingWindow", "HannWindow", "MelWeightMatrix", "NonMaxSuppression", "NonZero",
+    "Range", "ConcatFromSequence", "Optional", "OptionalGetElement", "OptionalHasElement", "SequenceAt", "SequenceConstruct", "SequenceEmpty",
+    "SequenceErase", "SequenceInsert", "SequenceLength", "SplitToSequence",
+})
+"""Operators that edgerun.executors.dynamic does itself, in any graph whose shapes depend on data."""
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _NOT_IN_PLACE = frozenset({"cast", "where", "prelu"})
 
@@ -176,7 +181,7 @@ class Draft:
 
     def _fallback(self, node: ir.Node, reason: str) -> None:
         name, op = origin(node)
-        if op in CONTROL_FLOW and node.domain in ("", "ai.onnx"):
+        if op in RESOLVED and op != "If" and node.domain in ("", "ai.onnx"):
             self._graph(node)
             return
         if self.strict:
@@ -204,7 +209,7 @@ class Draft:
         self.step(FALLBACK, [blob, *(self.use(v) for v in inputs)], [self.use(v) for v in node.outputs if v.name])
 
     def _graph(self, node: ir.Node) -> None:
-        """A step for a Loop or Scan."""
+        """A step for a Loop, a Scan, or what else the dynamic executor does itself."""
         bodies = [a.value for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH]
         missing = without_kernels(n for body in bodies for n in body.all_nodes())
         if missing and self.strict:
