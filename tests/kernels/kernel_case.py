@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -20,6 +21,7 @@ DTYPES = {
     "f32": np.float32,
     "f64": np.float64,
     "f16": np.float16,
+    "bf16": ml_dtypes.bfloat16,
     "i8": np.int8,
     "u8": np.uint8,
     "i16": np.int16,
@@ -74,7 +76,7 @@ def sample(shape: Any, dtype: Any, seed: int = 0) -> np.ndarray:
     dtype = np.dtype(dtype)
     if dtype.kind == "b":
         return rng.integers(0, 2, shape).astype(bool)
-    if dtype.kind == "f":
+    if dtype.kind in "fV":
         return (rng.standard_normal(shape) * 3).astype(dtype)
     return rng.integers(np.iinfo(dtype).min, np.iinfo(dtype).max, shape, dtype=dtype, endpoint=True)
 

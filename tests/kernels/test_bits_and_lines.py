@@ -9,7 +9,6 @@ from kernel_case import DTYPES, ISAS, LENGTHS, NUMBERS, close, each_isa, native,
 from edgerun_kernels.registry import KERNELS
 
 INTEGERS = [t for t in NUMBERS if t[0] in "iu"]
-UNSIGNED = [t for t in NUMBERS if t[0] == "u"]
 FUNCTIONS = {
     "sin": np.sin, "cos": np.cos, "tan": np.tan, "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan, "sinh": np.sinh,
     "cosh": np.cosh, "asinh": np.arcsinh, "acosh": np.arccosh, "atanh": np.arctanh,
@@ -71,15 +70,18 @@ def test_bitwise_not(isa, dtype):
 
 
 @each_isa
-@pytest.mark.parametrize("dtype", UNSIGNED)
+@pytest.mark.parametrize("dtype", INTEGERS)
 @pytest.mark.parametrize("way", ["left", "right"])
 def test_shifts_up_to_and_beyond_the_width(isa, dtype, way):
     a = sample((70,), DTYPES[dtype])
     bits = 8 * a.itemsize
     b = (np.arange(70) % (bits + 3)).astype(a.dtype)
+    if a.dtype.kind == "i":
+        b[::9] = -1 - np.arange(len(b[::9]))
     mask = (1 << bits) - 1
-    want = [((int(x) << int(s)) & mask if way == "left" else int(x) >> int(s)) if s < bits else 0 for x, s in zip(a, b, strict=True)]
-    want = np.array(want, np.uint64).astype(a.dtype)
+    far = [-1 if x < 0 and way == "right" else 0 for x in a]
+    want = [(int(x) << int(s) if way == "left" else int(x) >> int(s)) if 0 <= s < bits else f for x, s, f in zip(a, b, far, strict=True)]
+    want = np.array([w & mask for w in want], np.uint64).astype(f"u{a.itemsize}").view(a.dtype)
     name = f"shift_{way}_{dtype}"
     np.testing.assert_array_equal(one(name, [a, b], {}, a.shape, a.dtype, isa), want)
     np.testing.assert_array_equal(by_python(name, [a, b], {}, [a.shape], [a.dtype])[0], want)
@@ -93,6 +95,19 @@ def test_fmod_of_floats(isa, dtype):
     with np.errstate(all="ignore"):
         want = np.fmod(a, b)
     np.testing.assert_array_equal(one(f"fmod_{dtype}", [a, b], {}, a.shape, a.dtype, isa), want)
+
+
+@pytest.mark.parametrize("isa", [*ISAS, "python"])
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_mod_of_floats_has_the_sign_of_the_divisor(isa, dtype):
+    a, b = sample((99,), DTYPES[dtype], 1), sample((99,), DTYPES[dtype], 2)
+    a[:8], b[:8] = [np.nan, np.inf, 1, 0, -6, 6, -1, 1], [1, 2, 0, -3, 3, -3, np.inf, -np.inf]
+    with np.errstate(all="ignore"):
+        want = np.mod(a, b)
+    got = by_python(f"mod_{dtype}", [a, b], {}, [a.shape], [a.dtype])[0] if isa == "python" else one(f"mod_{dtype}", [a, b], {}, a.shape,
+                                                                                                     a.dtype, isa)
+    np.testing.assert_array_equal(got, want)
+    np.testing.assert_array_equal(np.signbit(got[:99][~np.isnan(want)]), np.signbit(want[~np.isnan(want)]))
 
 
 @each_isa

@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
+import ml_dtypes
 import numpy as np
 import pytest
 from kernel_case import DTYPES, each_isa, one, sample
 
+from edgerun_kernels.registry import KERNELS
+
+
+def nearest_brain(v):
+    """The bfloat16 nearest to a number, the even one of two: its neighbours are compared exactly."""
+    if not np.isfinite(float(v)):
+        return float(v)
+    bits = int(np.float32(min(max(float(v), -3.4e38), 3.4e38)).view(np.uint32)) >> 16
+    near = [np.array(b & 0xffff, np.uint16).view(ml_dtypes.bfloat16) for b in (bits - 1, bits, bits + 1)]
+    finite = [n for n in near if np.isfinite(n) and (np.signbit(n) == (v < 0) or v == 0)]
+    # Beyond the largest one there is one more value on the grid, which is written as infinity.
+    ends = {Fraction(float(n)): n for n in finite} | {Fraction(2) ** 128: np.inf, -(Fraction(2) ** 128): -np.inf}
+    best = min(ends, key=lambda f: (abs(f - Fraction(v)), int(np.asarray(ends[f], ml_dtypes.bfloat16).view(np.uint16)) & 1))
+    return float(ends[best])
+
 
 def cast_oracle(x, dtype):
     dtype = np.dtype(dtype)
+    if dtype == ml_dtypes.bfloat16:
+        values = x.tolist() if x.dtype.kind in "iub" else x.astype(np.float64).tolist()
+        return np.array([nearest_brain(v) for v in values], np.float64).astype(dtype)
+    if x.dtype == ml_dtypes.bfloat16:
+        return cast_oracle(x.astype(np.float32), dtype)
     with np.errstate(all="ignore"):
         if dtype.kind == "b" or x.dtype.kind != "f" or dtype.kind == "f":
             return x.astype(dtype)
@@ -20,14 +43,14 @@ def cast_oracle(x, dtype):
         return np.array(values, dtype)
 
 
-CASTS = [(a, b) for a in DTYPES for b in DTYPES if (a, b) != ("f16", "f16")]
+CASTS = [(a, b) for a in DTYPES for b in DTYPES if a != b or a not in ("f16", "bf16")]
 
 
 @each_isa
 @pytest.mark.parametrize(("source", "target"), CASTS, ids=lambda v: v)
 def test_cast(isa, source, target):
     x = sample((301,), DTYPES[source])
-    if x.dtype.kind == "f":
+    if x.dtype.kind in "fV":
         x[:100] *= x.dtype.type(1000)
         extra = [
             np.nan,
@@ -60,13 +83,21 @@ def test_cast(isa, source, target):
             -1e30,
             1 + 2**-11,
             1 + 2**-11 + 2**-40,
+            1 + 2**-8,
+            1 + 2**-8 + 2**-40,
+            3.4e38,
         ]
         x = np.concatenate([x, np.array(extra + (wide if source != "f16" else []), x.dtype)])
     elif x.dtype.kind in "iu":
         x[:20] = np.arange(20, dtype=x.dtype)
+        if x.itemsize > 2:
+            x[20:24] = 2**24 + 2**16, 2**24 + 2**16 + 1, 2**25 + 2**17, 2**25 + 2**17 - 1  # between two bfloat16 values, and just off
     want = cast_oracle(x, DTYPES[target])
     got = one(f"cast_{source}_{target}", [x], {}, x.shape, DTYPES[target], isa)
     np.testing.assert_array_equal(got, want)
+    python = np.empty(x.shape, DTYPES[target])
+    KERNELS[f"cast_{source}_{target}"]([x], {}, [python], None)
+    np.testing.assert_array_equal(python, want)
 
 
 @each_isa

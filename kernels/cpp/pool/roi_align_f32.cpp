@@ -82,9 +82,9 @@ inline Side side_of(float start, float end, int64_t bins, int64_t at, int64_t si
   }
   // A region far larger than x: steps are about one element long, so few of them lie on x.
   const double step = static_cast<double>(s.bin) / s.count, from = (-1.0 - s.start) / step - 2, to = (size - s.start) / step + 2;
-  s.first = static_cast<int64_t>(from < 0 ? 0 : from > s.count ? s.count < 9e15 ? s.count : 9e15 : from);
-  const double span = to - static_cast<double>(s.first), most = s.count - static_cast<double>(s.first);
-  s.last = s.first + static_cast<int64_t>(span < 0 || !(most > 0) ? 0 : span < most ? span : most);
+  const double most = s.count < 9e15 ? s.count : 9e15;  // what an integer holds
+  s.first = static_cast<int64_t>(from < 0 ? 0 : from < most ? from : most);
+  s.last = static_cast<int64_t>(to < static_cast<double>(s.first) ? static_cast<double>(s.first) : to < most ? to : most);
   return s;
 }
 

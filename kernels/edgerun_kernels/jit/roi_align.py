@@ -28,8 +28,9 @@ def samples(start: np.float32, end: np.float32, bins: int, size: int, ratio: int
         first, last = 0.0, count
         if count > MOST_SAMPLES:  # a region far larger than x: few of its samples lie on x
             step = float(width) / count
-            first = min(max(np.floor((-1.0 - float(begin)) / step - 2), 0.0), count, 9e15)
-            last = min(max((size - float(begin)) / step + 2, first), count)
+            end = min(count, 9e15)
+            first = min(max(np.floor((-1.0 - float(begin)) / step - 2), 0.0), end)
+            last = min(max((size - float(begin)) / step + 2, first), end)
         at = np.arange(int(first), int(last)).astype(np.float32)
         found.append(begin + (at + np.float32(0.5)) * width / np.float32(count))
     return found, count

@@ -29,8 +29,8 @@ on data. Its inputs and outputs are as those of FALLBACK."""
 RESOLVED = frozenset({
     "If", "Constant", "Shape", "Size", "Identity", *CONTROL_FLOW,
     "BlackmanWindow", "Compress", "ConstantOfShape", "HammingWindow", "HannWindow", "MelWeightMatrix", "NonMaxSuppression", "NonZero",
-    "Range", "ConcatFromSequence", "Optional", "OptionalGetElement", "OptionalHasElement", "SequenceAt", "SequenceConstruct", "SequenceEmpty",
-    "SequenceErase", "SequenceInsert", "SequenceLength", "SplitToSequence",
+    "Range", "ConcatFromSequence", "Optional", "OptionalGetElement", "OptionalHasElement", "SequenceAt", "SequenceConstruct",
+    "SequenceEmpty", "SequenceErase", "SequenceInsert", "SequenceLength", "SplitToSequence",
 })
 """Operators that edgerun.executors.dynamic does itself, in any graph whose shapes depend on data."""
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
