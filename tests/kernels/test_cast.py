@@ -94,10 +94,12 @@ def test_cast(isa, source, target):
             x[20:24] = 2**24 + 2**16, 2**24 + 2**16 + 1, 2**25 + 2**17, 2**25 + 2**17 - 1  # between two bfloat16 values, and just off
     want = cast_oracle(x, DTYPES[target])
     got = one(f"cast_{source}_{target}", [x], {}, x.shape, DTYPES[target], isa)
+    if target == "bf16":  # NumPy does not know its NaN
+        want, got = want.astype(np.float32), got.astype(np.float32)
     np.testing.assert_array_equal(got, want)
     python = np.empty(x.shape, DTYPES[target])
     KERNELS[f"cast_{source}_{target}"]([x], {}, [python], None)
-    np.testing.assert_array_equal(python, want)
+    np.testing.assert_array_equal(python.astype(want.dtype), want)
 
 
 @each_isa

@@ -43,7 +43,8 @@ def last(x):
 @pytest.mark.parametrize("align", [0, 1])
 @pytest.mark.parametrize("padding", PADDING)
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize(("shape", "out"), [((2, 3, 4, 5), (3, 2)), ((1, 2, 2, 3), (2, 2)), ((1, 2, 6), (7,)), ((2, 1, 3, 2, 4), (2, 1, 3))])
+@pytest.mark.parametrize(("shape", "out"), [((2, 3, 4, 5), (3, 2)), ((1, 2, 2, 3), (2, 2)), ((1, 2, 6), (7,)),
+                                            ((2, 1, 3, 2, 4), (2, 1, 3))])
 def test_grid_sample(isa, shape, out, mode, padding, align):
     x, axes = sample(shape, np.float32), len(out)
     grid = np.random.default_rng(3).uniform(-2.4, 2.4, (shape[0], *out, axes)).astype(np.float32)
@@ -133,7 +134,8 @@ ALIGN = {"mode": (0,), "half_pixel": (1,), "sampling_ratio": (0,), "spatial_scal
 @pytest.mark.parametrize("mode", [0, 1])
 def test_regions_that_are_no_numbers_or_huge(isa, mode):
     x = np.ones((1, 4, 4, 2), np.float32)
-    rois = np.float32([[np.nan, 0, 1, 1], [0, 0, np.inf, 1], [-1e30, -1e30, 1e30, 1e30], [-3e38, 0, 3e38, 1], [0, 0, 4e6, 4e6], [0, 0, 4, 4]])
+    rois = np.float32([[np.nan, 0, 1, 1], [0, 0, np.inf, 1], [-1e30, -1e30, 1e30, 1e30], [-3e38, 0, 3e38, 1], [0, 0, 4e6, 4e6],
+                       [0, 0, 4, 4]])
     begin = time.perf_counter()
     got = call("roi_align_f32", [x, rois, np.zeros(len(rois), np.int64)], {**ALIGN, "mode": (mode,)}, (len(rois), 1, 1, 2), isa)
     assert time.perf_counter() - begin < 5

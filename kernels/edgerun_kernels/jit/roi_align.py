@@ -17,9 +17,7 @@ MOST_SAMPLES = 1024
 
 def samples(start: np.float32, end: np.float32, bins: int, size: int, ratio: int, half: int) -> tuple[list[Array], float]:
     """Places of the samples in each bin of one axis that may lie on x, and how many there are in all."""
-    extent = end - start
-    if not half:
-        extent = max(extent, _ONE)
+    extent = end - start if half else np.maximum(end - start, _ONE)
     width = np.float32(extent / np.float32(bins))
     count = max(float(ratio or np.ceil(width)), 0.0)
     found = []
@@ -27,10 +25,9 @@ def samples(start: np.float32, end: np.float32, bins: int, size: int, ratio: int
         begin = start + np.float32(k) * width
         first, last = 0.0, count
         if count > MOST_SAMPLES:  # a region far larger than x: few of its samples lie on x
-            step = float(width) / count
-            end = min(count, 9e15)
-            first = min(max(np.floor((-1.0 - float(begin)) / step - 2), 0.0), end)
-            last = min(max((size - float(begin)) / step + 2, first), end)
+            step, most = float(width) / count, min(count, 9e15)
+            ends = (-1.0 - float(begin)) / step - 2, (size - float(begin)) / step + 2
+            first, last = (float(np.clip(end, 0.0, most)) for end in ends)
         at = np.arange(int(first), int(last)).astype(np.float32)
         found.append(begin + (at + np.float32(0.5)) * width / np.float32(count))
     return found, count
