@@ -27,7 +27,7 @@ def conv2d(inputs: Inputs, attrs: Attrs, outputs: Outputs, sink: Sink | None) ->
         x = padded(x, win, out_hw, 0.0)
         for g in range(group):
             rows = columns(x[..., g * cin : (g + 1) * cin], win, out_hw)
-            weights = w[g * cout : (g + 1) * cout].reshape(cout, -1)
+            weights = w[g * cout : (g + 1) * cout].reshape(cout, rows.shape[1])
             total[..., g * cout : (g + 1) * cout] = (rows @ weights.T).reshape(*y.shape[:3], cout)
     if bias is not None:
         total += bias

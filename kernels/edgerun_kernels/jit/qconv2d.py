@@ -39,7 +39,7 @@ def qconv2d(inputs: Inputs, attrs: Attrs, outputs: Outputs, sink: Sink | None) -
         real = padded(x.astype(np.float64) - integer(attrs, "x_zero"), win, out_hw, 0.0)
         for g in range(group):
             rows = columns(real[..., g * cin : (g + 1) * cin], win, out_hw)
-            weights = w[g * cout : (g + 1) * cout].reshape(cout, -1).astype(np.float64)
+            weights = w[g * cout : (g + 1) * cout].reshape(cout, rows.shape[1]).astype(np.float64)
             total[..., g * cout : (g + 1) * cout] = (rows @ weights.T).reshape(*y.shape[:3], cout)
     finish(total, inputs, attrs, y)
 

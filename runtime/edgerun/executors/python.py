@@ -198,6 +198,9 @@ class PythonExecutor:
             KERNELS[step.kernel](inputs, step.attrs, outputs, sink)
         except BadIndex as e:
             raise index_error(step, e) from None
+        except (ArithmeticError, IndexError, TypeError, ValueError) as e:
+            raise PlanError(f"{step.op}, node '{step.node}': kernel {step.kernel} met operands it was not made for ({e}); a defect of "
+                            "edgerun, please report it with the model") from e
 
 
 def _check_step(plan: Plan, index: int, step: Step) -> None:
