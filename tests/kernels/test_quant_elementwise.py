@@ -140,6 +140,19 @@ def test_lut(isa, n, source):
 
 
 @each_isa
+@each_length
+@pytest.mark.parametrize("source", ["i8", "u8", "b8"])
+@pytest.mark.parametrize("target", [np.float32, np.int32])
+def test_lut_of_four_bytes(isa, n, source, target):
+    """Bits are moved: a NaN keeps its payload."""
+    x, table = sample((n,), DTYPES[source], 1), sample((256,), np.uint32, 2).view(target)
+    table[:2] = np.array([0x7F800001, 0xFFC12345], np.uint32).view(target)
+    got = one("lut_x32", [x, table], {}, (n,), target, isa, constants=[1])
+    np.testing.assert_array_equal(got.view(np.uint32), table.view(np.uint32)[x.view(np.uint8)])
+    np.testing.assert_array_equal(twin("lut_x32", [x, table], {}, (n,), target).view(np.uint32), got.view(np.uint32))
+
+
+@each_isa
 def test_lut_finds_every_entry(isa):
     x, table = np.tile(np.arange(256, dtype=np.uint8), 9), np.random.default_rng(0).permutation(256).astype(np.uint8)
     np.testing.assert_array_equal(one("lut_x8", [x, table], {}, x.shape, np.uint8, isa), np.tile(table, 9))
@@ -268,6 +281,11 @@ F4, I4, U4, T = np.zeros(4, np.float32), np.zeros(4, np.int8), np.zeros(4, np.ui
         ("lut_x8", [F4, T], {}, (4,), np.int8, "bad_dtype"),
         ("lut_x8", [I4, T], {}, (3,), np.int8, "bad_shape"),
         ("lut_x8", [I4], {}, (4,), np.int8, "bad_arity"),
+        ("lut_x32", [I4, T], {}, (4,), np.float32, "bad_dtype"),
+        ("lut_x32", [F4, T.astype(np.float32)], {}, (4,), np.float32, "bad_dtype"),
+        ("lut_x32", [I4, T.astype(np.float32)], {}, (4,), np.int8, "bad_dtype"),
+        ("lut_x32", [I4, T[:255].astype(np.float32)], {}, (4,), np.float32, "bad_shape"),
+        ("lut_x32", [I4, T.astype(np.float32)], {}, (5,), np.float32, "bad_shape"),
         ("qadd_i8", [I4, I4], {**OK_ADD, "shift": (0,)}, (4,), np.int8, "bad_attribute"),
         ("qadd_i8", [I4, I4], {**OK_ADD, "shift": (31,)}, (4,), np.int8, "bad_attribute"),
         ("qadd_i8", [I4, I4], {**OK_ADD, "a_mult": (1 << 30,)}, (4,), np.int8, "bad_attribute"),

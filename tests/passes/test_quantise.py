@@ -314,6 +314,55 @@ def test_a_float_result_is_made_of_integer_sums(model_of, run_plan, build, kerne
     assert next(f.int8 for f in int8.layers(plan))
 
 
+def _gate(net: Net) -> str:
+    x = net.x()
+    return net.node("Mul", x, net.node("Sigmoid", x))
+
+
+def _scaled(net: Net) -> str:
+    return net.node("Add", net.node("Mul", net.node("Exp", net.x()), net.const(np.float32(0.3))), net.const(np.float32(-2)))
+
+
+def _wanted_twice(net: Net) -> str:
+    y = net.node("Tanh", net.x())
+    return net.node("Add", net.node("Exp", y), net.node("CumSum", y, net.const(np.array(1))))
+
+
+@pytest.mark.parametrize(("build", "kernels"), [
+    (lambda n: n.node("Sigmoid", n.x()), ["lut_x32"]),
+    (_gate, ["lut_x32"]),
+    (_scaled, ["lut_x32"]),
+    (lambda n: n.node("Add", n.node("Sigmoid", n.x()), n.const(np.linspace(-1, 1, 8, dtype=np.float32))), ["lut_x32", "add_f32"]),
+    (lambda n: n.node("Concat", n.node("Sigmoid", n.x()), n.x(), axis=0), ["lut_x32", "dequantize_i8", "concat_x32"]),
+    (_wanted_twice, ["lut_x32", "cum_sum_f32", "lut_x32", "add_f32"]),
+    (lambda n: n.node("Relu", n.x()), ["dequantize_i8", "relu_f32"]),
+    (lambda n: n.node("Mul", n.x(), n.const(np.float32(0.7))), ["dequantize_i8", "mul_f32"]),
+], ids=["sigmoid", "silu", "affine", "sum behind", "concat behind", "wanted twice", "relu", "product"])
+def test_a_float_function_of_bytes_is_a_table(model_of, run_plan, build, kernels: list[str]) -> None:
+    net = Net()
+    y = build(net)
+    net.node("Identity", y, output="y")
+    proto = model_of(net.nodes, [ROWS], [("y", F, ["rows", "columns"])], net.constants, opset=OPSET)
+    x = np.random.default_rng(1).integers(-128, 128, [3, 8]).astype(np.int8)
+    (found,), plan = run_plan(proto, {"x": x})
+    np.testing.assert_allclose(found, ReferenceEvaluator(proto).run(None, {"x": x})[0], rtol=1e-5, atol=1e-6)
+    assert Counter(s.kernel for s in plan.steps) == Counter(kernels)
+    assert [layer.reason for layer in int8.layers(plan) if plan.steps[layer.step].kernel == "lut_x32" and not layer.int8] == []
+    if engine.available():
+        again = engine.EngineExecutor(plan).run([x]).outputs[0]
+        np.testing.assert_array_equal(again.view(np.uint32), PythonExecutor(plan).run([x]).outputs[0].view(np.uint32))
+
+
+def test_the_entries_are_rounded_once(model_of) -> None:
+    """float32 of the function in float64, for every byte."""
+    net = Net()
+    net.node("Exp", net.dq("x", 0.05, -7), output="y")
+    plan = make_plan(load(model_of(net.nodes, [("x", I8, [256])], [("y", F, [256])], net.constants, opset=OPSET)))
+    x = np.arange(-128, 128).astype(np.int8)
+    real = (x.astype(np.float32) + np.float32(7)) * np.float32(0.05)
+    np.testing.assert_array_equal(PythonExecutor(plan).run([x]).outputs[0], np.exp(real.astype(np.float64)).astype(np.float32))
+
+
 def test_a_float_model_has_no_int8_entry(model_of) -> None:
     proto = model_of([helper.make_node("Relu", ["x"], ["y"])], [("x", F, [2])], [("y", F, [2])])
     plan = make_plan(load(proto))

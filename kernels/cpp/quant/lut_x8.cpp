@@ -3,25 +3,17 @@
 // x86 shuffles look up 16 entries at a time and give 0 for a negative index: with x taken as signed and reduced by 16 (saturating)
 // from one table to the next, the tables 0..x/16 answer, always at entry x % 16. Entries are therefore kept as the XOR with the
 // table before. The upper half of x goes through the same with its sign bit flipped.
-#include "elementwise/unary.h"
 #include "quant/lanes.h"
+#include "quant/lut.h"
 
 EDGERUN_ISA_BEGIN
 namespace {
-Status resolve(const Request& r) {
-  EDGERUN_TRY(arity(r, 2, 2, 1));
-  EDGERUN_TRY(sound_size(r.in[0], 1));
-  EDGERUN_TRY(sound_size(r.in[1], 1));
-  EDGERUN_TRY(sound_size(r.out[0], 1));
-  if (r.in[1].rank != 1) return Status::bad_rank;
-  return r.in[1].dims[0] == 256 && same_dims(r.in[0], r.out[0]) ? Status::ok : Status::bad_shape;
-}
 Status query(const Request& r, Need* need) {
-  EDGERUN_TRY(resolve(r));
+  EDGERUN_TRY(lut_operands(r, 1));
   need_unary(r, 4, need);
   return Status::ok;
 }
-Status prepare(const Request& r, void*, void*) { return resolve(r); }
+Status prepare(const Request& r, void*, void*) { return lut_operands(r, 1); }
 
 #if defined(EDGERUN_SIMD_AVX512) || defined(EDGERUN_SIMD_AVX2)
 #define EDGERUN_LOOKUP 1

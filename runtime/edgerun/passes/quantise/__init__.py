@@ -12,7 +12,7 @@ from .linear import float_linear, fuse_linear
 from .move import move_pairs
 from .pooling import float_softmax, fuse_pool, fuse_softmax
 from .reasons import explain, is_quantised
-from .table import fuse_table
+from .table import float_tables, fuse_table
 
 __all__ = ["move_pairs", "quantise"]
 
@@ -35,6 +35,7 @@ def quantise(model: ir.Model) -> int:
                 count += float_softmax(node)
             elif is_op(node, "conv", "matmul"):
                 count += float_linear(node)
+        count += float_tables(graph)
     count += sweep(model.graph)
     for graph in graphs:
         explain(graph)

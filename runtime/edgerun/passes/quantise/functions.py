@@ -30,6 +30,8 @@ _BINARY: dict[str, Callable[[Array, Array], Array]] = {
 _ALPHA = ("clip", "leaky_relu", "hard_sigmoid", "elu", "gelu")
 FUNCTIONS = frozenset({*_UNARY, *_BINARY, *_ALPHA, "where"})
 """Internal operators that `evaluate` knows."""
+SINGLE = frozenset({*_BINARY, "where", "not", "relu", "clip", "leaky_relu", "neg", "abs", "floor", "ceil", "sqrt", "reciprocal"}) - {"pow"}
+"""Those that round once at most: the same bits wherever float32 is IEEE's."""
 
 
 def evaluate(node: ir.Node, operands: list[Any]) -> Array:

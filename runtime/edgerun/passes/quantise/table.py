@@ -1,4 +1,5 @@
-"""Between a "dequantize" and a "quantize", any function of one element is a table of 256 bytes, computed at plan time."""
+"""Any function of one element behind a "dequantize" is a table of 256 entries, computed at plan time: bytes where a "quantize"
+follows, float32 where the result is wanted so."""
 
 from __future__ import annotations
 
@@ -7,10 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
-from edgerun.ops.graph import DOMAIN, array_of, constant, get, make, producer, shape_of
+from edgerun.ops.graph import DOMAIN, array_of, constant, dtype_of, get, make, producer, shape_of
 
 from ..edit import before, drop, replace
-from .functions import FUNCTIONS, evaluate
+from .functions import FUNCTIONS, SINGLE, evaluate
 from .grid import BYTES, Grid, grid_of, on_grid
 
 _MOST = 64
@@ -79,6 +80,29 @@ def fuse_table(node: ir.Node) -> int:
         return 1
     with np.errstate(over="ignore"):
         table = target.integers(expression.values(real).astype(np.float32))
+    replace(out, _lut(x, table, out.dtype, node, expression.order))
+    drop(node)
+    return 1
+
+
+def float_tables(graph: ir.Graph) -> int:
+    """Float32 results of expressions of one quantised tensor that are still wanted become a "lut" of float32, where more than
+    single roundings are in it. Returns how many."""
+    return sum(_float_table(node) for node in reversed(list(graph)) if node.domain == DOMAIN and node.op_type in FUNCTIONS)
+
+
+def _float_table(node: ir.Node) -> int:
+    out, expression = node.outputs[0], _Expression()
+    if not out.uses() and not out.is_graph_output():  # the operator behind it has just become a table
+        drop(node)
+        return 0
+    if dtype_of(out) != "f32" or not expression.read(out) or expression.leaf is None:
+        return 0
+    x = expression.leaf[0]
+    if shape_of(x) != shape_of(out) or all(n.op_type in SINGLE for n in expression.order):
+        return 0
+    with np.errstate(over="ignore"):
+        table = expression.values(out).astype(np.float32)
     replace(out, _lut(x, table, out.dtype, node, expression.order))
     drop(node)
     return 1
