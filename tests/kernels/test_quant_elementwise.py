@@ -193,6 +193,48 @@ def test_qadd(isa, dtypes, case, bounds):
     same(f"qadd_{a}", list(x), attributes(ADD[case], y, bounds), (4099,), DTYPES[y], isa)
 
 
+def tables(terms, largest):
+    """int32 [terms, 256] of which no sum leaves ±largest, with the extremes in it."""
+    each = largest // terms
+    found = np.random.default_rng(terms).integers(-each, each, (terms, 256), np.int32, endpoint=True)
+    found[:, 0], found[:, 255] = -each, each
+    return found
+
+
+def sums(terms, largest, n, source="i8"):
+    """The inputs of lut_add_x8; the first and last elements have extreme sums."""
+    x = [sample((n,), DTYPES[source], k) for k in range(terms)]
+    for operand in x:
+        operand.view(np.uint8)[:1], operand.view(np.uint8)[n - 1 :] = 0, 255
+    return [*x, tables(terms, largest)]
+
+
+@each_isa
+@each_length
+@pytest.mark.parametrize("source", BYTES)
+@each_byte
+def test_sums_of_tables(isa, n, source, dtype):
+    same("lut_add_x8", sums(2, 1 << 28, n, source), attributes({"shift": 20}, dtype, n % 2), (n,), DTYPES[dtype], isa, constants=[2])
+
+
+@each_isa
+@pytest.mark.parametrize("terms", [2, 3, 5, 8])
+@pytest.mark.parametrize(("shift", "largest"), [(20, 1 << 28), (20, 2**31 - 1 - 2**19), (1, 300), (1, 2**31 - 2), (30, 2**30), (12, 0)])
+@pytest.mark.parametrize("bounds", [False, True])
+def test_many_terms(isa, terms, shift, largest, bounds):
+    inputs, attrs = sums(terms, largest, 4099), attributes({"shift": shift}, "u8", bounds)
+    got = same("lut_add_x8", inputs, attrs, (4099,), np.uint8, isa, constants=[terms])
+    exact = sum(t[x.view(np.uint8)].astype(object) for t, x in zip(inputs[-1], inputs[:-1], strict=True))
+    steps = np.array([(int(v) + (1 << shift >> 1)) // (1 << shift) for v in exact]) + attrs["y_zero"][0]
+    np.testing.assert_array_equal(got, np.clip(steps, attrs.get("low", (0,))[0], attrs.get("high", (255,))[0]))
+
+
+@each_isa
+def test_sums_of_tables_wrap(isa):
+    inputs = [*sums(3, 0, 600)[:3], np.random.default_rng(0).integers(-(2**31), 2**31, (3, 256)).astype(np.int32)]
+    same("lut_add_x8", inputs, attributes({"shift": 24}, "i8", False), (600,), np.int8, isa)
+
+
 MULTIPLY = {
     "small": {"m": 0.004, "a_zero": 3, "b_zero": 100},
     "half": {"m": 0.4999999, "a_zero": 0, "b_zero": 0},
@@ -255,6 +297,7 @@ OK_ADD = attributes(ADD["halves"], "i8", False)
 OK_MUL = attributes(factors(MULTIPLY["small"]), "i8", False)
 Q = {"scale": (0.1,), "zero": (0,)}
 F4, I4, U4, T = np.zeros(4, np.float32), np.zeros(4, np.int8), np.zeros(4, np.uint8), np.zeros(256, np.int8)
+T2 = np.zeros((2, 256), np.int32)
 
 
 @pytest.mark.parametrize(
@@ -286,6 +329,20 @@ F4, I4, U4, T = np.zeros(4, np.float32), np.zeros(4, np.int8), np.zeros(4, np.ui
         ("lut_x32", [I4, T.astype(np.float32)], {}, (4,), np.int8, "bad_dtype"),
         ("lut_x32", [I4, T[:255].astype(np.float32)], {}, (4,), np.float32, "bad_shape"),
         ("lut_x32", [I4, T.astype(np.float32)], {}, (5,), np.float32, "bad_shape"),
+        ("lut_add_x8", [I4, U4, T2], {}, (4,), np.int8, "bad_attribute"),
+        ("lut_add_x8", [I4, U4, T2], {"shift": (0,)}, (4,), np.int8, "bad_attribute"),
+        ("lut_add_x8", [I4, U4, T2], {"shift": (31,)}, (4,), np.int8, "bad_attribute"),
+        ("lut_add_x8", [I4, U4, T2], {"shift": (9,), "low": (5,), "high": (4,)}, (4,), np.int8, "bad_attribute"),
+        ("lut_add_x8", [I4, U4, T2], {"shift": (9,), "y_zero": (-1,)}, (4,), np.uint8, "bad_attribute"),
+        ("lut_add_x8", [I4, U4, T2[:, :255]], {"shift": (9,)}, (4,), np.int8, "bad_shape"),
+        ("lut_add_x8", [I4, U4, I4, T2], {"shift": (9,)}, (4,), np.int8, "bad_shape"),
+        ("lut_add_x8", [I4, U4[:3], T2], {"shift": (9,)}, (4,), np.int8, "bad_shape"),
+        ("lut_add_x8", [I4, U4, T2.reshape(512)], {"shift": (9,)}, (4,), np.int8, "bad_rank"),
+        ("lut_add_x8", [I4, F4, T2], {"shift": (9,)}, (4,), np.int8, "bad_dtype"),
+        ("lut_add_x8", [I4, U4, T2.astype(np.int64)], {"shift": (9,)}, (4,), np.int8, "bad_dtype"),
+        ("lut_add_x8", [I4, U4, T2], {"shift": (9,)}, (4,), np.float32, "bad_dtype"),
+        ("lut_add_x8", [I4, T2[:1]], {"shift": (9,)}, (4,), np.int8, "bad_arity"),
+        ("lut_add_x8", [*[I4] * 9, np.zeros((9, 256), np.int32)], {"shift": (9,)}, (4,), np.int8, "bad_arity"),
         ("qadd_i8", [I4, I4], {**OK_ADD, "shift": (0,)}, (4,), np.int8, "bad_attribute"),
         ("qadd_i8", [I4, I4], {**OK_ADD, "shift": (31,)}, (4,), np.int8, "bad_attribute"),
         ("qadd_i8", [I4, I4], {**OK_ADD, "a_mult": (1 << 30,)}, (4,), np.int8, "bad_attribute"),

@@ -83,6 +83,14 @@ def two(net: Net, op: str, relu: bool = False, second: int = U8) -> str:
     return net.q(net.node("Relu", y) if relu else y, 0.06, -10)
 
 
+def residual(net: Net, op: str = "Add", after: str = "", twice: bool = False) -> str:
+    """x + silu(z), z a function of x; with twice also + tanh(u) of a third tensor."""
+    z, u = (net.dq(net.q(net.x(), s, 5, d), s, 5, d) for s, d in ((0.031, I8), (0.021, U8)))
+    y = net.node(op, net.x(), net.node("Mul", z, net.node("Sigmoid", z)))
+    y = net.node(op, net.node("Tanh", u), y) if twice else y
+    return net.q(net.node(after, y) if after else y, 0.07, -10)
+
+
 # name → (input, builder of the result, kernels without transposes, whether every bit is as the reference has it)
 CASES = {
     "conv": (IMAGE, lambda n: n.q(conv(n, "x"), 0.09, -4), ["qconv2d_i8"], False),
@@ -107,6 +115,11 @@ CASES = {
     "sub": (ROWS, lambda n: two(n, "Sub"), ["lut_x8", "qadd_i8"], False),
     "mul": (ROWS, lambda n: two(n, "Mul", second=I8), ["lut_x8", "qmul_i8"], False),
     "add_constant": (ROWS, lambda n: n.q(n.node("Add", n.weights(8, dtype=U8, zero=100), n.x()), 0.06, 2), ["qadd_i8"], False),
+    "residual": (ROWS, residual, ["lut_x8", "lut_add_x8"], False),
+    "residual_relu": (ROWS, lambda n: residual(n, after="Relu"), ["lut_x8", "lut_add_x8"], False),
+    "difference": (ROWS, lambda n: residual(n, "Sub"), ["lut_x8", "lut_add_x8"], False),
+    "sum_of_three": (ROWS, lambda n: residual(n, twice=True), ["lut_x8", "lut_x8", "lut_add_x8"], False),
+    "difference_of_three": (ROWS, lambda n: residual(n, "Sub", twice=True), ["lut_x8", "lut_x8", "lut_add_x8"], False),
     "average_pool": (IMAGE, lambda n: n.q(n.node("AveragePool", n.x(), kernel_shape=[3, 2], pads=[1, 1, 1, 0], strides=[2, 2]), 0.03, 4),
                      ["qaverage_pool2d_i8"], False),
     "average_pool_with_padding": (IMAGE, lambda n: n.q(n.node("AveragePool", n.x(), kernel_shape=[3, 3], pads=[1, 1, 1, 1],
@@ -351,6 +364,66 @@ def test_a_float_function_of_bytes_is_a_table(model_of, run_plan, build, kernels
     if engine.available():
         again = engine.EngineExecutor(plan).run([x]).outputs[0]
         np.testing.assert_array_equal(again.view(np.uint32), PythonExecutor(plan).run([x]).outputs[0].view(np.uint32))
+
+
+def test_a_term_that_is_wanted_elsewhere_stays(model_of, run_plan) -> None:
+    """The sum reads bytes; the function that it contains goes on in float."""
+    net = Net()
+    z = net.dq(net.q(net.x(), 0.031, 5), 0.031, 5)
+    gate = net.node("Mul", z, net.node("Sigmoid", z))
+    net.q(net.node("Add", net.x(), gate), 0.07, -10, output="y")
+    net.node("Identity", gate, output="g")
+    proto = model_of(net.nodes, [ROWS], [("y", I8, [3, 8]), ("g", F, [3, 8])], net.constants, opset=OPSET)
+    x = np.random.default_rng(1).integers(-128, 128, [3, 8]).astype(np.int8)
+    (y, g), plan = run_plan(proto, {"x": x})
+    expected = ReferenceEvaluator(proto).run(None, {"x": x})
+    assert steps_of(y, expected[0]).max() <= 1
+    np.testing.assert_allclose(g, expected[1], rtol=1e-5, atol=1e-6)
+    assert Counter(s.kernel for s in plan.steps) == Counter(["lut_x8", "lut_add_x8", "lut_x32"])
+
+
+def _many(net: Net, terms: int) -> str:
+    y = net.node("Tanh", net.x())
+    for k in range(1, terms):
+        y = net.node("Add", y, net.node("Tanh", net.dq(net.q(net.x(), 0.02 + 0.001 * k), 0.02 + 0.001 * k)))
+    return net.q(y, 0.05)
+
+
+@pytest.mark.parametrize(("terms", "kernel"), [(8, "lut_add_x8"), (9, "add_f32"), (60, "add_f32")])
+def test_more_terms_than_a_kernel_takes_are_added_in_float(run_plan, terms: int, kernel: str) -> None:
+    proto = made(lambda n: _many(n, terms))
+    x = np.random.default_rng(1).integers(-128, 128, [3, 8]).astype(np.int8)
+    (found,), plan = run_plan(proto, {"x": x})
+    assert steps_of(found, ReferenceEvaluator(proto).run(None, {"x": x})[0]).max() <= 1
+    assert kernel in {s.kernel for s in plan.steps} and ("lut_add_x8" in {s.kernel for s in plan.steps}) == (terms <= 8)
+
+
+def _long_chain(net: Net, op: str) -> str:
+    y = net.x()
+    for _ in range(3000):
+        y = net.node(op, y, net.x()) if op == "Add" else net.node(op, y)
+    return net.q(y, 0.05)
+
+
+@pytest.mark.parametrize("op", ["Tanh", "Add"])
+def test_a_long_chain_is_no_deep_recursion(op: str) -> None:
+    plan = make_plan(load(made(lambda n: _long_chain(n, op))))
+    assert len(plan.steps) > 40
+
+
+@pytest.mark.parametrize(("op", "scale", "reason"), [
+    ("Tanh", 1e-9, "the scale of its result is too small for 32 bits"), ("Log", 0.05, "an operand is not finite for every byte"),
+])
+def test_a_sum_that_integers_cannot_hold_stays_in_float(run_plan, op: str, scale: float, reason: str) -> None:
+    proto = made(lambda n: n.q(n.node("Add", n.x(), n.node(op, n.dq(n.q(n.x(), 0.031, 5), 0.031, 5))), scale))
+    x = np.random.default_rng(1).integers(-128, 128, [3, 8]).astype(np.int8)
+    (found,), plan = run_plan(proto, {"x": x})
+    real = (x.astype(np.float32) + np.float32(7)) * np.float32(0.05)
+    again = np.clip(np.rint(real / np.float32(0.031)), -133, 122) * np.float32(0.031)
+    with np.errstate(all="ignore"):
+        steps = np.clip(np.rint((real + getattr(np, op.lower())(again)) / np.float32(scale)), -128, 127)
+    assert steps_of(found, np.nan_to_num(steps).astype(np.int8)).max() <= 1  # NaN: the zero point
+    assert reason in {layer.reason for layer in int8.layers(plan)}
 
 
 def test_the_entries_are_rounded_once(model_of) -> None:

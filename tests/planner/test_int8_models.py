@@ -39,7 +39,7 @@ MODELS = {
     "st_mobilenetv1_025_imagenet224_qdq_s8s8_perchannel": (30, 0), "st_mobilenetv1_025_imagenet224_qoperator_u8s8_perchannel": (30, 0),
     "tflm_micro_speech_int8qdq": (3, 0), "ultraface_slim320_qdq_s8s8_perchannel": (43, 0),
     "ultraface_slim320_qoperator_u8s8_pertensor": (43, 0),
-    "yolox_nano_qdq_s8s8_perchannel": (233, 7), "yolox_nano_qoperator_u8s8_perchannel": (238, 7),
+    "yolox_nano_qdq_s8s8_perchannel": (226, 0), "yolox_nano_qoperator_u8s8_perchannel": (228, 0),
 }
 YOLOX = ("yolox_nano_qdq_s8s8_perchannel", "yolox_nano_qoperator_u8s8_perchannel")
 PIXELS = ("yolox", "resnet8")

@@ -1,4 +1,5 @@
-"""Lowerings of the internal "qadd", "qmul" (two operands, broadcast) and "lut" (a table of 256 entries); see docs/int8.md."""
+"""Lowerings of the internal "qadd", "qmul" (two operands, broadcast), "lut" (a table of 256 entries) and "lut_add" (the sum of
+tables); see docs/int8.md."""
 
 from __future__ import annotations
 
@@ -16,3 +17,9 @@ def lower(node: ir.Node, ctx: Lowering) -> None:
 
 
 elementwise("lut")
+
+
+@lowers("lut_add")
+def lower_sum(node: ir.Node, ctx: Lowering) -> None:
+    attrs = {name: attr.value for name, attr in node.attributes.items()}
+    ctx.step("lut_add_x8", [ctx.use(v) for v in node.inputs], [ctx.use(v) for v in node.outputs], attrs)

@@ -12,11 +12,12 @@ from .linear import float_linear, fuse_linear
 from .move import move_pairs
 from .pooling import float_softmax, fuse_pool, fuse_softmax
 from .reasons import explain, is_quantised
+from .sums import fuse_sum
 from .table import float_tables, fuse_table
 
 __all__ = ["move_pairs", "quantise"]
 
-_FUSERS = (fuse_table, fuse_linear, fuse_binary, fuse_pool, fuse_softmax)
+_FUSERS = (fuse_table, fuse_linear, fuse_binary, fuse_sum, fuse_pool, fuse_softmax)
 
 
 def quantise(model: ir.Model) -> int:

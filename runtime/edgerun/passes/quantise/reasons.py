@@ -13,7 +13,7 @@ from .grid import BYTES, NOT_QUANTISED
 from .move import MOVERS
 
 KEY = "int8"
-_QUANTISED = ("qconv", "qmatmul", "qadd", "qmul", "qaverage_pool", "qsoftmax", "lut")
+_QUANTISED = ("qconv", "qmatmul", "qadd", "qmul", "qaverage_pool", "qsoftmax", "lut", "lut_add")
 _WITH_FORM = frozenset({"conv", "matmul", "add", "sub", "mul", "average_pool", "reduce_mean", "max_pool", "softmax", *FUNCTIONS})
 _NO_LAYER = frozenset({*MOVERS, "quantize", "dequantize", "cast", "copy"}) - {"max_pool"}
 
