@@ -49,9 +49,9 @@ EDGERUN_SIMD vi dot(vi acc, vi a, vw b) {
 #else
 inline constexpr int kGroup = 1;
 typedef word vw __attribute__((vector_size(kLanes * 2)));
-typedef vw vw_unaligned __attribute__((vector_size(kLanes * 2), aligned(2), may_alias));
+typedef word vw_unaligned __attribute__((vector_size(kLanes * 2), aligned(2), may_alias));
 typedef int8_t vb __attribute__((vector_size(kLanes)));
-typedef vb vb_unaligned __attribute__((vector_size(kLanes), aligned(1), may_alias));
+typedef int8_t vb_unaligned __attribute__((vector_size(kLanes), aligned(1), may_alias));
 
 EDGERUN_SIMD vw load_words(const word* p) { return *reinterpret_cast<const vw_unaligned*>(p); }
 EDGERUN_SIMD vw load_bytes_as_words(const int8_t* p) {
