@@ -123,11 +123,19 @@ def infer(node: ir.Node, opsets: Mapping[str, int], ir_version: int, name: str) 
         info = found.get(output.name or "")
         if info is not None:
             _store(output, info)
+            _check_size(node, output, name)
     known = kept(node) if node.op_type == "Compress" and not domain else None
     if known is not None:  # onnx infers its rank only
         positions, shape, axis = known
         axis %= len(shape)
         node.outputs[0].shape = ir.Shape((*shape[:axis], len(positions), *shape[axis + 1 :]))
+
+
+def _check_size(node: ir.Node, output: ir.Value, name: str) -> None:
+    """ShapeError for a negative size, which onnx makes of a window larger than its padded input."""
+    if output.shape is not None and any(isinstance(d, int) and d < 0 for d in output.shape):
+        raise ShapeError(f"{name}: {node.op_type}, node '{short(node.name or '')}', result '{short(output.name or '')}': expected sizes "
+                         f"of 0 and more, found {output.shape}: its window is larger than its input")
 
 
 def _check_axis(node: ir.Node, name: str) -> None:
