@@ -203,9 +203,9 @@ def test_a_scalar_where_an_axis_is_needed_is_a_typed_error_or_an_answer(op: str)
     graph = helper.make_graph(nodes, "g", inputs, [helper.make_tensor_value_info("y", kind, [])], [scale])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
     for executor in ("python", "engine") if engine.available() else ("python",):
+        said = ""
         try:
             answer = edgerun.Session(model, executor=executor).run({"x": np.ones((2, 6), np.float32)})
         except edgerun.EdgeRunError as error:
-            assert op in str(error) or executor in str(error)
-        else:
-            assert np.isfinite(answer.outputs["y"]).all()
+            said = str(error)
+        assert (op in said or executor in said) if said else np.isfinite(answer.outputs["y"]).all()

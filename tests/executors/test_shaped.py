@@ -155,7 +155,8 @@ PARTS = {"a": f32([[1, 2]]), "b": f32([[3, 4]]), "k": np.asarray(i64(-2))}
 @pytest.mark.parametrize("new_axis", [0, 1])
 def test_sequences(new_axis):
     sequences([N("SequenceConstruct", ["a", "b"], ["s"]), N("SequenceInsert", ["s", "b", "k"], ["r"]),
-               N("SequenceErase", ["r", "k"], ["t"]), N("ConcatFromSequence", ["t"], ["y"], axis=1, new_axis=new_axis)], PARTS, 2 + new_axis)
+               N("SequenceErase", ["r", "k"], ["t"]), N("ConcatFromSequence", ["t"], ["y"], axis=1, new_axis=new_axis)], PARTS,
+              2 + new_axis)
 
 
 def test_a_place_outside_of_a_sequence_is_a_shape_error():

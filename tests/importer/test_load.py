@@ -205,10 +205,10 @@ def test_external_data_that_is_missing(tmp_path, model_of) -> None:
 
 
 def test_a_window_larger_than_its_input_is_a_shape_error() -> None:
-
     graph = helper.make_graph(
         [helper.make_node("Conv", ["x", "x"], ["c"], dilations=[2, 2]), helper.make_node("Relu", ["c"], ["y"])], "g",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 1, 6, 6])], [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["a", "b", "c", "d"])])
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 1, 6, 6])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["a", "b", "c", "d"])])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    with pytest.raises(ShapeError, match="Conv.*'c'.*expected sizes of 0 and more"):
+    with pytest.raises(ShapeError, match=r"Conv.*'c'.*expected sizes of 0 and more"):
         load(model.SerializeToString())
