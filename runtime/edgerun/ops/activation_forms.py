@@ -17,7 +17,7 @@ _SELU = {"alpha": 1.67326319217681884765625, "gamma": 1.05070102214813232421875}
 def selu(legal: Legal) -> ir.Value:
     c, x = Compose(legal), legal.required(0)
     y = c.apply("elu", c.enter(x), act_alpha=get(legal.node, "alpha", _SELU["alpha"]))
-    return c.cast(c.apply("mul", y, get(legal.node, "gamma", _SELU["gamma"])), x.dtype)
+    return c.apply("mul", y, get(legal.node, "gamma", _SELU["gamma"]))
 
 
 @legalises("Celu")
@@ -28,9 +28,9 @@ def celu(legal: Legal) -> ir.Value:
         raise Unsupported(f"alpha {alpha}")
     inner = c.enter(x)
     if alpha == 1.0:
-        return c.cast(c.apply("elu", inner, act_alpha=1.0), x.dtype)
+        return c.apply("elu", inner, act_alpha=1.0)
     low = c.apply("elu", c.apply("div", c.apply("min", inner, 0.0), alpha), act_alpha=1.0)
-    return c.cast(c.apply("add", c.apply("relu", inner), c.apply("mul", low, alpha)), x.dtype)
+    return c.apply("add", c.apply("relu", inner), c.apply("mul", low, alpha))
 
 
 def _softplus(c: Compose, x: ir.Value) -> ir.Value:
@@ -51,7 +51,7 @@ def _softplus(c: Compose, x: ir.Value) -> ir.Value:
 @legalises("Softplus")
 def softplus(legal: Legal) -> ir.Value:
     c, x = Compose(legal), legal.required(0)
-    return c.cast(_softplus(c, c.enter(x)), x.dtype)
+    return _softplus(c, c.enter(x))
 
 
 @legalises("Mish")
@@ -59,14 +59,14 @@ def mish(legal: Legal) -> ir.Value:
     """x·tanh(softplus(x))."""
     c, x = Compose(legal), legal.required(0)
     inner = c.enter(x)
-    return c.cast(c.apply("mul", inner, c.apply("tanh", _softplus(c, inner))), x.dtype)
+    return c.apply("mul", inner, c.apply("tanh", _softplus(c, inner)))
 
 
 @legalises("Softsign")
 def softsign(legal: Legal) -> ir.Value:
     c, x = Compose(legal), legal.required(0)
     inner = c.enter(x)
-    return c.cast(c.apply("div", inner, c.apply("add", c.apply("abs", inner), 1.0)), x.dtype)
+    return c.apply("div", inner, c.apply("add", c.apply("abs", inner), 1.0))
 
 
 @legalises("ThresholdedRelu")
@@ -75,7 +75,7 @@ def thresholded_relu(legal: Legal) -> ir.Value:
     c, x = Compose(legal), legal.required(0)
     inner = c.enter(x)
     low = c.apply("less_or_equal", inner, get(legal.node, "alpha", 1.0))
-    return c.cast(c.apply("where", low, 0.0, inner), x.dtype)
+    return c.apply("where", low, 0.0, inner)
 
 
 @legalises("Shrink")
@@ -85,20 +85,19 @@ def shrink(legal: Legal) -> ir.Value:
     inner = c.enter(x)
     bias, lambd = get(node, "bias", 0.0), get(node, "lambd", 0.5)
     above = c.apply("where", c.apply("less_or_equal", inner, lambd), 0.0, c.apply("sub", inner, bias))
-    return c.cast(c.apply("where", c.apply("less", inner, -lambd), c.apply("add", inner, bias), above), x.dtype)
+    return c.apply("where", c.apply("less", inner, -lambd), c.apply("add", inner, bias), above)
 
 
 @legalises("Sign")
 def sign(legal: Legal) -> ir.Value:
     """-1, 0 or 1; NaN for NaN."""
     c, x = Compose(legal), legal.required(0)
-    require(x, N | {"f16"})
-    inner = c.enter(x) if x.dtype == ir.DataType.FLOAT16 else x
+    require(x, N)
     signed = x.dtype.numpy().kind != "u"  # type: ignore[union-attr]
-    y = c.apply("where", c.apply("greater", inner, 0), 1, inner)
+    y = c.apply("where", c.apply("greater", x, 0), 1, x)
     if signed:
-        y = c.apply("where", c.apply("less", inner, 0), -1, y)
-    return c.cast(y, x.dtype)
+        y = c.apply("where", c.apply("less", x, 0), -1, y)
+    return y
 
 
 @legalises("SwiGLU")
@@ -112,4 +111,4 @@ def swiglu(legal: Legal) -> ir.Value:
         gated = c.apply("silu", inner)
     else:
         gated = c.apply("mul", inner, c.apply("sigmoid", c.apply("mul", inner, alpha)))
-    return c.cast(c.apply("mul", gated, c.enter(b)), a.dtype)
+    return c.apply("mul", gated, c.enter(b))

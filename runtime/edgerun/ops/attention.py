@@ -55,9 +55,8 @@ def attention(legal: Legal) -> list[ir.Value]:
     y = c.reshape(product, (batch, heads, queries, shape_of(v)[3]))
     if len(shape_of(legal.required(0))) == 3:
         y = c.reshape(c.transpose(y, (0, 2, 1, 3)), (batch, queries, heads * shape_of(v)[3]))
-    dtype = legal.required(0).dtype
-    shown = c.cast(stages[mode], dtype) if legal.output_used(3) else y
-    return [c.cast(y, dtype), keys, values, shown][: len(node.outputs)]
+    shown = stages[mode] if legal.output_used(3) else y
+    return [y, keys, values, shown][: len(node.outputs)]
 
 
 def _heads(c: Compose, x: ir.Value, count: str) -> ir.Value:

@@ -108,7 +108,7 @@ def _positions(c: Compose, shape: tuple[int, int, int, int], new: int) -> tuple[
 
 def _padded(c: Compose, mask: ir.Value, shape: tuple[int, int, int, int]) -> ir.Value:
     """A mask for fewer keys hides the others."""
-    require(mask, frozenset({"b8", "f32", "f16"}))
+    require(mask, frozenset({"b8", "f32"}))
     size = shape_of(mask)
     if not size or len(size) > 4 or size[-1] > shape[-1] or any(
         n not in (1, m) for n, m in zip(reversed(size[:-1]), reversed(shape[:-1]), strict=False)

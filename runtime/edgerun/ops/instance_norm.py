@@ -28,7 +28,7 @@ def instance_norm(legal: Legal) -> ir.Value:
     if len(shape) < 3 or 0 in shape:
         raise Unsupported(f"shape {shape}")
     y = _normalised(c, c.enter(x), tuple(range(2, len(shape))), get(legal.node, "epsilon", 1e-5))
-    return c.cast(_scaled(c, y, (-1, *(1,) * (len(shape) - 2))), x.dtype)
+    return _scaled(c, y, (-1, *(1,) * (len(shape) - 2)))
 
 
 @legalises("GroupNormalization")
@@ -42,7 +42,7 @@ def group_norm(legal: Legal) -> ir.Value:
         raise Unsupported(f"{groups} groups of shape {shape}")
     parts = (shape[0], groups, math.prod(shape[1:]) // groups)
     y = _normalised(c, c.reshape(c.enter(x), parts), (2,), get(node, "epsilon", 1e-5))
-    return c.cast(_scaled(c, c.reshape(y, shape), (-1, *(1,) * (len(shape) - 2))), x.dtype)
+    return _scaled(c, c.reshape(y, shape), (-1, *(1,) * (len(shape) - 2)))
 
 
 def _scaled(c: Compose, y: ir.Value, column: tuple[int, ...]) -> ir.Value:

@@ -18,7 +18,7 @@ _REDUCTIONS = ("none", "mean", "sum")
 @legalises("NegativeLogLikelihoodLoss")
 def likelihood(legal: Legal) -> ir.Value:
     c, x = Compose(legal), legal.required(0)
-    return c.cast(_loss(c, c.enter(x)), x.dtype)
+    return _loss(c, c.enter(x))
 
 
 @legalises("SoftmaxCrossEntropyLoss")
@@ -27,8 +27,7 @@ def cross_entropy(legal: Legal) -> list[ir.Value]:
     if len(shape_of(x)) < 2:
         raise Unsupported(f"scores of shape {shape_of(x)}")
     logarithms = c.softmax(c.enter(x), 1, log=True)
-    loss = c.cast(_loss(c, logarithms), x.dtype)
-    return [loss, c.cast(logarithms, x.dtype)][: len(legal.node.outputs)]
+    return [_loss(c, logarithms), logarithms][: len(legal.node.outputs)]
 
 
 def _loss(c: Compose, x: ir.Value) -> ir.Value:

@@ -25,4 +25,4 @@ def lrn(legal: Legal) -> ir.Value:
     window = {"kernel": (size, 1), "strides": (1, 1), "pads": (before, 0, after, 0), "dilations": (1, 1), "count_include_pad": 1}
     mean = c.reshape(legal.emit("average_pool", [squares], shape_of(squares), inner.dtype, window), shape)
     base = c.apply("add", c.apply("mul", mean, get(node, "alpha", 1e-4)), get(node, "bias", 1.0))
-    return c.cast(c.apply("div", inner, c.apply("pow", base, get(node, "beta", 0.75))), x.dtype)
+    return c.apply("div", inner, c.apply("pow", base, get(node, "beta", 0.75)))

@@ -28,4 +28,4 @@ def rms_norm(legal: Legal) -> ir.Value:
     mean = c.reduce("mean", c.apply("mul", inner, inner), axes)
     root = c.apply("sqrt", c.apply("add", mean, get(legal.node, "epsilon", 1e-5)))
     result = c.apply("mul", c.apply("div", inner, root), weights)
-    return c.cast(result, scale.dtype)
+    return result

@@ -43,7 +43,7 @@ def rotary(legal: Legal) -> ir.Value:
     rest = [c.slice(inner, 3, rotated, size)] if rotated < size else []
     y = c.concat([*turned, *rest], 3)
     y = c.transpose(y, (0, 2, 1, 3)) if len(shape) == 4 else c.reshape(y, shape)
-    return c.cast(y, x.dtype)
+    return y
 
 
 def _cache(c: Compose, index: int, shape: tuple[int, int, int]) -> ir.Value:

@@ -12,25 +12,20 @@ from .dtypes import require
 from .graph import constant, get, shape_of
 from .registry import Legal, legalises
 
-_FLOATS = frozenset({"f32", "f64", "f16"})
-
-
-def _comparable(c: Compose, x: ir.Value) -> ir.Value:
-    """float16 as float32, which holds all its values."""
-    return x if require(x, _FLOATS) == "f64" else c.enter(x)
+_FLOATS = frozenset({"f32", "f64"})
 
 
 @legalises("IsNaN")
 def is_nan(legal: Legal) -> ir.Value:
-    c = Compose(legal)
-    x = _comparable(c, legal.required(0))
+    c, x = Compose(legal), legal.required(0)
+    require(x, _FLOATS)
     return c.apply("not", c.apply("equal", x, x))
 
 
 @legalises("IsInf")
 def is_inf(legal: Legal) -> ir.Value:
-    c, node = Compose(legal), legal.node
-    x = _comparable(c, legal.required(0))
+    c, node, x = Compose(legal), legal.node, legal.required(0)
+    require(x, _FLOATS)
     above, below = get(node, "detect_positive", 1), get(node, "detect_negative", 1)
     if above and below:
         return c.apply("equal", c.apply("abs", x), math.inf)
@@ -42,7 +37,7 @@ def is_inf(legal: Legal) -> ir.Value:
 @legalises("Round")
 def round_(legal: Legal) -> ir.Value:
     c, x = Compose(legal), legal.required(0)
-    return c.cast(half_even(c, c.enter(x)), x.dtype)
+    return half_even(c, c.enter(x))
 
 
 def half_even(c: Compose, x: ir.Value) -> ir.Value:
