@@ -366,22 +366,6 @@ def test_a_float_function_of_bytes_is_a_table(model_of, run_plan, build, kernels
         np.testing.assert_array_equal(again.view(np.uint32), PythonExecutor(plan).run([x]).outputs[0].view(np.uint32))
 
 
-@pytest.mark.parametrize(("a", "b", "y", "words"), [
-    (0.05, 0.05, 0.05, True), (0.05, 0.021, 0.06, True), (0.05, 0.013, 0.013, True), (0.05, 0.0005, 0.06, True),
-    (0.05, 0.0003, 0.06, False), (0.05, 0.05, 0.01, False), (0.0001, 0.0001, 0.06, True), (1.0, 1.0, 0.01, False),
-])
-def test_multipliers_are_words_where_that_is_fine_enough(run_plan, a: float, b: float, y: float, words: bool) -> None:
-    proto = made(lambda n: n.q(n.node("Add", n.dq("x", a), n.dq(n.node("Transpose", "x"), b)), y), ("x", I8, [16, 16]))
-    x = np.arange(-128, 128).astype(np.int8).reshape(16, 16)
-    (found,), plan = run_plan(proto, {"x": x})
-    assert steps_of(found, ReferenceEvaluator(proto).run(None, {"x": x})[0]).max() <= 1
-    (attrs,) = (s.attrs for s in plan.steps if s.kernel == "qadd_i8")
-    sizes = [abs(attrs[k][0]) for k in ("a_mult", "b_mult")]
-    assert (max(sizes) < 2**15) == words and (not words or min(sizes) >= 2**8)
-    for scale, size in ((a, attrs["a_mult"][0]), (b, attrs["b_mult"][0])):
-        assert 255 * abs(size / 2.0 ** attrs["shift"][0] - scale / y) <= 0.016  # steps of the result
-
-
 def test_a_term_that_is_wanted_elsewhere_stays(model_of, run_plan) -> None:
     """The sum reads bytes; the function that it contains goes on in float."""
     net = Net()
