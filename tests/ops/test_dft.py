@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
@@ -64,6 +66,14 @@ def test_inverse_to_real_numbers(executor, bins, n):
     x = np.random.default_rng(0).standard_normal((2, bins, 2)).astype(np.float32)
     got = run("DFT", x, {2: np.int64(1)} | ({1: np.int64(n)} if n else {}), executor, inverse=1, onesided=1)
     agree(got, np.fft.irfft(as_complex(x), n, axis=1)[..., None], bins)
+
+
+@pytest.mark.parametrize("n", [2**61 - 1, 2**31 - 1, 2**25 + 1, 0, -3])
+def test_a_length_that_nobody_can_compute_is_refused_at_once(n):
+    begin = time.perf_counter()
+    with pytest.raises(edgerun.EdgeRunError):
+        run("DFT", np.zeros((1, 8, 1), np.float32), {1: np.int64(n), 2: np.int64(1)}, "auto")
+    assert time.perf_counter() - begin < 10
 
 
 @each_executor

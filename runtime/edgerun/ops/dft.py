@@ -83,6 +83,7 @@ def stft(legal: Legal) -> ir.Value:
 
 def transform(c: Compose, x: ir.Value, n: int, inverse: bool, half: bool) -> ir.Value:
     """Transform of n points along the last axis but one of x[…, points, parts]; points are cut off, or 0 beyond the end."""
+    room(n)  # before its factors are sought
     *lead, points, parts = shape_of(x)
     kept = min(points, n // 2 + 1 if inverse and half else n)
     x = c.slice(x, -2, 0, kept)
