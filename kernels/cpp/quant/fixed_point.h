@@ -70,6 +70,12 @@ EDGERUN_SIMD vi rescale(vi t, vi factor) {
 #endif
 }
 
+// Makes of rescale's result q for t (already shifted) the one whose exact ties are even: where the low half of 2 t m is 2^31.
+EDGERUN_SIMD vi ties_to_even(vi q, vi t, vi twice_m) {
+  const vi tie = (vi)((vu)t * (vu)twice_m) == broadcast_int(INT32_MIN);
+  return q - (tie & q & broadcast_int(1));
+}
+
 // An operand int32 [2, n] of (m, left) that is constant and in range; n: 1 or `columns`.
 static inline Status sound_factors(const TensorView& v, int64_t columns) {
   EDGERUN_TRY(sound(v, DType::i32));

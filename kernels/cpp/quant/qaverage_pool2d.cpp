@@ -1,5 +1,5 @@
 // qaverage_pool2d_{i8,u8}: the mean of every window in another scale, x[N,H,W,C], scale i32[2, KH·KW] → y[N,OH,OW,C]:
-//   y = clamp(rescale(sum (x - x_zero)) + y_zero, low, high) with (m, left) of column count - 1
+//   y = clamp(rescale_even(sum (x - x_zero)) + y_zero, low, high) with (m, left) of column count - 1
 // The count is that of average_pool2d_f32; padding adds nothing. No tap: y_zero. Sums are of 16 bits for up to kFewTaps taps.
 #include "byte_window.h"
 #include "quant/bytes.h"
@@ -18,7 +18,7 @@ struct Params {
 struct Mean {
   ByteStore out;
   v8 flip;
-  vi shift, factor, left;  // shift: what the zero points add to a sum
+  vi shift, factor, twice_m, left;  // shift: what the zero points add to a sum
   bool shifts;
 
   EDGERUN_INLINE static void add_pair(v8 a, v8 b, v16u* low, v16u* high) {
@@ -54,7 +54,7 @@ struct Mean {
     for (int k = 0; k < 4; ++k) {
       sums[k] -= shift;
       if (shifts) sums[k] = shift_left_limited(sums[k], left);
-      sums[k] = rescale(sums[k], factor);
+      sums[k] = ties_to_even(rescale(sums[k], factor), sums[k], twice_m);
     }
     return out.bytes(sums);
   }
@@ -96,8 +96,8 @@ template <DType T> struct MeanPool {
       if (p.include)
         count = taps_in(ih, w.kh, w.dh, -w.top, w.h + w.bottom).count() *
                 taps_in(iw, w.kw, w.dw, -w.left, w.w + w.right).count();
-      if (count == 0) return Mean{out, flip, shift, vi{}, vi{}, false};
-      return Mean{out, flip, shift, broadcast_int(factor_of(m[count - 1])), broadcast_int(left[count - 1]), left[count - 1] != 0};
+      if (count == 0) return Mean{out, flip, shift, vi{}, vi{}, vi{}, false};
+      return Mean{out, flip, shift, broadcast_int(factor_of(m[count - 1])), broadcast_int(2 * m[count - 1]), broadcast_int(left[count - 1]), left[count - 1] != 0};
     });
   }
 };

@@ -17,3 +17,12 @@ def rescale(t: Array, m: Array | int, left: Array | int) -> Array:
     most = (np.int64(1) << (31 - np.asarray(left, np.int64))) - 1
     a = np.clip(t, -most, most) << np.asarray(left, np.int64)
     return (2 * a * np.asarray(m, np.int64) + (np.int64(1) << 31)) >> 32
+
+
+def rescale_even(t: Array, m: Array | int, left: Array | int) -> Array:
+    """The same, but exact ties go to the even integer: means of 2^k values are ties often, where scales are equal."""
+    most = (np.int64(1) << (31 - np.asarray(left, np.int64))) - 1
+    product = 2 * (np.clip(t, -most, most) << np.asarray(left, np.int64)) * np.asarray(m, np.int64)
+    rounded = (product + (np.int64(1) << 31)) >> 32
+    tie = (product & 0xFFFFFFFF) == 1 << 31
+    return rounded - (tie & (rounded & 1).astype(bool))

@@ -1,6 +1,6 @@
 """qaverage_pool2d_{i8,u8}: the mean of every window in another scale. x[N,H,W,C], scale int32 [2, KH·KW] → y[N,OH,OW,C].
 
-    y = clamp(rescale(Σ (x - x_zero)) + y_zero, low, high)
+    y = clamp(rescale_even(Σ (x - x_zero)) + y_zero, low, high)
 
 with (m, left) of column count - 1, the taps being counted as by average_pool2d_f32; padding adds nothing. No tap: y_zero.
 """
@@ -11,7 +11,7 @@ import numpy as np
 
 from edgerun_kernels.checks import Sink
 from edgerun_kernels.jit.average_pool2d import taps_counted
-from edgerun_kernels.jit.fixed_point import rescale
+from edgerun_kernels.jit.fixed_point import rescale_even
 from edgerun_kernels.jit.narrow import narrow
 from edgerun_kernels.jit.windows import padded, tap, window
 from edgerun_kernels.types import Attrs, Inputs, Kernel, Outputs, integer, ints, operand
@@ -29,7 +29,7 @@ def qaverage_pool2d(inputs: Inputs, attrs: Attrs, outputs: Outputs, sink: Sink |
         for j in range(win.kernel[1]):
             total += tap(image, win, out_hw, i, j)
     m, left = scale[:, np.maximum(count, 1) - 1][..., None]
-    narrow(np.where(count[..., None] > 0, rescale(total, m, left), 0), attrs, y)
+    narrow(np.where(count[..., None] > 0, rescale_even(total, m, left), 0), attrs, y)
 
 
 KERNELS: dict[str, Kernel] = {"qaverage_pool2d_i8": qaverage_pool2d, "qaverage_pool2d_u8": qaverage_pool2d}
