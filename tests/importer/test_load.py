@@ -7,6 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+import edgerun
 from edgerun.errors import ModelFormatError, ModelNotFoundError, ShapeError, UnsupportedOpError
 from edgerun.importer import load
 
@@ -212,3 +213,13 @@ def test_a_window_larger_than_its_input_is_a_shape_error() -> None:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     with pytest.raises(ShapeError, match=r"Conv.*'c'.*expected sizes of 0 and more"):
         load(model.SerializeToString())
+
+
+@pytest.mark.parametrize(("axes", "found"), [([1, 64], "found 64"), ([1, -1], r"every axis once, found \[1, -1\]")])
+def test_axes_that_old_opsets_do_not_check(axes: list[int], found: str) -> None:
+    graph = helper.make_graph([helper.make_node("ReduceMean", ["x"], ["y"], axes=axes, keepdims=0)], "g",
+                              [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 6])],
+                              [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["a"])])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 1)], ir_version=8)
+    with pytest.raises(ShapeError, match=f"ReduceMean.*{found}"):
+        edgerun.Session(model.SerializeToString(), executor="python")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from edgerun.errors import ShapeError
+
 from .graph import Unsupported, array_of, get
 from .registry import Legal
 
 
 def axes_of(legal: Legal, rank: int, index: int = 1) -> tuple[int, ...] | None:
-    """Non-negative axes from attribute `axes` or constant input `index`; None when neither is given."""
+    """Non-negative axes from attribute `axes` or constant input `index`; None when neither is given. Raises ShapeError for axes
+    that are out of range (old opsets do not check them) or given twice."""
     axes = get(legal.node, "axes")
     value = legal.input(index)
     if axes is None and value is not None:
@@ -15,7 +18,19 @@ def axes_of(legal: Legal, rank: int, index: int = 1) -> tuple[int, ...] | None:
         if array is None:
             raise Unsupported("axes are not constant")
         axes = array.reshape(-1).tolist()
-    return None if axes is None else tuple(int(a) % rank if rank else int(a) for a in axes)
+    if axes is None or not rank:
+        return None if axes is None else tuple(int(a) for a in axes)
+    for a in axes:
+        if not -rank <= a < rank:
+            raise _refused(legal, f"expected axes from {-rank} to {rank - 1}, found {a}")
+    found = tuple(int(a) % rank for a in axes)
+    if len(set(found)) != len(found):
+        raise _refused(legal, f"expected every axis once, found {[int(a) for a in axes]}")
+    return found
+
+
+def _refused(legal: Legal, reason: str) -> ShapeError:
+    return ShapeError(f"{legal.node.op_type}, node '{legal.node.name or ''}': axes: {reason}")
 
 
 def ints_input(legal: Legal, index: int, what: str) -> tuple[int, ...] | None:
