@@ -9,17 +9,6 @@ EDGERUN_ISA_BEGIN
 
 inline constexpr int32_t kMostLeft = 30;
 
-EDGERUN_SIMD int32_t limited(int32_t t, int32_t low, int32_t high) { return t < low ? low : t > high ? high : t; }
-
-EDGERUN_SIMD int32_t shift_left_limited(int32_t t, int32_t left) {
-  const int32_t most = static_cast<int32_t>((int64_t{1} << (31 - left)) - 1);
-  return limited(t, -most, most) * (int32_t{1} << left);
-}
-
-EDGERUN_SIMD int32_t rescale(int32_t t, int32_t m, int32_t left) {
-  return static_cast<int32_t>((2 * static_cast<int64_t>(shift_left_limited(t, left)) * m + (int64_t{1} << 31)) >> 32);
-}
-
 EDGERUN_SIMD vi min_int(vi a, vi b) {
 #if defined(EDGERUN_SIMD_AVX2)
   return reinterpret_cast<vi>(_mm256_min_epi32(reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b)));

@@ -58,31 +58,7 @@ EDGERUN_NOINLINE void tiles(const IntProduct& g, const void* const* rows, int64_
         }
       continue;
     }
-    if (EDGERUN_UNLIKELY(shifts != nullptr))
-#pragma GCC unroll 8
-      for (int v = 0; v < kVectors; ++v)
-#pragma GCC unroll 8
-        for (int r = 0; r < kRows; ++r) acc[r][v] = shift_left_limited(acc[r][v], loadu_int(shifts + v * kLanes));
-#pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v) {
-      const vi factor = loadu_int(factors + v * kLanes);
-#pragma GCC unroll 8
-      for (int r = 0; r < kRows; ++r) acc[r][v] = rescale(acc[r][v], factor);
-    }
-    if constexpr (kVectors == 1) {
-#pragma GCC unroll 8
-      for (int r = 0; r < kRows; ++r) narrow.lone(acc[r][0], c + r * ldc, columns);
-    } else {
-#pragma GCC unroll 8
-      for (int v = 0; v < kVectors; v += 2) {
-        const int n = columns - v * kLanes < 2 * kLanes ? columns - v * kLanes : 2 * kLanes;
-        uint8_t* at = c + v * kLanes;
-#pragma GCC unroll 8
-        for (int r = 0; r + 1 < kRows; r += 2)
-          narrow.quad(acc[r][v], acc[r][v + 1], at + r * ldc, acc[r + 1][v], acc[r + 1][v + 1], at + (r + 1) * ldc, n);
-        if constexpr (kRows % 2 == 1) narrow.pair(acc[kRows - 1][v], acc[kRows - 1][v + 1], at + (kRows - 1) * ldc, n);
-      }
-    }
+    store_rescaled(acc, factors, shifts, rescale, narrow, c, ldc, columns);
   }
 }
 

@@ -17,13 +17,11 @@ typedef uint8_t v8 __attribute__((vector_size(kBytes)));
 typedef int16_t v16 __attribute__((vector_size(kBytes)));
 typedef uint16_t v16u __attribute__((vector_size(kBytes)));  // to add and multiply modulo 2^16
 typedef uint8_t v8_unaligned __attribute__((vector_size(kBytes), aligned(1), may_alias));
-typedef int16_t v16_unaligned __attribute__((vector_size(kBytes), aligned(1), may_alias));
 
 EDGERUN_SIMD v8 broadcast_byte(uint8_t a) { return a + v8{}; }
 EDGERUN_SIMD v16 broadcast_word(int16_t a) { return a + v16{}; }
 EDGERUN_SIMD v8 loadu_bytes(const void* p) { return *static_cast<const v8_unaligned*>(p); }
 EDGERUN_SIMD void storeu_bytes(void* p, v8 a) { *static_cast<v8_unaligned*>(p) = a; }
-EDGERUN_SIMD void storeu_words(void* p, v16 a) { *static_cast<v16_unaligned*>(p) = a; }
 
 // n bytes, 0 <= n <= kBytes, in two pieces that may overlap: a call of memcpy costs more than what is done with them.
 template <int kSize> EDGERUN_SIMD bool copy_two(char* to, const char* from, int64_t n) {

@@ -94,4 +94,36 @@ struct Narrower {
 #endif
 };
 
+// Sums of kRows rows x kVectors vectors of columns to bytes at c (ldc: bytes between rows), `columns` of them in each row. shifts: null
+// where no column shifts.
+template <int kRows, int kVectors>
+EDGERUN_SIMD void store_rescaled(vi (&acc)[kRows][kVectors], const int32_t* factors, const int32_t* shifts, const Rescale& rescale,
+                                 const Narrower& narrow, uint8_t* c, int64_t ldc, int columns) {
+  if (EDGERUN_UNLIKELY(shifts != nullptr))
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v)
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) acc[r][v] = shift_left_limited(acc[r][v], loadu_int(shifts + v * kLanes));
+#pragma GCC unroll 8
+  for (int v = 0; v < kVectors; ++v) {
+    const vi factor = loadu_int(factors + v * kLanes);
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) acc[r][v] = rescale(acc[r][v], factor);
+  }
+  if constexpr (kVectors == 1) {
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) narrow.lone(acc[r][0], c + r * ldc, columns);
+  } else {
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; v += 2) {
+      const int n = columns - v * kLanes < 2 * kLanes ? columns - v * kLanes : 2 * kLanes;
+      uint8_t* at = c + v * kLanes;
+#pragma GCC unroll 8
+      for (int r = 0; r + 1 < kRows; r += 2)
+        narrow.quad(acc[r][v], acc[r][v + 1], at + r * ldc, acc[r + 1][v], acc[r + 1][v + 1], at + (r + 1) * ldc, n);
+      if constexpr (kRows % 2 == 1) narrow.pair(acc[kRows - 1][v], acc[kRows - 1][v + 1], at + (kRows - 1) * ldc, n);
+    }
+  }
+}
+
 EDGERUN_ISA_END

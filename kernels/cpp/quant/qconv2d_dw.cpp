@@ -196,24 +196,7 @@ EDGERUN_NOINLINE void tiles(const Chunk& c, const word* const* lines, int64_t oy
         for (int k = 0; k < n; ++k) reinterpret_cast<int32_t*>(y)[i * ldc + k] = acc[i][k / kLanes][k % kLanes];
       continue;
     }
-    if (EDGERUN_UNLIKELY(shifts != nullptr))
-      for (int v = 0; v < kVectors; ++v)
-        for (int i = 0; i < kPixels; ++i) acc[i][v] = shift_left_limited(acc[i][v], loadu_int(shifts + v * kLanes));
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) {
-      const vi factor = loadu_int(factors + v * kLanes);
-#pragma GCC unroll 4
-      for (int i = 0; i < kPixels; ++i) acc[i][v] = rescale(acc[i][v], factor);
-    }
-    if constexpr (kVectors == 1) {
-#pragma GCC unroll 4
-      for (int i = 0; i < kPixels; ++i) narrow.lone(acc[i][0], y + i * ldc, n);
-    } else {
-#pragma GCC unroll 4
-      for (int i = 0; i + 1 < kPixels; i += 2)
-        narrow.quad(acc[i][0], acc[i][1], y + i * ldc, acc[i + 1][0], acc[i + 1][1], y + (i + 1) * ldc, n);
-      if constexpr (kPixels % 2 == 1) narrow.pair(acc[kPixels - 1][0], acc[kPixels - 1][1], y + (kPixels - 1) * ldc, n);
-    }
+    store_rescaled(acc, factors, shifts, rescale, narrow, y, ldc, n);
   }
 }
 

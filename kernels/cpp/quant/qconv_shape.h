@@ -35,7 +35,8 @@ static inline Status quant_operands(const Request& r, DType dtype, const char* z
   n.is_signed = y.dtype == DType::i8;
   EDGERUN_TRY(byte_attribute(r, "y_zero", y.dtype, 0, &n.zero));
   EDGERUN_TRY(byte_attribute(r, "low", y.dtype, n.is_signed ? -128 : 0, &n.low));
-  return byte_attribute(r, "high", y.dtype, n.is_signed ? 127 : 255, &n.high);
+  EDGERUN_TRY(byte_attribute(r, "high", y.dtype, n.is_signed ? 127 : 255, &n.high));
+  return n.low <= n.high ? Status::ok : Status::bad_attribute;
 }
 
 // Words of an input row with its margins; too_large where the rows of one window could not be addressed.
