@@ -4,6 +4,7 @@
 //   query    what the call needs (bytes of parameters, packed constants, scratch; units of work)
 //   prepare  once, ahead of time: checks shapes, resolves attributes into its own POD, packs constants
 //   run      in the loop: reads the POD, computes units [begin, end); no allocation, no exception, no dispatch on strings
+//   audit    for kernels with a checksum (attribute abft): what run's sums must be, from the operands alone
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -121,15 +122,41 @@ struct Need {
   double work = 0;      // arithmetic operations (MAC = 2), for the threading decision
   double bytes = 0;     // memory traffic, likewise
   bool indexed = false; // reads indices only known at run time, and reports those out of range (Run::bad_index)
+  int64_t audit_units = 0;   // units of Kernel::audit; 0: nothing to audit
+  double audit_bound = 0;    // seen and expected differ by at most this times the magnitude; 0: whole numbers, equal mod 2^32
 };
 
-// An armed bit flip: the activation result with this flat output index is XORed before it is checked (fault injection).
+// Where a kernel lets a fault in: the activation's result before it is checked, the sum of products before bias, residual and
+// rescaling, or what rescaling made of an integer sum.
+enum class FaultSite : uint8_t { result = 0, accumulator, rescaled };
+
+// An armed fault: the bits of `mask` of the value with this flat output index are flipped, set or cleared.
 struct Fault {
   int64_t index;
   uint32_t mask;
+  FaultSite site = FaultSite::result;
+  enum class Mode : uint8_t { flip = 0, set, clear } mode = Mode::flip;
+
+  EDGERUN_INLINE uint32_t strike(uint32_t bits) const {
+    return mode == Mode::flip ? bits ^ mask : mode == Mode::set ? bits | mask : bits & ~mask;
+  }
 };
 
-enum CheckFlag : uint32_t { kIdentity = 1u, kNonFinite = 2u };
+// What was violated. Kernels raise the first four, the engine the others.
+enum CheckFlag : uint32_t {
+  kIdentity = 1u, kNonFinite = 2u, kRange = 4u, kRequantised = 8u,
+  kChecksum = 16u, kDuplicate = 32u, kBuffer = 64u, kWeights = 128u, kFlow = 256u,
+};
+
+// Checksums of a product (ABFT), gathered by one thread over one step. Output channels are summed by lane: lane j holds the
+// channels that leave remainder j when divided by the kernel's number of lanes. `seen` is what the products came to, `expected`
+// what the sums of the operand and of the weights say they must come to.
+inline constexpr int kChecksumLanes = 16;
+struct alignas(kCacheLine) Checksum {
+  double seen[kChecksumLanes] = {}, expected[kChecksumLanes] = {};
+  double magnitude = 0;                    // not less than sum |x||w| of any lane
+  uint32_t difference[kChecksumLanes] = {};  // whole numbers: seen - expected
+};
 
 // What one thread saw while it computed one step. One cache line, so threads never share one.
 struct alignas(kCacheLine) CheckSink {
@@ -138,6 +165,7 @@ struct alignas(kCacheLine) CheckSink {
   int64_t first_index = -1;  // flat output index of (or the start of the row/tile holding) the first violation
   float got = 0, expected = 0, bound = 0;  // of that violation, where the kernel knows them
   const Fault* fault = nullptr;            // null unless an injection is armed for this step
+  Checksum* checksum = nullptr;            // this thread's own; never null for a step that is audited
 };
 
 // The first index out of range that one thread met in one step; it was not followed. One cache line, as above.
@@ -170,6 +198,7 @@ struct Kernel {
   Status (*query)(const Request&, Need*);
   Status (*prepare)(const Request&, void* params, void* packed);
   void (*run)(const Run&);
+  void (*audit)(const Run&) = nullptr;  // after run, where Need::audit_units > 0: adds what the sums must be to sink->checksum
 };
 
 struct KernelTable {

@@ -13,7 +13,18 @@ from typing import Any
 from edgerun.errors import OptionError, PolicyError
 from edgerun.limits import Limits
 
-CHECKS = ("maed", "off")
+CHECKS = {
+    "maed": "activations by their identities, results for being finite",
+    "abft": "checksums over convolutions and matrix products",
+}
+"""Kind of check → what it verifies (docs/checks.md)."""
+PRESETS: dict[str, tuple[str, ...]] = {
+    "off": (),
+    "maed": ("maed",),
+    "standard": ("maed", "abft"),
+    "full": ("maed", "abft"),
+}
+"""Name → kinds of checks."""
 EXECUTORS = ("auto", "engine", "python")
 
 
@@ -22,7 +33,7 @@ class Options:
     """What a session is asked to do. Wrong values raise OptionError (or PolicyError) with the legal ones.
 
     exit_policy   name of a policy in `edgerun.exits.REGISTRY`: none, confidence, entropy, patience, deadline, dart
-    checks        "maed" (default): activations verified by their identities, results tested for being finite; "off"
+    checks        a preset ("off", "maed" (default), "standard", "full") or kinds of checks, "maed,abft"; see CHECKS
     threads       worker threads; None: the physical cores this process may use
     executor      "engine" (C++), "python" (Numba/NumPy), "auto": the engine where it is built
     shapes        fixed input shapes by name, for inputs with symbolic dimensions
@@ -75,7 +86,7 @@ class Options:
     allowed_ops: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        _one_of("checks", self.checks, CHECKS)
+        kinds_of(self.checks)
         _one_of("executor", self.executor, EXECUTORS)
         _one_of("nonfinite", self.nonfinite, ("error", "allow"))
         if self.threads is not None:
@@ -118,6 +129,17 @@ class Options:
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
+
+
+def kinds_of(checks: str) -> tuple[str, ...]:
+    """The kinds of a preset, or of a list such as "maed,abft". Raises OptionError naming what there is."""
+    if checks in PRESETS:
+        return PRESETS[checks]
+    names = tuple(dict.fromkeys(part.strip() for part in checks.split(","))) if isinstance(checks, str) else (checks,)
+    for name in names:
+        if name not in CHECKS:
+            raise OptionError(f"checks: expected one of {', '.join(PRESETS)}, or a list of {', '.join(CHECKS)}; found {name!r}")
+    return names
 
 
 def _one_of(name: str, value: str, legal: tuple[str, ...]) -> None:

@@ -130,7 +130,7 @@ edgerun_status edgerun_plan_step(const edgerun_plan* plan, size_t index, edgerun
   if (!plan) return null_argument();
   if (index >= plan->plan->steps.size()) return fail(EDGERUN_INVALID_ARGUMENT, "no step of that index");
   const Step& s = plan->plan->steps[index];
-  return give(info, edgerun_step_info{0, s.kernel_name.c_str(), s.node.c_str(), s.op_name.c_str(), is_kernel(s.op), s.checked});
+  return give(info, edgerun_step_info{0, s.kernel_name.c_str(), s.node.c_str(), s.op_name.c_str(), is_kernel(s.op), s.guards != 0});
 }
 
 edgerun_status edgerun_session_create(const edgerun_plan* plan, const edgerun_session_options* options, edgerun_session** session) {

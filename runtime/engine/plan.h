@@ -36,6 +36,9 @@ class Block {
 enum class Place : uint8_t { input = 0, constant = 1, arena = 2 };
 enum class Op : uint8_t { kernel, difficulty, branch, jump, exit };  // difficulty: a kernel whose result decisions use
 
+// Kinds of checks (plan.Check.kind). maed: what the kernel verifies of its own results. abft: the checksum of its products.
+enum Guard : uint32_t { kMaed = 1u, kAbft = 2u };
+
 struct Slot {
   std::string name;
   TensorView view;  // data: constants only
@@ -49,7 +52,7 @@ struct Step {
   std::vector<int32_t> in, out;  // slot index, or -1 for an absent operand
   std::vector<Attr> attrs;
   Op op = Op::kernel;
-  bool checked = false;       // carries at least one check
+  uint32_t guards = 0;        // Guard bits: the kinds of its checks
   uint32_t target = 0;        // branch, jump: next step; exit: index of the exit
   const Kernel* kernel = nullptr;
   Need need;

@@ -21,6 +21,12 @@ std::vector<int32_t> operands(const Plan& plan, f::Range r, bool output, int64_t
   return v;
 }
 
+uint32_t guard_of(const std::string& kind, int64_t index) {
+  if (kind == "maed") return kMaed;
+  if (kind == "abft") return kAbft;
+  fail("step " + std::to_string(index) + ": unknown check '" + kind + "'", index);
+}
+
 void read_control(Plan& plan, Step& s, int64_t index) {
   const auto attr = [&](const char* name) -> int64_t {
     const Attr* a = Attrs{s.attrs.data(), static_cast<int32_t>(s.attrs.size())}.find(name);
@@ -70,7 +76,7 @@ void read_steps(const Reader& r, Plan& plan) {
     Reader::within(s.attrs, views.size(), "attributes");
     Reader::within(s.checks, checks.size(), "checks");
     step.attrs.assign(views.begin() + s.attrs.at, views.begin() + s.attrs.at + s.attrs.count);
-    step.checked = s.checks.count > 0;
+    for (uint32_t c = s.checks.at; c < s.checks.at + s.checks.count; ++c) step.guards |= guard_of(r.text(checks[c].kind), index);
     step.op = step.kernel_name == "branch" ? Op::branch : step.kernel_name == "jump" ? Op::jump
               : step.kernel_name == "exit" ? Op::exit : Op::kernel;
     if (step.op != Op::kernel) read_control(plan, step, index);

@@ -39,9 +39,11 @@ void Session::chunk(const void* job, int32_t chunk, int32_t thread) {
   call.scratch = s.scratch_.data() + s.scratch_stride_ * t;
   call.sink = j.sink ? &s.sinks_[t] : nullptr;
   call.bad_index = &s.bad_indices_[t];
-  call.begin = split(j.step->call.end, j.step->chunks, chunk);
-  call.end = split(j.step->call.end, j.step->chunks, chunk + 1);
-  j.step->run(call);
+  const int64_t units = j.audit ? j.step->audit_units : j.step->call.end;
+  const int64_t chunks = j.audit ? j.step->threads : j.step->chunks;
+  call.begin = split(units, chunks, chunk);
+  call.end = split(units, chunks, chunk + 1);
+  (j.audit ? j.step->audit : j.step->run)(call);
 }
 
 // With a time limit in pieces, so that a long step can be left in its midst.
@@ -62,7 +64,7 @@ void Session::compute(const LiveStep& step, size_t index, bool armed) {
     for (CheckSink& s : sinks_) s.fault = &fault_;
   const int32_t threads = team_ ? step.threads : 1;
   if (threads > 1) {
-    const Job job{this, &step, sink};
+    const Job job{this, &step, sink, false};
     team_->run(&Session::chunk, &job, step.chunks);
   } else if (armed && !step.checked) {
     Run call = step.call;
@@ -71,6 +73,7 @@ void Session::compute(const LiveStep& step, size_t index, bool armed) {
   } else {
     run_alone(step, step.call);
   }
+  if (step.audit) audit(step, threads);
   if (sink) {
     uint32_t flags = sinks_[0].flags;
     if (threads > 1)

@@ -76,6 +76,9 @@ class Session {
     int32_t slices = 1;   // pieces in which one thread runs it where there is a time limit
     Op op = Op::kernel;
     bool checked = false;
+    void (*audit)(const Run&) = nullptr;  // with the check abft: after run, on audit_units units
+    int64_t audit_units = 0;
+    double audit_bound = 0, audit_floor = 0;
     uint32_t target = 0;
     bool indexed = false;
     const uint8_t* condition = nullptr;  // branch
@@ -83,7 +86,7 @@ class Session {
   struct Job {
     const Session* session;
     const LiveStep* step;
-    bool sink;
+    bool sink, audit;
   };
   struct Patch {  // a view or branch condition that points into a caller's buffer
     TensorView* view;
@@ -97,6 +100,8 @@ class Session {
   template <bool kProfile> RunError execute(const void* const* inputs, void* const* outputs, int64_t* ns);
   template <bool kProfile> RunError loop(int64_t begin, int64_t* ns);
   void compute(const LiveStep& step, size_t index, bool armed);
+  void audit(const LiveStep& step, int32_t threads);
+  void judge(const LiveStep& step);
   void run_alone(const LiveStep& step, const Run& call);
   bool late() const;
   static void chunk(const void* job, int32_t chunk, int32_t thread);
@@ -121,6 +126,7 @@ class Session {
   std::vector<Patch> patches_;
   std::vector<const void*> inputs_;
   std::vector<CheckSink> sinks_;
+  std::vector<Checksum> checksums_;  // one a thread, as sinks_
   std::vector<BadIndex> bad_indices_;
   std::vector<std::vector<int64_t>> fastest_;  // by number of threads tried (1, 2, 4 ...) and step: nanoseconds seen while tuning
   std::vector<EngineFinding> findings_;

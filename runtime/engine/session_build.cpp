@@ -59,6 +59,8 @@ void Session::build() {
   if (scratch_stride_ > SIZE_MAX / 2048) throw std::bad_alloc();
   scratch_ = Block(scratch_stride_ * static_cast<size_t>(threads_));
   sinks_.resize(static_cast<size_t>(threads_));
+  checksums_.resize(static_cast<size_t>(threads_));
+  for (size_t t = 0; t < sinks_.size(); ++t) sinks_[t].checksum = &checksums_[t];
   bad_indices_.resize(static_cast<size_t>(threads_));
   views_.reserve(operands + plan.exits.size());  // never grows: steps hold pointers into it
   const auto view = [&](int32_t index) {
@@ -81,7 +83,7 @@ void Session::build() {
     LiveStep& live = steps_[k];
     live.op = s.op;
     live.target = s.target;
-    live.checked = checks_ && s.checked;
+    live.checked = checks_ && s.guards;
     live.indexed = s.need.indexed;
     const TensorView* in = views_.data() + views_.size();
     for (int32_t index : s.in) view(index);
@@ -97,6 +99,12 @@ void Session::build() {
                     static_cast<int32_t>(s.out.size()), bad_indices_.data()};
     if (!is_kernel(s.op)) continue;
     live.run = s.kernel->run;
+    if (live.checked && (s.guards & kAbft) && s.need.audit_units > 0) {
+      live.audit = s.kernel->audit;
+      live.audit_units = s.need.audit_units;
+      live.audit_bound = s.need.audit_bound;
+      live.audit_floor = 1.5e-45 * s.need.work;
+    }
     const double cost = std::max(s.need.work / kOpsPerNs, s.need.bytes / kBytesPerNs);
     const double slices = std::min(cost / kSliceNs + 1, 65535.0);
     live.slices = static_cast<int32_t>(std::min<int64_t>(static_cast<int64_t>(slices), std::max<int64_t>(s.need.units, 1)));

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
 import edgerun
-from edgerun.errors import DeadlineExceeded, EdgeRunWarning, LimitError, ShapeError, UnsupportedOpError
+from edgerun.errors import DeadlineExceeded, EdgeRunError, EdgeRunWarning, LimitError, ShapeError, UnsupportedOpError
 
 F, I64, B = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
 pytestmark = pytest.mark.filterwarnings("ignore::edgerun.errors.EdgeRunWarning")
@@ -191,3 +191,14 @@ def test_slices_of_different_shapes_cannot_be_stacked() -> None:
                  [info("y", F, ["n"]), info("all", F, ["t", "m"])], [scalar("trips", 3)])
     with edgerun.Session(data) as session, pytest.raises(ShapeError, match="one shape"):
         session.run(np.zeros(4, np.float32))
+
+
+def test_a_sequence_where_a_tensor_belongs_is_named() -> None:
+    """A loop's body may be handed a sequence in its second iteration where it had a tensor in the first."""
+    nodes = [node("HammingWindow", ["a"], ["w"]), node("SequenceConstruct", ["a"], ["a_out"]), node("Identity", ["c"], ["c_out"])]
+    body = helper.make_graph(nodes, "body", [info("i", I64), info("c", B), info("a", I64, [])],
+                             [info("c_out", B), info("a_out", I64, []), info("w", F, ["n"])])
+    data = model([node("NonZero", ["x"], ["n0"]), node("Loop", ["trips", "", "x"], ["t", "all"], body=body)], [info("x", I64, [])],
+                 [info("all", F, ["t", "m"])], [scalar("trips", 3)])
+    with pytest.raises(EdgeRunError, match="sequence"), edgerun.Session(data) as session:
+        session.run(np.array(4, np.int64))

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
-from edgerun.errors import EdgeRunWarning, PlanError, UnsupportedOpError
+from edgerun.errors import EdgeRunWarning, OptionError, PlanError, UnsupportedOpError
 from edgerun.executors.python import PythonExecutor
 from edgerun.guards import annotate
 from edgerun.importer import load
@@ -104,7 +104,7 @@ def test_checks_can_be_switched_on_later(exit_bytes: bytes) -> None:
 
 
 def test_an_unknown_check_is_refused(exit_bytes: bytes) -> None:
-    with pytest.raises(PlanError, match="crc"):
+    with pytest.raises(OptionError, match="crc"):
         make_plan(load(exit_bytes), checks="crc")
 
 

@@ -18,7 +18,13 @@ struct Params {
   ConvShape s;
   int64_t multiplier;
   ActParams act;
+  Audit audit;  // of its own form: channel by channel
 };
+
+// Packed behind the weights: |w| summed over the taps for each channel, then sums of the bias and of its size by lane.
+size_t weight_bytes(const ConvShape& s) {
+  return static_cast<size_t>(ceil_div(s.out_channels, kLanes) * (s.kernel_h * s.kernel_w + 1) * kVectorBytes);
+}
 
 Status resolve(const Request& r, Params* p) {
   EDGERUN_TRY(conv_operands(r));
@@ -31,6 +37,14 @@ Status resolve(const Request& r, Params* p) {
   if (w.dims[2] != p->s.out_channels) return Status::bad_shape;
   if (p->s.channels == 0 ? p->s.out_channels != 0 : p->s.out_channels % p->s.channels != 0) return Status::bad_shape;
   p->multiplier = p->s.channels == 0 ? 1 : p->s.out_channels / p->s.channels;
+  const ConvShape& s = p->s;
+  Audit& a = p->audit;
+  a = {};
+  a.is_signed = r.attrs.i("nonnegative") == 0;
+  a.pixels = s.out_height * s.out_width, a.batch = s.batch, a.channels = s.channels, a.k = s.kernel_h * s.kernel_w;
+  a.on = audit_wanted(r) && tap_axis(s.height, s.out_height, s.kernel_h, s.stride_h, s.dilation_h, s.pad_top, &a.rows) &&
+         tap_axis(s.width, s.out_width, s.kernel_w, s.stride_w, s.dilation_w, s.pad_left, &a.across);
+  a.at = audit_round(weight_bytes(s));
   return Status::ok;
 }
 
@@ -40,7 +54,13 @@ Status query(const Request& r, Need* need) {
   const ConvShape& s = p.s;
   const int64_t outputs = r.out[0].elements(), taps = s.kernel_h * s.kernel_w;
   need->params = sizeof p;
-  need->packed = static_cast<size_t>(ceil_div(s.out_channels, kLanes) * (taps + 1) * kVectorBytes);
+  need->packed = weight_bytes(s);
+  if (p.audit.on) {
+    need->packed = p.audit.at + audit_round(static_cast<size_t>(s.out_channels + 2 * kLanes) * 4);
+    need->scratch = audit_scratch(p.audit);
+    need->audit_units = audit_units(p.audit);
+    need->audit_bound = audit_bound(p.audit);
+  }
   need->units = outputs == 0 ? 0 : s.batch * s.out_height;
   need->work = 2.0 * static_cast<double>(outputs) * static_cast<double>(taps);
   need->bytes = 4.0 * static_cast<double>(r.in[0].elements() + r.in[1].elements() + outputs);
@@ -57,7 +77,56 @@ Status prepare(const Request& r, void* params, void* packed) {
     for (int64_t t = 0; t < taps; ++t)
       for (int64_t k = 0; k < kLanes; ++k) *out++ = c + k < channels ? w[t * channels + c + k] : 0.f;
   __builtin_memset(out, 0, static_cast<size_t>(ceil_div(channels, kLanes) * kVectorBytes));  // what edge tiles read outside
+  if (!p.audit.on) return Status::ok;
+  float* size = reinterpret_cast<float*>(static_cast<char*>(packed) + p.audit.at);
+  __builtin_memset(size, 0, static_cast<size_t>(channels + 2 * kLanes) * 4);
+  for (int64_t c = 0; c < channels; ++c) {
+    for (int64_t t = 0; t < taps; ++t) size[c] += w[t * channels + c] < 0 ? -w[t * channels + c] : w[t * channels + c];
+    if (!r.has(2)) continue;
+    const float b = r.in[2].as<const float>()[c];
+    size[channels + c % kLanes] += b, size[channels + kLanes + c % kLanes] += b < 0 ? -b : b;
+  }
   return Status::ok;
+}
+
+// sum over oy, ox of y[.., c] = sum over taps of (sum of x over the pixels that tap meets) w[tap, c] + P b[c]; w from the model.
+void audit(const Run& r) {
+  const Params& p = *static_cast<const Params*>(r.params);
+  const Audit& a = p.audit;
+  const int64_t channels = p.s.out_channels, m = p.multiplier;
+  float *sum = static_cast<float*>(r.scratch), *size = sum + a.k * a.channels;
+  tap_sums(r.in[0].as<const float>(), a.channels, a.rows, a.across, a.is_signed, r.begin, r.end, sum, size, size + a.channels);
+  Checksum& check = *r.sink->checksum;
+  const float* w = r.in[1].as<const float>();
+  const float* far = reinterpret_cast<const float*>(static_cast<const char*>(r.packed) + a.at);
+  const auto vector = [&](const float* at, int64_t c, int n) __attribute__((always_inline)) {
+    if (m == 1) return n == kLanes ? loadu(at + c) : load_partial(at + c, n);
+    float lanes[kLanes] = {};
+    for (int k = 0; k < n; ++k) lanes[k] = at[(c + k) / m];
+    return loadu(lanes);
+  };
+  vf magnitude = zero();
+  for (int64_t c = 0; c < channels; c += kLanes) {
+    const int n = static_cast<int>(least(kLanes, channels - c));
+    vf total = zero();
+    for (int64_t t = 0; t < a.k; ++t) {
+      const float* taps = w + t * channels + c;
+      total = fma(vector(sum + t * a.channels, c, n), n == kLanes ? loadu(taps) : load_partial(taps, n), total);
+    }
+    add_seen(check.expected, total);
+    magnitude = fma(vector(size, c, n), n == kLanes ? loadu(far + c) : load_partial(far + c, n), magnitude);
+  }
+  double largest = 0;
+  for (int j = 0; j < kLanes; ++j) {
+    double here = magnitude[j];
+    if (r.begin == 0) {
+      const double pixels = static_cast<double>(a.batch * a.pixels);
+      check.expected[j] += pixels * far[channels + j];
+      here += 1.01 * pixels * far[channels + kLanes + j];
+    }
+    largest = here > largest ? here : largest;
+  }
+  check.magnitude += largest;
 }
 
 // One output row.
@@ -90,6 +159,7 @@ static EDGERUN_NOINLINE void span_tiles(const Row& row, int64_t ox, int64_t coun
   const int64_t rows = row.ky1 - row.ky0 - kEarly, ldc = g.ldc, from = row.oy * s.out_width + ox;
   const ActVectors act(g.act);
   Checker seen;
+  const bool summed = kEarly && g.seen;
   for (int64_t tile = 0; tile < count; ++tile) {
     const int64_t pixel = from + tile * kPixels;
     const float* first = row.x + (row.top + row.ky0) * line + ((ox + tile * kPixels) * kStride - s.pad_left) * channels;
@@ -129,6 +199,7 @@ static EDGERUN_NOINLINE void span_tiles(const Row& row, int64_t ox, int64_t coun
             if (k == kWidth - 1) storeu(out + i * ldc + c, activate<kCode, true>(acc[i][0], act, seen));
           }
         }
+        if (summed) sum_tile(g.seen, acc);
       } else {
         emit(g, acc, pixel, c, kLanes);
       }
@@ -267,6 +338,7 @@ void run(const Run& r) {
     product.c = r.out[0].as<float>() + product.flat;
     product.ldc = product.columns = s.out_channels;
     product.act = p.act, product.sink = r.sink;
+    product.seen = p.audit.on && r.sink ? r.sink->checksum->seen : nullptr;
     locate_fault(&product, s.out_height * s.out_width);
     Row row{&p, &product, r.in[0].as<const float>() + n * s.height * s.width * s.channels,
             weights, weights + ceil_div(s.out_channels, kLanes) * s.kernel_h * s.kernel_w * kLanes, unit % s.out_height, 0, 0, 0};
@@ -280,7 +352,7 @@ void run(const Run& r) {
     const bool armed = product.fault_row >= pixel && product.fault_row < pixel + s.out_width;
     Product raw = product;
     if (armed || p.act.code > kClip) {
-      raw.act.code = kNone, raw.sink = nullptr, raw.fault_row = -1;
+      raw = raw_of(&product);
       row.out = &raw;
     }
     one_row(row);
@@ -290,5 +362,5 @@ void run(const Run& r) {
 }
 
 }  // namespace
-extern const Kernel conv2d_dw_f32_kernel{"conv2d_dw_f32", query, prepare, run};
+extern const Kernel conv2d_dw_f32_kernel{"conv2d_dw_f32", query, prepare, run, audit};
 EDGERUN_ISA_END

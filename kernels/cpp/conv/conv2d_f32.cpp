@@ -30,9 +30,31 @@ struct Params {
   int64_t padded_floats;
   bool winograd;
   Winograd w;
+  Audit audit;
 };
 
 int64_t rounded(int64_t n, int64_t to) { return ceil_div(n, to) * to; }
+
+size_t packed_bytes(const Params& p) {
+  if (p.winograd) return winograd_packed_bytes(p.w);
+  const int64_t each = packed_floats(p.n_segments * p.length, p.s.out_channels / p.s.group);
+  return static_cast<size_t>(p.weights_at + p.s.group * rounded(each, 16) * 4);
+}
+
+void resolve_audit(const Request& r, const ConvShape& s, bool whole_rows, Params* p) {
+  Audit& a = p->audit;
+  a = {};
+  a.on = audit_wanted(r);
+  if (!a.on) return;
+  a.is_signed = r.attrs.i("nonnegative") == 0;
+  a.plain = whole_rows;
+  a.pixels = s.out_height * s.out_width, a.batch = s.batch, a.channels = s.channels;
+  a.group = s.group, a.columns = s.out_channels / s.group, a.k = s.kernel_h * s.kernel_w * (s.channels / s.group);
+  if (!whole_rows)
+    a.on = tap_axis(s.height, s.out_height, s.kernel_h, s.stride_h, s.dilation_h, s.pad_top, &a.rows) &&
+           tap_axis(s.width, s.out_width, s.kernel_w, s.stride_w, s.dilation_w, s.pad_left, &a.across);
+  a.at = audit_round(packed_bytes(*p));
+}
 
 Status resolve(const Request& r, Params* p) {
   EDGERUN_TRY(conv_operands(r));
@@ -78,6 +100,7 @@ Status resolve(const Request& r, Params* p) {
     p->block_pixels = least(least(pixels, finished), rounded(most(kBlockFloats / most(k, 1), 1), kRowsPerUnit));
   }
   p->winograd = winograd_chosen(s, &p->w);
+  resolve_audit(r, s, whole_rows, p);
   return Status::ok;
 }
 
@@ -87,14 +110,16 @@ Status query(const Request& r, Need* need) {
   const ConvShape& s = p.s;
   const int64_t k = p.n_segments * p.length, outputs = r.out[0].elements();
   need->params = sizeof p;
-  need->packed = static_cast<size_t>(p.weights_at + s.group * rounded(packed_floats(k, s.out_channels / s.group), 16) * 4);
+  need->packed = p.audit.on ? p.audit.at + audit_packed(p.audit) : packed_bytes(p);
   need->scratch = static_cast<size_t>(rounded(p.block_pixels, 8) * 8 + p.padded_floats * 4);
   need->units = outputs == 0 ? 0 : p.by_columns ? panels_of(s.out_channels) : s.batch * p.units_per_image;
   if (p.winograd) {
-    need->packed = winograd_packed_bytes(p.w);
     need->scratch = winograd_scratch_bytes(s, p.w);
     need->units = outputs == 0 ? 0 : p.w.by_columns ? panels_of(s.out_channels) : s.batch * p.w.tiles_high;
   }
+  if (need->scratch < audit_scratch(p.audit)) need->scratch = audit_scratch(p.audit);
+  need->audit_units = audit_units(p.audit);
+  need->audit_bound = audit_bound(p.audit) * (p.winograd ? winograd_amplification(p.w) : 1);
   need->work = 2.0 * static_cast<double>(outputs) * static_cast<double>(k);
   need->bytes = 4.0 * static_cast<double>(r.in[0].elements() + r.in[1].elements() + outputs);
   return Status::ok;
@@ -104,6 +129,11 @@ Status prepare(const Request& r, void* params, void* packed) {
   Params& p = *static_cast<Params*>(params);
   EDGERUN_TRY(resolve(r, &p));
   const ConvShape& s = p.s;
+  if (p.audit.on) {
+    const Audit& a = p.audit;
+    pack_audit(a, r.in[1].as<const float>(), a.columns * a.k, 1, a.k, 1.f, r.has(2) ? r.in[2].as<const float>() : nullptr,
+               reinterpret_cast<float*>(static_cast<char*>(packed) + a.at));
+  }
   if (p.winograd) {
     winograd_pack(s, p.w, r.in[1].as<const float>(), static_cast<float*>(packed));
     return Status::ok;
@@ -157,6 +187,7 @@ void run_pixels(const Run& r, const Params& p, int64_t n, int64_t begin, int64_t
   product.b_row = kPanel, product.b_panel = k * kPanel;
   product.ldc = s.out_channels, product.columns = columns;
   product.act = p.act, product.sink = r.sink;
+  product.seen = p.audit.on && r.sink ? r.sink->checksum->seen : nullptr;
   const float* weights = reinterpret_cast<const float*>(static_cast<const char*>(r.packed) + p.weights_at);
   const float *bias = optional(r, 2), *residual = optional(r, 3);
 
@@ -197,6 +228,7 @@ void run(const Run& r) {
     w.product.c = r.out[0].as<float>();
     w.product.ldc = w.product.columns = p.s.out_channels;
     w.product.act = p.act, w.product.sink = r.sink;
+    w.product.seen = p.audit.on && r.sink ? r.sink->checksum->seen : nullptr;
     if (p.w.by_columns) return winograd_rows(w, 0, p.s.batch * p.w.tiles_high, r.begin, r.end);
     return winograd_rows(w, r.begin, r.end, 0, panels_of(p.s.out_channels));
   }
@@ -213,6 +245,8 @@ void run(const Run& r) {
   }
 }
 
+void audit(const Run& r) { audit_product(r, static_cast<const Params*>(r.params)->audit); }
+
 }  // namespace
-extern const Kernel conv2d_f32_kernel{"conv2d_f32", query, prepare, run};
+extern const Kernel conv2d_f32_kernel{"conv2d_f32", query, prepare, run, audit};
 EDGERUN_ISA_END

@@ -87,7 +87,7 @@ void transform_tiles(const ConvShape& s, const Winograd& w, const float* padded,
 }
 
 // The inverse transform of one tile, columns [begin, end); `high` x `wide` of its outputs exist. pixel: of its first output.
-template <int kTile, int kCode, bool kChecked>
+template <int kTile, int kCode, bool kChecked, bool kSummed>
 static EDGERUN_NOINLINE void finish_outputs(const ConvShape& s, const Winograd& w, const Product& g, const float* m,
                                             int64_t pixel, int64_t high, int64_t wide, int64_t begin, int64_t end) {
   constexpr int kSide = kTile + 2;
@@ -109,6 +109,7 @@ static EDGERUN_NOINLINE void finish_outputs(const ConvShape& s, const Winograd& 
       for (int y = 0; y < kTile; ++y) half[y][x] = t[y];
     }
     const vf bias = !g.bias ? zero() : n == kLanes ? loadu(g.bias + c) : load_partial(g.bias + c, n);
+    vf total = zero();
 #pragma GCC unroll 4
     for (int y = 0; y < kTile; ++y) {
       if (y >= high) break;
@@ -119,25 +120,32 @@ static EDGERUN_NOINLINE void finish_outputs(const ConvShape& s, const Winograd& 
         if (x >= wide) break;
         const int64_t at = (pixel + y * s.out_width + x) * s.out_channels + c;
         vf value = add(o[x], bias);
+        if (kSummed) total = add(total, value);
         if (g.residual) value = add(value, n == kLanes ? loadu(g.residual + at) : load_partial(g.residual + at, n));
         value = activate<kCode, kChecked>(value, act, seen);
         if (EDGERUN_LIKELY(n == kLanes)) storeu(g.c + at, value);
         else store_partial(g.c + at, value, n);
       }
     }
+    if (kSummed) add_seen(g.seen, total);
   }
   if (kChecked) fold(seen, g.sink, g.flat + pixel * s.out_channels + begin, 0);
 }
 
 using FinishFn = void (*)(const ConvShape&, const Winograd&, const Product&, const float*, int64_t, int64_t, int64_t, int64_t,
                           int64_t);
+template <int kTile, bool kChecked, bool kSummed>
+FinishFn finish_for(int32_t code) {
+  switch (code) {
+    case kRelu: return finish_outputs<kTile, kRelu, kChecked, kSummed>;
+    case kClip: return finish_outputs<kTile, kClip, kChecked, kSummed>;
+    default: return finish_outputs<kTile, kNone, kChecked, kSummed>;
+  }
+}
 template <int kTile>
 FinishFn finish_of(const Product& g) {
-  switch (g.act.code) {
-    case kRelu: return g.sink ? finish_outputs<kTile, kRelu, true> : finish_outputs<kTile, kRelu, false>;
-    case kClip: return g.sink ? finish_outputs<kTile, kClip, true> : finish_outputs<kTile, kClip, false>;
-    default: return g.sink ? finish_outputs<kTile, kNone, true> : finish_outputs<kTile, kNone, false>;
-  }
+  if (g.seen) return g.sink ? finish_for<kTile, true, true>(g.act.code) : finish_for<kTile, false, true>(g.act.code);
+  return g.sink ? finish_for<kTile, true, false>(g.act.code) : finish_for<kTile, false, false>(g.act.code);
 }
 
 int64_t padded_floats(const ConvShape& s, const Winograd& w) {
@@ -231,6 +239,17 @@ void winograd_pack(const ConvShape& s, const Winograd& w, const float* weights, 
   }
 }
 
+// An armed fault in an accumulator: the product of one plane that the output's tile and place in it choose.
+static EDGERUN_NOINLINE __attribute__((cold)) void strike_plane(const ConvShape& s, const Winograd& w, const Product& g, int64_t top, float* m) {
+  const int64_t oy = g.fault_row / s.out_width - top, ox = g.fault_row % s.out_width;
+  const int64_t tile = oy / w.tile * w.tiles_wide + ox / w.tile, plane = oy % w.tile * (w.tile + 2) + ox % w.tile;
+  float* at = m + plane * w.m_stride + tile * s.out_channels + g.fault_column;
+  uint32_t bits;
+  __builtin_memcpy(&bits, at, 4);
+  bits = g.fault->strike(bits);
+  __builtin_memcpy(at, &bits, 4);
+}
+
 void winograd_rows(const WinogradRun& r, int64_t begin, int64_t end, int64_t first_panel, int64_t last_panel) {
   const ConvShape& s = *r.s;
   const Winograd& w = *r.w;
@@ -266,7 +285,11 @@ void winograd_rows(const WinogradRun& r, int64_t begin, int64_t end, int64_t fir
     if (g.residual) g.residual += n * image;
     locate_fault(&g, s.out_height * s.out_width);
     const int64_t top = first * w.tile, bottom = least(s.out_height, top + high * w.tile);
-    const bool armed = g.fault_row >= top * s.out_width && g.fault_row < bottom * s.out_width;
+    bool armed = g.fault_row >= top * s.out_width && g.fault_row < bottom * s.out_width;
+    if (EDGERUN_UNLIKELY(armed) && g.fault->site == FaultSite::accumulator) {
+      if (g.fault_column >= left && g.fault_column < right) strike_plane(s, w, g, top, m);
+      g.fault_row = -1, armed = false;
+    }
     Product raw = g;
     const bool later = armed || g.act.code > kClip;
     if (later) raw.act.code = kNone, raw.sink = nullptr;

@@ -4,6 +4,7 @@
 // [K][kLanes]. Panels are the outer loop, so that one panel stays in L1 while the rows of a block pass by.
 #pragma once
 #include "activation.h"
+#include "integrity/checksum_f32.h"
 #include "operand.h"
 
 EDGERUN_ISA_BEGIN
@@ -32,20 +33,32 @@ struct Product {
   int64_t flat;             // flat output index of c[0]
   ActParams act;
   CheckSink* sink;          // null: checks off
-  int64_t fault_row, fault_column;  // position of an armed fault in c, or negative
+  double* seen;             // where the sums of the accumulators go, or null
+  const Fault* fault;       // armed in this product, or null
+  int64_t fault_row, fault_column;  // its position in c, or negative
 };
 
 EDGERUN_SIMD void locate_fault(Product* g, int64_t rows) {
   g->fault_row = g->fault_column = -1;
+  g->fault = nullptr;
   if (!g->sink || !g->sink->fault) return;
   const int64_t index = g->sink->fault->index - g->flat;
   if (index < 0 || g->ldc <= 0) return;
   if (index / g->ldc < rows && index % g->ldc < g->columns) {
+    g->fault = g->sink->fault;
     g->fault_row = index / g->ldc;
     g->fault_column = index % g->ldc;
   }
 }
 
+// Splits a product whose activation is a pass of its own: the first part stores raw sums, unchecked, and takes a fault in an
+// accumulator; the second keeps one in the result.
+EDGERUN_SIMD Product raw_of(Product* g) {
+  Product raw = *g;
+  raw.act.code = kNone, raw.sink = nullptr;
+  (g->fault && g->fault->site == FaultSite::accumulator ? g : &raw)->fault_row = -1;
+  return raw;
+}
 
 EDGERUN_SIMD int64_t panels_of(int64_t columns) { return ceil_div(columns, kPanel); }
 EDGERUN_SIMD int64_t panel_width(int64_t columns, int64_t panel) {  // as packed
@@ -81,8 +94,7 @@ void multiply(Product g, const float* const* rows, int64_t row, int64_t m, int64
 EDGERUN_SIMD void multiply_then_finish(Product g, const float* const* rows, int64_t row, int64_t m, int64_t first,
                                        int64_t last, bool b_packed) {
   if (g.act.code <= kClip) return multiply(g, rows, row, m, first, last, b_packed);
-  Product raw = g;
-  raw.act.code = kNone, raw.sink = nullptr, raw.fault_row = -1;
+  const Product raw = raw_of(&g);
   multiply(raw, rows, row, m, first, last, b_packed);
   finish_tile(g, row, first * kPanel, m, least(last * kPanel, g.columns) - first * kPanel);
 }

@@ -22,6 +22,7 @@ struct Params {
   bool trans_a, trans_b, constant_b, by_columns;
   float alpha;
   ActParams act;
+  Audit audit;
 };
 
 Status resolve(const Request& r, Params* p) {
@@ -67,6 +68,13 @@ Status resolve(const Request& r, Params* p) {
   p->block_rows = least(most(p->rows, 1), ceil_div(most(kBlockFloats / most(p->k, 1), 1), kRowsPerUnit) * kRowsPerUnit);
   if (!p->constant_b) p->block_rows = most(p->rows, 1);  // a panel is packed once for all rows
   p->row_units = ceil_div(p->rows, kRowsPerUnit);
+
+  Audit& audit = p->audit;
+  audit = {};
+  audit.on = audit_wanted(r) && p->constant_b && one_b && p->batches == 1 && !p->trans_a;
+  audit.is_signed = r.attrs.i("nonnegative") == 0;
+  audit.plain = true;
+  audit.pixels = p->rows, audit.batch = 1, audit.channels = audit.k = p->k, audit.group = 1, audit.columns = p->columns;
   return Status::ok;
 }
 
@@ -81,6 +89,13 @@ Status query(const Request& r, Need* need) {
   need->packed = p.constant_b ? static_cast<size_t>(8 * 8 + matrices * packed_b(p) * 4) : 64;
   need->scratch = static_cast<size_t>(pointer_bytes(p) + (p.trans_a ? p.block_rows * p.k * 4 : 0) + kCacheLine +
                                       (p.constant_b ? 0 : p.k * kPanel * 4));
+  if (p.audit.on) {
+    p.audit.at = audit_round(need->packed);
+    need->packed = p.audit.at + audit_packed(p.audit);
+    if (need->scratch < audit_scratch(p.audit)) need->scratch = audit_scratch(p.audit);
+  }
+  need->audit_units = audit_units(p.audit);
+  need->audit_bound = audit_bound(p.audit);
   const int64_t outputs = r.out[0].elements();
   need->units = outputs == 0 ? 0 : p.batches * (p.by_columns ? panels_of(p.columns) : p.row_units);
   need->work = 2.0 * static_cast<double>(outputs) * static_cast<double>(p.k);
@@ -98,6 +113,10 @@ Status prepare(const Request& r, void* params, void* packed) {
   for (int64_t i = 0; i < matrices; ++i)
     pack_panels(r.in[1].as<const float>() + i * p.k * p.columns, p.k, p.columns, p.trans_b ? 1 : p.columns,
                 p.trans_b ? p.k : 1, p.alpha, 0, panels_of(p.columns), out + i * packed_b(p));
+  if (!p.audit.on) return Status::ok;
+  p.audit.at = audit_round(static_cast<size_t>(kCacheLine + packed_b(p) * 4));
+  pack_audit(p.audit, r.in[1].as<const float>(), 0, p.trans_b ? 1 : p.columns, p.trans_b ? p.k : 1, p.alpha,
+             r.has(2) ? r.in[2].as<const float>() : nullptr, reinterpret_cast<float*>(static_cast<char*>(packed) + p.audit.at));
   return Status::ok;
 }
 
@@ -152,6 +171,7 @@ void run_rows(const Run& r, const Params& p, int64_t n, int64_t begin, int64_t e
   product.c = r.out[0].as<float>() + product.flat;
   product.ldc = product.columns = p.columns;
   product.act = p.act, product.sink = r.sink;
+  product.seen = p.audit.on && r.sink ? r.sink->checksum->seen : nullptr;
   locate_fault(&product, p.rows);
 
   for (int64_t row = begin; row < end; row += p.block_rows) {
@@ -177,6 +197,8 @@ void run(const Run& r) {
   }
 }
 
+void audit(const Run& r) { audit_product(r, static_cast<const Params*>(r.params)->audit); }
+
 }  // namespace
-extern const Kernel matmul_f32_kernel{"matmul_f32", query, prepare, run};
+extern const Kernel matmul_f32_kernel{"matmul_f32", query, prepare, run, audit};
 EDGERUN_ISA_END

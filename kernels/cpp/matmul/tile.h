@@ -28,12 +28,37 @@ EDGERUN_SIMD void store_tile(const Product& g, const vf (&acc)[kRows][kVectors],
   if (kChecked) fold(seen, g.sink, flat, 0);
 }
 
+// A fault in an accumulator of this tile.
+template <int kRows, int kVectors>
+static EDGERUN_NOINLINE __attribute__((cold)) void strike(const Product& g, vf (&acc)[kRows][kVectors], int64_t row, int64_t column) {
+  const int64_t lane = g.fault_column - column;
+  vi bits = as_int(acc[row][lane / kLanes]);
+  bits[lane % kLanes] = static_cast<int32_t>(g.fault->strike(static_cast<uint32_t>(bits[lane % kLanes])));
+  acc[row][lane / kLanes] = as_float(bits);
+}
+
+// Sums the accumulators by lane, for the checksum of the product. Lanes past the last column hold 0.
+template <int kRows, int kVectors>
+EDGERUN_SIMD void sum_tile(double* seen, const vf (&acc)[kRows][kVectors]) {
+  static_assert(kRows * kVectors <= kTileTerms, "the bound in checksum_f32.h counts on it");
+  vf part[2] = {acc[0][0], zero()};
+#pragma GCC unroll 16
+  for (int i = 1; i < kRows * kVectors; ++i) part[i % 2] = add(part[i % 2], acc[i / kVectors][i % kVectors]);
+  add_seen(seen, add(part[0], part[1]));
+}
+
 // Residual, activation and checks of the accumulators of kRows x kVectors at (row, column), then stores.
 template <int kRows, int kVectors>
 EDGERUN_SIMD void emit(const Product& g, vf (&acc)[kRows][kVectors], int64_t row, int64_t column, int64_t columns) {
   const int rest = static_cast<int>(columns - (kVectors - 1) * kLanes);
   const int64_t at = row * g.ldc + column;
   float* c = g.c + at;
+  bool hit = g.fault_row >= row && g.fault_row < row + kRows && g.fault_column >= column && g.fault_column < column + columns;
+  if (EDGERUN_UNLIKELY(hit) && g.fault->site == FaultSite::accumulator) {
+    strike(g, acc, g.fault_row - row, column);
+    hit = false;
+  }
+  if (g.seen) sum_tile(g.seen, acc);
   if (g.residual) {
     const float* res = g.residual + at;
 #pragma GCC unroll 8
@@ -46,9 +71,6 @@ EDGERUN_SIMD void emit(const Product& g, vf (&acc)[kRows][kVectors], int64_t row
       }
     }
   }
-
-  const bool hit = g.fault_row >= row && g.fault_row < row + kRows && g.fault_column >= column &&
-                   g.fault_column < column + columns;
   const int32_t code = EDGERUN_UNLIKELY(hit) ? kActivationCount : g.act.code;
   if (code == kNone) {
     if (g.sink) store_tile<kNone, true>(g, acc, c, columns, g.flat + at);

@@ -123,7 +123,7 @@ class Interpreter:
         if own is not None:
             try:
                 return own(self, node, env)
-            except (ValueError, IndexError, TypeError) as e:  # ranks, axes and lengths that only the operands show
+            except (ValueError, IndexError, TypeError, AttributeError) as e:  # ranks, axes and lengths that only the operands show
                 raise ShapeError(f"{self._site(node).where}: operands do not fit: {short(str(e))}") from e
         site = self._site(node)
         results, raw = site.run([self._value(v, env) for v in site.operands], self._room, self._clock)
@@ -152,7 +152,13 @@ class Interpreter:
 
     def _shaped(self, node: ir.Node, env: Env) -> Sequence[Any]:
         call = Call(node, self._site(node).where, self._room, self._setting.budget, self._clock)
-        return _FUNCTIONS[node.op_type](call, *(self._value(v, env) for v in node.inputs))
+        operands = [self._value(v, env) for v in node.inputs]
+        if node.op_type in SHAPED:
+            for value, given in zip(node.inputs, operands, strict=True):
+                if value is not None and not isinstance(given, np.ndarray):  # bodies of loops may lie about their types
+                    found = "an empty optional" if given is None else "a sequence"
+                    raise TypeError(f"expected '{value.name}' to be a tensor, found {found}")
+        return _FUNCTIONS[node.op_type](call, *operands)
 
     def _if(self, node: ir.Node, env: Env) -> Sequence[Any]:
         taken = _flag(self._value(node.inputs[0], env))

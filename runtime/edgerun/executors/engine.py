@@ -18,8 +18,8 @@ try:
 except ImportError:  # built without a C++ compiler
     _engine = None  # type: ignore[assignment]
 
-NON_FINITE = 2
-"""CheckFlag bit of kernels/cpp/kernel.h; the other one, 1, is an identity that does not hold."""
+FLAGS = ((2, "finite"), (16, "abft"), (1, "maed"))
+"""CheckFlag bits of kernels/cpp/kernel.h and the checks they stand for; the first that is set names the finding."""
 
 
 def available() -> bool:
@@ -132,7 +132,7 @@ class EngineExecutor:
     def _finding(self, raw: tuple[int, int, int, float, float, float]) -> Finding:
         index, flags, position, expected, got, bound = raw
         step = self.plan.steps[index]
-        check = "finite" if flags & NON_FINITE else "maed"
+        check = next(name for bit, name in FLAGS if flags & bit)
         return Finding(index, step.node, step.op, step.kernel, check, position, expected, got, bound)
 
 

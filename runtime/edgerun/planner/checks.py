@@ -1,5 +1,4 @@
-"""Which steps are verified while they run: every activation (MAED), every convolution, matrix product and softmax
-(finite)."""
+"""Which checks a step can carry (docs/checks.md); the kinds and presets themselves: edgerun.options."""
 
 from __future__ import annotations
 
@@ -14,7 +13,8 @@ ROUNDED = 16 * EPS
 """Relative bound of the identities that round (sigmoid, tanh, silu, elu)."""
 SOFTMAX_SUM = 64 * EPS
 """Bound of |sum of a softmax row - 1|."""
-MODES = ("off", "maed")
+AUDITED = frozenset({"conv2d_f32", "conv2d_dw_f32", "matmul_f32"})
+"""Kernels that gather a checksum when asked to (attribute abft)."""
 
 _ROUNDED_CODES = frozenset({4, 5, 8, 11})
 _VERIFIED_CODES = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 11})
@@ -34,11 +34,8 @@ _FINITE = (
 )
 
 
-def checks_of(kernel: str, attrs: Mapping[str, Ints | Floats], mode: str) -> tuple[Check, ...]:
-    """The checks of one step. A bound of 0 means that the identity is free of rounding (or only finiteness is
-    tested)."""
-    if mode == "off":
-        return ()
+def maed_of(kernel: str, attrs: Mapping[str, Ints | Floats]) -> tuple[Check, ...]:
+    """The identity that a step's kernel verifies. A bound of 0 means that it is free of rounding (or only finiteness is tested)."""
     code = CODES.get(kernel.removesuffix("_f32"), 0) or int((attrs.get("activation") or (0,))[0])
     if kernel == "softmax_f32":
         return (Check("maed", SOFTMAX_SUM),)

@@ -12,11 +12,12 @@ from edgerun.errors import ModelFormatError, PlanError, PolicyError
 from edgerun.importer.load import Graph
 from edgerun.limits import refuse, size
 from edgerun.ops.graph import Unsupported, is_op, producer, shape_of
+from edgerun.options import kinds_of
 
 from . import int8, memory
-from .checks import MODES, checks_of
 from .difficulty import DifficultySource, difficulty_attrs
 from .plan import Difficulty, ExitPoint, Plan, Policy, Port, Slot, Step
+from .protect import protect
 from .schedule import exit_outputs, segments
 from .select import Draft
 from .whole import whole_model
@@ -36,16 +37,13 @@ def make_plan(
     """The plan of an imported model. The graph is used up: import again for another plan.
 
     policy: tables of the exit policy. difficulty: constants of the estimate, wanted where the policy needs them;
-    `calibration`
-    (an object with `.difficulty`) stands for it with policy "dart". checks: "maed" or "off". strict:
-    UnsupportedOpError where
-    only onnx.reference could run a node (otherwise an EdgeRunWarning). optimize, without: passes to leave out (for
-    tests).
-    Raises PlanError, PolicyError, ModelFormatError, UnsupportedOpError, LimitError.
+    `calibration` (an object with `.difficulty`) stands for it with policy "dart".
+    checks: a preset or a list of kinds (edgerun.options). strict: UnsupportedOpError where only onnx.reference could run a node
+    (otherwise an EdgeRunWarning). optimize, without: passes to leave out (for tests).
+    Raises PlanError, OptionError, PolicyError, ModelFormatError, UnsupportedOpError, LimitError.
     """
     policy = policy or Policy()
-    if checks not in MODES:
-        raise PlanError(f"checks: expected one of {', '.join(MODES)}; found {checks!r}")
+    kinds_of(checks)
     if difficulty is None and calibration is not None and policy.kind == "dart":
         difficulty = calibration.difficulty
     exits = exit_outputs(graph)
@@ -172,7 +170,7 @@ class _Maker:
                 s.attrs,
                 s.node,
                 s.op,
-                checks_of(s.kernel, s.attrs, checks),
+                (),
                 s.segment,
                 s.macs,
             )
@@ -188,7 +186,7 @@ class _Maker:
             Port(name, number[self.outputs[k]], self.graph.output_shapes[k])
             for k, name in enumerate(self.graph.outputs)
         )
-        return Plan(
+        return protect(Plan(
             tuple(slots),
             steps,
             tuple(draft.constants),
@@ -200,7 +198,7 @@ class _Maker:
             estimate,
             tuple(draft.fallbacks),
             {**{k: v for k, v in self.graph.metadata.items() if k != int8.KEY}, **int8.entry(draft.int8)},
-        )
+        ), checks)
 
 
 def _is_softmax(value: ir.Value) -> bool:

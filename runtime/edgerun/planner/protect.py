@@ -1,0 +1,68 @@
+"""Protection as a pass over the finished plan: each kind of check is put on the steps it can verify."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from edgerun.ops.activation import CODES
+from edgerun.options import kinds_of
+
+from .checks import AUDITED, maed_of
+from .plan import ABSENT, Check, Plan, Slot, Step
+
+_OWN = ("abft", "nonnegative")
+"""Attributes that belong to this pass."""
+_NONNEGATIVE_CODES = frozenset({1, 4, 6})
+_KEEPS_SIGN = frozenset({"max_pool2d_f32", "average_pool2d_f32", "global_average_pool_f32", "global_max_pool_f32", "copy", "transpose"})
+
+
+def protect(plan: Plan, mode: str) -> Plan:
+    """The same plan with the checks of `mode` (a preset or a list of kinds, see edgerun.options) and no others.
+
+    Raises OptionError for an unknown mode.
+    """
+    kinds = kinds_of(mode)
+    bare = [replace(s, checks=(), attrs={k: v for k, v in s.attrs.items() if k not in _OWN}) for s in plan.steps]
+    sure = nonnegative(plan.slots, bare)
+    return replace(plan, steps=tuple(_protected(s, sure[k], kinds) for k, s in enumerate(bare)))
+
+
+def _protected(step: Step, sure: bool, kinds: tuple[str, ...]) -> Step:
+    checks: tuple[Check, ...] = maed_of(step.kernel, step.attrs) if "maed" in kinds else ()
+    if "abft" in kinds and step.kernel in AUDITED:
+        checks += (Check("abft"),)
+        hints = {"abft": (1,), "nonnegative": (1,)} if sure else {"abft": (1,)}
+        step = replace(step, attrs={**step.attrs, **hints})
+    return replace(step, checks=checks)
+
+
+def nonnegative(slots: Sequence[Slot], steps: Sequence[Step]) -> list[bool]:
+    """For each step whether its first operand cannot be negative: then one sum serves as its size, too.
+
+    Bytes are followed, not slots, as views share them; where a plan branches nothing is known.
+    """
+    sure: dict[int, int] = {}  # arena offset → bytes written there that are not negative
+    known = []
+    branches = any(s.kernel in ("branch", "jump") for s in steps)
+    for step in steps:
+        first = slots[step.inputs[0]] if step.inputs and step.inputs[0] != ABSENT else None
+        operand = first is not None and first.place == "arena" and sure.get(first.offset, 0) >= first.nbytes
+        known.append(operand and not branches)
+        result = _never_negative(step) or (operand and step.kernel in _KEEPS_SIGN)
+        for out in step.outputs:
+            slot = slots[out]
+            begin, end = slot.offset, slot.offset + slot.nbytes
+            for at in [a for a, n in sure.items() if a < end and begin < a + n]:
+                del sure[at]
+            if result and slot.dtype == "f32":
+                sure[begin] = slot.nbytes
+    return known
+
+
+def _never_negative(step: Step) -> bool:
+    code = CODES.get(step.kernel.removesuffix("_f32"), 0) or int((step.attrs.get("activation") or (0,))[0])
+    if code == CODES["clip"]:
+        low = step.attrs.get("act_alpha") or step.attrs.get("alpha") or (-1.0,)
+        return float(low[0]) >= 0
+    return code in _NONNEGATIVE_CODES or step.kernel == "softmax_f32"

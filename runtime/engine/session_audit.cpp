@@ -1,0 +1,57 @@
+// Checksums of products (ABFT): what the operands let expect is gathered after the step and compared with what was seen.
+#include <cmath>
+
+#include "session.h"
+
+namespace edgerun {
+
+void Session::audit(const LiveStep& step, int32_t threads) {
+  if (late()) {  // the step may be unfinished; the run ends with that error
+    for (Checksum& c : checksums_) c = Checksum{};
+    return;
+  }
+  if (threads > 1 && step.audit_units >= threads) {
+    const Job job{this, &step, true, true};
+    team_->run(&Session::chunk, &job, threads);
+  } else {
+    Run call = step.call;
+    call.end = step.audit_units;
+    step.audit(call);
+  }
+  judge(step);
+}
+
+// Every test is written so that a NaN fails it. A sum that overflowed on the expecting side alone accuses nobody.
+void Session::judge(const LiveStep& step) {
+  Checksum all = checksums_[0];
+  checksums_[0] = Checksum{};
+  for (size_t t = 1; t < checksums_.size(); ++t) {
+    Checksum& c = checksums_[t];
+    for (int j = 0; j < kChecksumLanes; ++j) {
+      all.seen[j] += c.seen[j];
+      all.expected[j] += c.expected[j];
+      all.difference[j] += c.difference[j];
+    }
+    all.magnitude += c.magnitude;
+    c = Checksum{};
+  }
+  const double bound = step.audit_bound * all.magnitude + step.audit_floor;
+  for (int j = 0; j < kChecksumLanes; ++j) {
+    const bool wrong = step.audit_bound == 0
+                           ? all.difference[j] != 0
+                           : !std::isfinite(all.seen[j]) ||
+                                 (std::isfinite(all.expected[j]) && !(std::fabs(all.seen[j] - all.expected[j]) <= bound));
+    if (__builtin_expect(!wrong, 1)) continue;
+    CheckSink& sink = sinks_[0];
+    if (!sink.flags) {
+      sink.first_index = j;
+      sink.expected = step.audit_bound == 0 ? 0.f : static_cast<float>(all.expected[j]);
+      sink.got = step.audit_bound == 0 ? static_cast<float>(static_cast<int32_t>(all.difference[j])) : static_cast<float>(all.seen[j]);
+      sink.bound = static_cast<float>(bound);
+    }
+    sink.flags |= kChecksum;
+    return;
+  }
+}
+
+}  // namespace edgerun
