@@ -101,7 +101,8 @@ class Session {
   template <bool kProfile> RunError loop(int64_t begin, int64_t* ns);
   void compute(const LiveStep& step, size_t index, bool armed);
   void audit(const LiveStep& step, int32_t threads);
-  void judge(const LiveStep& step);
+  void judge(const LiveStep& step, int32_t threads);
+  void accuse(const LiveStep& step, const Checksum& all, double bound);
   void run_alone(const LiveStep& step, const Run& call);
   bool late() const;
   static void chunk(const void* job, int32_t chunk, int32_t thread);

@@ -18,14 +18,13 @@ void Session::audit(const LiveStep& step, int32_t threads) {
     call.end = step.audit_units;
     step.audit(call);
   }
-  judge(step);
+  judge(step, threads);
 }
 
-// Every test is written so that a NaN fails it. A sum that overflowed on the expecting side alone accuses nobody.
-void Session::judge(const LiveStep& step) {
-  Checksum all = checksums_[0];
-  checksums_[0] = Checksum{};
-  for (size_t t = 1; t < checksums_.size(); ++t) {
+// Every test is written so that a NaN fails it.
+void Session::judge(const LiveStep& step, int32_t threads) {
+  Checksum& all = checksums_[0];
+  for (size_t t = 1; threads > 1 && t < checksums_.size(); ++t) {
     Checksum& c = checksums_[t];
     for (int j = 0; j < kChecksumLanes; ++j) {
       all.seen[j] += c.seen[j];
@@ -36,17 +35,29 @@ void Session::judge(const LiveStep& step) {
     c = Checksum{};
   }
   const double bound = step.audit_bound * all.magnitude + step.audit_floor;
+  bool right = true;
+  uint32_t difference = 0;
+  if (step.audit_bound > 0)
+    for (int j = 0; j < kChecksumLanes; ++j) right &= std::fabs(all.seen[j] - all.expected[j]) <= bound;
+  else
+    for (int j = 0; j < kChecksumLanes; ++j) difference |= all.difference[j];
+  if (__builtin_expect(!right || difference != 0, 0)) accuse(step, all, bound);
+  all = Checksum{};
+}
+
+// The first lane that is wrong. A sum that overflowed on the expecting side alone accuses nobody.
+void Session::accuse(const LiveStep& step, const Checksum& all, double bound) {
+  CheckSink& sink = sinks_[0];
   for (int j = 0; j < kChecksumLanes; ++j) {
-    const bool wrong = step.audit_bound == 0
-                           ? all.difference[j] != 0
-                           : !std::isfinite(all.seen[j]) ||
-                                 (std::isfinite(all.expected[j]) && !(std::fabs(all.seen[j] - all.expected[j]) <= bound));
-    if (__builtin_expect(!wrong, 1)) continue;
-    CheckSink& sink = sinks_[0];
+    const bool whole = step.audit_bound == 0;
+    const bool wrong = whole ? all.difference[j] != 0
+                             : !std::isfinite(all.seen[j]) ||
+                                   (std::isfinite(all.expected[j]) && !(std::fabs(all.seen[j] - all.expected[j]) <= bound));
+    if (!wrong) continue;
     if (!sink.flags) {
       sink.first_index = j;
-      sink.expected = step.audit_bound == 0 ? 0.f : static_cast<float>(all.expected[j]);
-      sink.got = step.audit_bound == 0 ? static_cast<float>(static_cast<int32_t>(all.difference[j])) : static_cast<float>(all.seen[j]);
+      sink.expected = whole ? 0.f : static_cast<float>(all.expected[j]);
+      sink.got = whole ? static_cast<float>(static_cast<int32_t>(all.difference[j])) : static_cast<float>(all.seen[j]);
       sink.bound = static_cast<float>(bound);
     }
     sink.flags |= kChecksum;

@@ -21,7 +21,6 @@ struct Params {
   Audit audit;  // of its own form: channel by channel
 };
 
-// Packed behind the weights: |w| summed over the taps for each channel, then sums of the bias and of its size by lane.
 size_t weight_bytes(const ConvShape& s) {
   return static_cast<size_t>(ceil_div(s.out_channels, kLanes) * (s.kernel_h * s.kernel_w + 1) * kVectorBytes);
 }
@@ -56,7 +55,7 @@ Status query(const Request& r, Need* need) {
   need->params = sizeof p;
   need->packed = weight_bytes(s);
   if (p.audit.on) {
-    need->packed = p.audit.at + audit_round(static_cast<size_t>(s.out_channels + 2 * kLanes) * 4);
+    need->packed = p.audit.at + audit_round(static_cast<size_t>((audit_cells(p.audit) + 1) * s.out_channels + 2 * kLanes) * 4);
     need->scratch = audit_scratch(p.audit);
     need->audit_units = audit_units(p.audit);
     need->audit_bound = audit_bound(p.audit);
@@ -65,6 +64,94 @@ Status query(const Request& r, Need* need) {
   need->work = 2.0 * static_cast<double>(outputs) * static_cast<double>(taps);
   need->bytes = 4.0 * static_cast<double>(r.in[0].elements() + r.in[1].elements() + outputs);
   return Status::ok;
+}
+
+// The weights of each cell's taps summed, channel by channel; |w| summed over all taps; sums of the bias and of its size by lane.
+void pack_own_audit(const Request& r, const Params& p, float* out) {
+  const Audit& a = p.audit;
+  const int64_t channels = p.s.out_channels, cells = audit_cells(a);
+  const float* w = r.in[1].as<const float>();
+  float *size = out + cells * channels, *sums = size + channels;
+  __builtin_memset(out, 0, static_cast<size_t>((cells + 1) * channels + 2 * kLanes) * 4);
+  for (int64_t c = 0; c < channels; ++c) {
+    for (int64_t cell = 0; cell < cells; ++cell) {
+      double sum = 0;
+      each_tap(a.rows, a.across, static_cast<int32_t>(cell / a.across.runs), static_cast<int32_t>(cell % a.across.runs),
+               [&](int64_t t) { sum += w[t * channels + c]; });
+      out[cell * channels + c] = static_cast<float>(sum);
+    }
+    for (int64_t t = 0; t < a.k; ++t) size[c] += (w[t * channels + c] < 0 ? -w[t * channels + c] : w[t * channels + c]) + 1e-37f;
+    if (!r.has(2)) continue;
+    const float b = r.in[2].as<const float>()[c];
+    sums[c % kLanes] += b, sums[kLanes + c % kLanes] += b < 0 ? -b : b;
+  }
+}
+
+// What cells let channels [c, c + kVectors * kLanes) expect, without a detour over memory.
+template <bool kSigned, int kVectors, int kAhead>
+EDGERUN_SIMD void expect(const Run& r, const Audit& a, int64_t c, const float* w, const float* far, SeenSum& expected, vf& magnitude) {
+  const int64_t channels = a.channels, line = a.across.size * channels;
+  const float* x = r.in[0].as<const float>();
+  vf size[kVectors], total = zero();
+  for (int v = 0; v < kVectors; ++v) size[v] = zero();
+  for (int32_t i = 0; i < a.rows.runs; ++i)
+    each_span(a.rows, i, r.begin, r.end, [&](int64_t row, int64_t high) __attribute__((always_inline)) {
+      for (int32_t j = 0; j < a.across.runs; ++j) {
+        vf sum[kVectors];
+        for (int v = 0; v < kVectors; ++v) sum[v] = zero();
+        const PixelBlock block{x + row * line + a.across.run[j].begin * channels, high, a.rows.step * line, a.across.run[j].count,
+                               a.across.step * channels};
+        sum_lanes<kSigned, kVectors, kAhead>(block, c, sum, size);
+        const float* of_taps = w + (i * a.across.runs + j) * channels + c;
+        for (int v = 0; v < kVectors; ++v) {
+          total = fma(sum[v], loadu(of_taps + v * kLanes), total);
+          if (!kSigned) size[v] = add(size[v], sum[v]);
+        }
+      }
+    });
+  expected.add(total);
+  for (int v = 0; v < kVectors; ++v) magnitude = fma(size[v], loadu(far + c + v * kLanes), magnitude);
+}
+
+template <bool kSigned>
+int64_t expect_all(const Run& r, const Audit& a, const float* w, const float* far, SeenSum& expected, vf& magnitude) {
+  int64_t c = 0;
+  for (; c + 4 * kLanes <= a.channels; c += 4 * kLanes) expect<kSigned, 4, 1>(r, a, c, w, far, expected, magnitude);
+  for (; c + kLanes <= a.channels; c += kLanes) expect<kSigned, 1, 4>(r, a, c, w, far, expected, magnitude);
+  return c;
+}
+
+// sum over oy, ox of y[.., c] = sum over cells of (sum of x over the cell) (sum of w[.., c] over its taps) + P b[c].
+void audit(const Run& r) {
+  const Params& p = *static_cast<const Params*>(r.params);
+  const Audit& a = p.audit;
+  const int64_t channels = p.s.out_channels, cells = audit_cells(a), m = p.multiplier;
+  const float* w = reinterpret_cast<const float*>(static_cast<const char*>(r.packed) + a.at);
+  const float* far = w + cells * channels;
+  Checksum& check = *r.sink->checksum;
+  SeenSum expected;
+  vf magnitude = zero();
+  int64_t c = 0;
+  if (m == 1) c = a.is_signed ? expect_all<true>(r, a, w, far, expected, magnitude) : expect_all<false>(r, a, w, far, expected, magnitude);
+  if (c < channels) {  // what is no whole vector, or several outputs a channel
+    float *sum = static_cast<float*>(r.scratch), *size = sum + cells * a.channels;
+    cell_sums(r.in[0].as<const float>(), a.channels, a.rows, a.across, a.is_signed, r.begin, r.end, sum, size, size + a.channels);
+    for (; c < channels; c += kLanes) {
+      const int n = static_cast<int>(least(kLanes, channels - c));
+      float lanes[2][kLanes] = {};
+      vf total = zero();
+      for (int64_t cell = 0; cell < cells; ++cell) {
+        for (int k = 0; k < n; ++k) lanes[0][k] = sum[cell * a.channels + (c + k) / m], lanes[1][k] = w[cell * channels + c + k];
+        total = fma(loadu(lanes[0]), loadu(lanes[1]), total);
+      }
+      expected.add(total);
+      for (int k = 0; k < n; ++k) lanes[0][k] = size[(c + k) / m], lanes[1][k] = far[c + k];
+      magnitude = fma(loadu(lanes[0]), loadu(lanes[1]), magnitude);
+    }
+  }
+  expected.to(check.expected);
+  check.magnitude += reduce_max(magnitude);
+  if (r.begin == 0) audit_bias(a, far + channels, &check);
 }
 
 Status prepare(const Request& r, void* params, void* packed) {
@@ -78,55 +165,8 @@ Status prepare(const Request& r, void* params, void* packed) {
       for (int64_t k = 0; k < kLanes; ++k) *out++ = c + k < channels ? w[t * channels + c + k] : 0.f;
   __builtin_memset(out, 0, static_cast<size_t>(ceil_div(channels, kLanes) * kVectorBytes));  // what edge tiles read outside
   if (!p.audit.on) return Status::ok;
-  float* size = reinterpret_cast<float*>(static_cast<char*>(packed) + p.audit.at);
-  __builtin_memset(size, 0, static_cast<size_t>(channels + 2 * kLanes) * 4);
-  for (int64_t c = 0; c < channels; ++c) {
-    for (int64_t t = 0; t < taps; ++t) size[c] += w[t * channels + c] < 0 ? -w[t * channels + c] : w[t * channels + c];
-    if (!r.has(2)) continue;
-    const float b = r.in[2].as<const float>()[c];
-    size[channels + c % kLanes] += b, size[channels + kLanes + c % kLanes] += b < 0 ? -b : b;
-  }
+  pack_own_audit(r, p, reinterpret_cast<float*>(static_cast<char*>(packed) + p.audit.at));
   return Status::ok;
-}
-
-// sum over oy, ox of y[.., c] = sum over taps of (sum of x over the pixels that tap meets) w[tap, c] + P b[c]; w from the model.
-void audit(const Run& r) {
-  const Params& p = *static_cast<const Params*>(r.params);
-  const Audit& a = p.audit;
-  const int64_t channels = p.s.out_channels, m = p.multiplier;
-  float *sum = static_cast<float*>(r.scratch), *size = sum + a.k * a.channels;
-  tap_sums(r.in[0].as<const float>(), a.channels, a.rows, a.across, a.is_signed, r.begin, r.end, sum, size, size + a.channels);
-  Checksum& check = *r.sink->checksum;
-  const float* w = r.in[1].as<const float>();
-  const float* far = reinterpret_cast<const float*>(static_cast<const char*>(r.packed) + a.at);
-  const auto vector = [&](const float* at, int64_t c, int n) __attribute__((always_inline)) {
-    if (m == 1) return n == kLanes ? loadu(at + c) : load_partial(at + c, n);
-    float lanes[kLanes] = {};
-    for (int k = 0; k < n; ++k) lanes[k] = at[(c + k) / m];
-    return loadu(lanes);
-  };
-  vf magnitude = zero();
-  for (int64_t c = 0; c < channels; c += kLanes) {
-    const int n = static_cast<int>(least(kLanes, channels - c));
-    vf total = zero();
-    for (int64_t t = 0; t < a.k; ++t) {
-      const float* taps = w + t * channels + c;
-      total = fma(vector(sum + t * a.channels, c, n), n == kLanes ? loadu(taps) : load_partial(taps, n), total);
-    }
-    add_seen(check.expected, total);
-    magnitude = fma(vector(size, c, n), n == kLanes ? loadu(far + c) : load_partial(far + c, n), magnitude);
-  }
-  double largest = 0;
-  for (int j = 0; j < kLanes; ++j) {
-    double here = magnitude[j];
-    if (r.begin == 0) {
-      const double pixels = static_cast<double>(a.batch * a.pixels);
-      check.expected[j] += pixels * far[channels + j];
-      here += 1.01 * pixels * far[channels + kLanes + j];
-    }
-    largest = here > largest ? here : largest;
-  }
-  check.magnitude += largest;
 }
 
 // One output row.
@@ -148,8 +188,8 @@ inline constexpr int kAtTheEnd = -1;
 // `count` tiles of kPixels neighbouring output pixels from ox on, all windows inside the row; channels [0, whole), whole a
 // multiple of kLanes. With kCode an activation, a pixel is finished and checked as soon as its last tap is in, among the taps
 // of the others: the checks then run on units the multiply-adds leave free. kAtTheEnd: anything else (residual, checks off,
-// raw results).
-template <int kPixels, int kWidth, int kStride, int kCode>
+// raw results; emit sums these). kSummed: the accumulators are summed for the checksum.
+template <int kPixels, int kWidth, int kStride, int kCode, bool kSummed>
 static EDGERUN_NOINLINE void span_tiles(const Row& row, int64_t ox, int64_t count, int64_t whole) {
   constexpr int kColumns = (kPixels - 1) * kStride + kWidth;
   constexpr bool kEarly = kCode != kAtTheEnd;
@@ -159,7 +199,7 @@ static EDGERUN_NOINLINE void span_tiles(const Row& row, int64_t ox, int64_t coun
   const int64_t rows = row.ky1 - row.ky0 - kEarly, ldc = g.ldc, from = row.oy * s.out_width + ox;
   const ActVectors act(g.act);
   Checker seen;
-  const bool summed = kEarly && g.seen;
+  SeenSum sum;
   for (int64_t tile = 0; tile < count; ++tile) {
     const int64_t pixel = from + tile * kPixels;
     const float* first = row.x + (row.top + row.ky0) * line + ((ox + tile * kPixels) * kStride - s.pad_left) * channels;
@@ -199,13 +239,14 @@ static EDGERUN_NOINLINE void span_tiles(const Row& row, int64_t ox, int64_t coun
             if (k == kWidth - 1) storeu(out + i * ldc + c, activate<kCode, true>(acc[i][0], act, seen));
           }
         }
-        if (summed) sum_tile(g.seen, acc);
+        if (kSummed) sum.add(sum_tile(acc));
       } else {
         emit(g, acc, pixel, c, kLanes);
       }
     }
   }
   if (kEarly) fold(seen, g.sink, g.flat + from * ldc, 0);
+  if (kSummed) sum.to(g.seen);
 }
 
 // The same for windows that may leave the row: `at` holds the address of every input column of each kernel row.
@@ -278,16 +319,16 @@ EDGERUN_NOINLINE void one_pixel(const Row& row, int64_t ox, int64_t from) {
 }
 
 // A whole row with kernel width kWidth; pixels [begin, end) have their windows inside.
-template <int kWidth, int kStride, int kCode>
+template <int kWidth, int kStride, int kCode, bool kSummed>
 void tiles(const Row& row, int64_t begin, int64_t end, int64_t whole) {
   const int64_t width = row.p->s.out_width;
   for (int64_t ox = 0; ox < width;) {
     const int64_t room = ox >= begin ? end - ox : 0;
     if (room >= 8) {
-      span_tiles<8, kWidth, kStride, kCode>(row, ox, room / 8, whole);
+      span_tiles<8, kWidth, kStride, kCode, kSummed>(row, ox, room / 8, whole);
       ox += room / 8 * 8;
     } else if (room >= 4) {
-      span_tiles<4, kWidth, kStride, kCode>(row, ox, 1, whole);
+      span_tiles<4, kWidth, kStride, kCode, kSummed>(row, ox, 1, whole);
       ox += 4;
     } else {
       const int64_t n = least(width - ox, 4);
@@ -304,9 +345,9 @@ template <int kWidth, int kStride>
 void tiles_of(const Row& row, int64_t begin, int64_t end, int64_t whole) {
   const Product& g = *row.out;
   const bool early = g.sink && !g.residual && row.ky1 > row.ky0;
-  if (early && g.act.code == kRelu) tiles<kWidth, kStride, kRelu>(row, begin, end, whole);
-  else if (early && g.act.code == kClip) tiles<kWidth, kStride, kClip>(row, begin, end, whole);
-  else tiles<kWidth, kStride, kAtTheEnd>(row, begin, end, whole);
+  if (early && g.act.code == kRelu) (g.seen ? tiles<kWidth, kStride, kRelu, true> : tiles<kWidth, kStride, kRelu, false>)(row, begin, end, whole);
+  else if (early && g.act.code == kClip) (g.seen ? tiles<kWidth, kStride, kClip, true> : tiles<kWidth, kStride, kClip, false>)(row, begin, end, whole);
+  else tiles<kWidth, kStride, kAtTheEnd, false>(row, begin, end, whole);
 }
 
 void one_row(const Row& row) {

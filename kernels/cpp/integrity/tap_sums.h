@@ -1,8 +1,9 @@
 // What the checksum of a convolution needs of its input: for every tap (ky, kx) and channel the sum of the input over all output
-// pixels, s[ky, kx, c] = sum over oy, ox of x[oy sh - pt + ky dh, ox sw - pl + kx dw, c], margins counting as zeros.
+// pixels, that is of x[oy sh - pt + ky dh, ox sw - pl + kx dw, c] over oy, ox, margins counting as zeros.
 //
 // One pass over the input, not one for each tap: rows and columns fall into runs whose members meet the same taps (with stride 1:
-// the inner ones all, those at the edges fewer), each run is summed once, and the sums of runs are added up for each tap.
+// the inner ones all, those at the edges fewer). A run of rows and a run of columns cross in a cell; each cell is summed once,
+// and meets the sum of the weights of its taps, which is formed ahead of time.
 #pragma once
 #include "operand.h"
 #include "simd.h"
@@ -49,111 +50,158 @@ static inline bool tap_axis(int64_t size, int64_t out, int64_t kernel, int64_t s
   return true;
 }
 
-template <int kCount>
-struct Vectors {
-  static constexpr int value = kCount;
+// The taps of the cell in which runs cross, as a call f(tap) for each.
+template <class F>
+EDGERUN_SIMD void each_tap(const TapAxis& rows, const TapAxis& across, int32_t row_run, int32_t column_run, F&& f) {
+  for (int64_t ky = 0; ky < rows.kernel; ++ky)
+    for (int64_t kx = 0; kx < across.kernel; ++kx)
+      if ((rows.run[row_run].taps >> ky & 1) && (across.run[column_run].taps >> kx & 1)) f(ky * across.kernel + kx);
+}
+
+// A block of pixels: `high` rows row_stride apart, of `wide` pixels stride apart.
+struct PixelBlock {
+  const float* x;
+  int64_t high, row_stride, wide, stride;
 };
 
-// Adds x[0], x[stride], ... (count pixels of `channels` floats) to sum[channels], and their sizes to size[channels].
-template <bool kSigned>
-EDGERUN_NOINLINE static void add_pixels(const float* x, int64_t count, int64_t stride, int64_t channels, float* sum, float* size) {
-  int64_t c = 0;
-  const auto block = [&](auto vectors) __attribute__((always_inline)) {
-    constexpr int kVectors = decltype(vectors)::value;
-    for (; c + kVectors * kLanes <= channels; c += kVectors * kLanes) {
-      vf s[kVectors], m[kVectors];
-      for (int v = 0; v < kVectors; ++v) s[v] = m[v] = zero();
-      const float* at = x + c;
-      for (int64_t i = 0; i < count; ++i, at += stride)
+// Adds channels [c, c + kVectors * kLanes) of a block to total, and their sizes to far; kAhead pixels at once, or additions would
+// wait for each other. far is left alone where values have no sign.
+template <bool kSigned, int kVectors, int kAhead>
+EDGERUN_SIMD void sum_lanes(const PixelBlock& b, int64_t c, vf (&total)[kVectors], vf (&far)[kVectors]) {
+  const float* row = b.x + c;
+  for (int64_t i = 0; i < b.high; ++i, row += b.row_stride) {
+    vf s[kAhead][kVectors], m[kAhead][kVectors];
+    for (int a = 0; a < kAhead; ++a)
+      for (int v = 0; v < kVectors; ++v) s[a][v] = m[a][v] = zero();
+    const float* at = row;
+    int64_t j = 0;
+    for (; j + kAhead <= b.wide; j += kAhead)
+      for (int a = 0; a < kAhead; ++a, at += b.stride)
+#pragma GCC unroll 4
         for (int v = 0; v < kVectors; ++v) {
-          const vf a = loadu(at + v * kLanes);
-          s[v] = add(s[v], a);
-          if (kSigned) m[v] = add(m[v], abs(a));
+          const vf x = loadu(at + v * kLanes);
+          s[a][v] = add(s[a][v], x);
+          if (kSigned) m[a][v] = add(m[a][v], abs(x));
         }
+    for (; j < b.wide; ++j, at += b.stride)
       for (int v = 0; v < kVectors; ++v) {
-        storeu(sum + c + v * kLanes, add(loadu(sum + c + v * kLanes), s[v]));
-        storeu(size + c + v * kLanes, add(loadu(size + c + v * kLanes), kSigned ? m[v] : s[v]));
+        const vf x = loadu(at + v * kLanes);
+        s[0][v] = add(s[0][v], x);
+        if (kSigned) m[0][v] = add(m[0][v], abs(x));
       }
+    for (int v = 0; v < kVectors; ++v) {
+      for (int a = 1; a < kAhead; ++a) s[0][v] = add(s[0][v], s[a][v]), m[0][v] = add(m[0][v], m[a][v]);
+      total[v] = add(total[v], s[0][v]);
+      if (kSigned) far[v] = add(far[v], m[0][v]);
     }
-  };
-  block(Vectors<4>{});
-  block(Vectors<1>{});
+  }
+}
+
+// The same to memory; the size of values without a sign is their sum.
+template <bool kSigned, int kVectors, int kAhead>
+EDGERUN_SIMD void add_lanes(const PixelBlock& b, int64_t c, float* sum, float* size) {
+  vf total[kVectors], far[kVectors];
+  for (int v = 0; v < kVectors; ++v) total[v] = far[v] = zero();
+  sum_lanes<kSigned, kVectors, kAhead>(b, c, total, far);
+  for (int v = 0; v < kVectors; ++v) {
+    float *to = sum + c + v * kLanes, *most = size + c + v * kLanes;
+    storeu(to, add(loadu(to), total[v]));
+    storeu(most, add(loadu(most), kSigned ? far[v] : total[v]));
+  }
+}
+
+template <bool kSigned>
+static EDGERUN_NOINLINE void add_block(const PixelBlock& b, int64_t channels, float* sum, float* size) {
+  int64_t c = 0;
+  for (; c + 4 * kLanes <= channels; c += 4 * kLanes) add_lanes<kSigned, 4, 1>(b, c, sum, size);
+  for (; c + 2 * kLanes <= channels; c += 2 * kLanes) add_lanes<kSigned, 2, 2>(b, c, sum, size);
+  for (; c + kLanes <= channels; c += kLanes) add_lanes<kSigned, 1, 4>(b, c, sum, size);
   const auto left = static_cast<int>(channels - c);
   if (left == 0) return;
-  if (stride == channels && channels < kLanes && count >= 4 * kLanes) {  // few channels, pixels without gaps: whole vectors in turn
-    float turn[kLanes * kLanes], far[kLanes * kLanes];
-    const int64_t period = channels * kLanes;
-    for (int64_t v = 0; v < channels; ++v) {
-      vf s = zero(), m = zero();
-      for (int64_t i = 0; i + kLanes <= count; i += kLanes) {
-        const vf a = loadu(x + i * channels + v * kLanes);
-        s = add(s, a);
-        if (kSigned) m = add(m, abs(a));
-      }
-      storeu(turn + v * kLanes, s);
-      storeu(far + v * kLanes, kSigned ? m : s);
-    }
-    for (int64_t k = 0; k < period; ++k) sum[k % channels] += turn[k], size[k % channels] += far[k];
-    const int64_t done = count / kLanes * kLanes;
-    x += done * channels, count -= done;
-  }
   vf s = zero(), m = zero();
-  const float* at = x + c;
-  for (int64_t i = 0; i < count; ++i, at += stride) {
-    const vf a = load_partial(at, left);
-    s = add(s, a);
-    m = add(m, abs(a));
-  }
+  for (int64_t i = 0; i < b.high; ++i)
+    for (int64_t j = 0; j < b.wide; ++j) {
+      const vf x = load_partial(b.x + i * b.row_stride + j * b.stride + c, left);
+      s = add(s, x);
+      m = add(m, abs(x));
+    }
   store_partial(sum + c, add(load_partial(sum + c, left), s), left);
   store_partial(size + c, add(load_partial(size + c, left), m), left);
 }
 
-EDGERUN_SIMD void add_pixels(bool is_signed, const float* x, int64_t count, int64_t stride, int64_t channels, float* sum, float* size) {
-  if (is_signed) add_pixels<true>(x, count, stride, channels, sum, size);
-  else add_pixels<false>(x, count, stride, channels, sum, size);
+EDGERUN_SIMD void add_block(bool is_signed, const PixelBlock& b, int64_t channels, float* sum, float* size) {
+  if (is_signed) add_block<true>(b, channels, sum, size);
+  else add_block<false>(b, channels, sum, size);
+}
+
+// Few channels: the rows of a block are summed first, whole vectors whatever the channels; line: floats of a row.
+static EDGERUN_NOINLINE void add_rows(const float* x, int64_t high, int64_t row_stride, int64_t line, float* sum, float* size) {
+  for (int64_t at = 0; at < line; at += kLanes) {
+    const auto n = static_cast<int>(least(kLanes, line - at));
+    vf s = zero(), m = zero();
+    for (int64_t i = 0; i < high; ++i) {
+      const float* from = x + i * row_stride + at;
+      const vf v = EDGERUN_LIKELY(n == kLanes) ? loadu(from) : load_partial(from, n);
+      s = add(s, v);
+      m = add(m, abs(v));
+    }
+    store_partial(sum + at, add(load_partial(sum + at, n), s), n);
+    store_partial(size + at, add(load_partial(size + at, n), m), n);
+  }
 }
 
 inline constexpr int64_t kPixelsPerAudit = 64;  // where there is one tap a pixel
 
-// x [pixels, channels]: one tap. sum[channels] and size[channels] are set. Pixels of units [begin, end).
+// x [pixels, channels], one tap, one cell: sum[channels] and size[channels] are set. Pixels of units [begin, end).
 static inline void plain_sums(const float* x, int64_t pixels, int64_t channels, bool is_signed, int64_t begin, int64_t end,
                               float* sum, float* size) {
   __builtin_memset(sum, 0, static_cast<size_t>(channels) * 4);
   __builtin_memset(size, 0, static_cast<size_t>(channels) * 4);
-  for (int64_t unit = begin; unit < end; ++unit) {
-    const int64_t at = unit * kPixelsPerAudit;
-    add_pixels(is_signed, x + at * channels, least(kPixelsPerAudit, pixels - at), channels, channels, sum, size);
+  const int64_t unit = kPixelsPerAudit * channels, whole = least(end, pixels / kPixelsPerAudit);
+  add_block(is_signed, {x + begin * unit, most(0, whole - begin), unit, kPixelsPerAudit, channels}, channels, sum, size);
+  if (whole < end) add_block(is_signed, {x + whole * unit, 1, unit, pixels - whole * kPixelsPerAudit, channels}, channels, sum, size);
+}
+
+EDGERUN_SIMD bool few_channels(int64_t channels) { return channels < kLanes; }
+// Floats of scratch besides the sums.
+EDGERUN_SIMD int64_t cell_room(int64_t channels, const TapAxis& across) {
+  return few_channels(channels) ? 2 * across.size * channels : 0;
+}
+
+// The blocks of x [batch, rows.size, across.size, channels] in the cells of row run r, f(first row of the block, rows), units being
+// rows of all images.
+template <class F>
+EDGERUN_SIMD void each_span(const TapAxis& rows, int32_t r, int64_t begin, int64_t end, F&& f) {
+  const TapRun& run = rows.run[r];
+  for (int64_t image = begin / rows.size * rows.size; image < end; image += rows.size) {
+    const int64_t low = begin - image - run.begin, high = end - image - run.begin;  // members k with low <= k step < high
+    const int64_t first = low <= 0 ? 0 : ceil_div(low, rows.step), last = least(run.count, high <= 0 ? 0 : ceil_div(high, rows.step));
+    if (first < last) f(image + run.begin + first * rows.step, last - first);
   }
 }
 
-// x [batch, rows.size, columns.size, channels]; units are rows of all images. sum[kernel_h][kernel_w][channels] and
-// size[channels] (of all values any tap meets) are set; room: columns.runs * channels floats.
-static inline void tap_sums(const float* x, int64_t channels, const TapAxis& rows, const TapAxis& columns, bool is_signed,
-                            int64_t begin, int64_t end, float* sum, float* size, float* room) {
-  const int64_t line = columns.size * channels, taps = rows.kernel * columns.kernel;
-  __builtin_memset(sum, 0, static_cast<size_t>(taps * channels) * 4);
+// sum[rows.runs][across.runs][channels] and size[channels] (of all values that any tap meets) are set.
+static inline void cell_sums(const float* x, int64_t channels, const TapAxis& rows, const TapAxis& across, bool is_signed,
+                             int64_t begin, int64_t end, float* sum, float* size, float* room) {
+  const int64_t line = across.size * channels;
+  const bool few = few_channels(channels);
+  __builtin_memset(sum, 0, static_cast<size_t>(rows.runs * across.runs * channels) * 4);
   __builtin_memset(size, 0, static_cast<size_t>(channels) * 4);
   for (int32_t r = 0; r < rows.runs; ++r) {
-    const TapRun& across = rows.run[r];
-    __builtin_memset(room, 0, static_cast<size_t>(columns.runs * channels) * 4);
-    for (int64_t image = begin / rows.size * rows.size; image < end; image += rows.size)
-      for (int64_t k = 0; k < across.count; ++k) {
-        const int64_t row = image + across.begin + k * rows.step;
-        if (row < begin || row >= end) continue;
-        for (int32_t j = 0; j < columns.runs; ++j)
-          add_pixels(is_signed, x + row * line + columns.run[j].begin * channels, columns.run[j].count, columns.step * channels,
-                     channels, room + j * channels, size);
-      }
-    for (int64_t kx = 0; kx < columns.kernel; ++kx)
-      for (int32_t j = 0; j < columns.runs; ++j) {
-        if (!(columns.run[j].taps >> kx & 1)) continue;
-        for (int64_t ky = 0; ky < rows.kernel; ++ky) {
-          if (!(across.taps >> ky & 1)) continue;
-          float* to = sum + (ky * columns.kernel + kx) * channels;
-          const float* from = room + j * channels;
-          for (int64_t c = 0; c < channels; ++c) to[c] += from[c];
+    if (few) __builtin_memset(room, 0, static_cast<size_t>(2 * line) * 4);
+    each_span(rows, r, begin, end, [&](int64_t row, int64_t high) {
+      if (few) return add_rows(x + row * line, high, rows.step * line, line, room, room + line);
+      for (int32_t j = 0; j < across.runs; ++j)
+        add_block(is_signed, {x + row * line + across.run[j].begin * channels, high, rows.step * line, across.run[j].count, across.step * channels},
+                  channels, sum + (r * across.runs + j) * channels, size);
+    });
+    for (int32_t j = 0; j < across.runs && few; ++j)
+      for (int64_t k = 0; k < across.run[j].count; ++k)
+        for (int64_t c = 0; c < channels; ++c) {
+          const int64_t at = (across.run[j].begin + k * across.step) * channels + c;
+          sum[(r * across.runs + j) * channels + c] += room[at];
+          size[c] += room[line + at];
         }
-      }
   }
 }
 

@@ -37,14 +37,14 @@ static EDGERUN_NOINLINE __attribute__((cold)) void strike(const Product& g, vf (
   acc[row][lane / kLanes] = as_float(bits);
 }
 
-// Sums the accumulators by lane, for the checksum of the product. Lanes past the last column hold 0.
+// The accumulators summed by lane, for the checksum of the product. Lanes past the last column hold 0.
 template <int kRows, int kVectors>
-EDGERUN_SIMD void sum_tile(double* seen, const vf (&acc)[kRows][kVectors]) {
+EDGERUN_SIMD vf sum_tile(const vf (&acc)[kRows][kVectors]) {
   static_assert(kRows * kVectors <= kTileTerms, "the bound in checksum_f32.h counts on it");
   vf part[2] = {acc[0][0], zero()};
 #pragma GCC unroll 16
   for (int i = 1; i < kRows * kVectors; ++i) part[i % 2] = add(part[i % 2], acc[i / kVectors][i % kVectors]);
-  add_seen(seen, add(part[0], part[1]));
+  return add(part[0], part[1]);
 }
 
 // Residual, activation and checks of the accumulators of kRows x kVectors at (row, column), then stores.
@@ -58,7 +58,7 @@ EDGERUN_SIMD void emit(const Product& g, vf (&acc)[kRows][kVectors], int64_t row
     strike(g, acc, g.fault_row - row, column);
     hit = false;
   }
-  if (g.seen) sum_tile(g.seen, acc);
+  if (g.seen) add_seen(g.seen, sum_tile(acc));
   if (g.residual) {
     const float* res = g.residual + at;
 #pragma GCC unroll 8
