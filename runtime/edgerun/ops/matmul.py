@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from edgerun.errors import ShapeError
+
 from .dtypes import F, require
 from .epilogue import epilogue
 from .graph import array_of, constant, elements, get, operand, shape_of
@@ -44,6 +46,7 @@ def gemm(legal: Legal) -> ir.Value:
     require(a, F)
     shape = shape_of(node.outputs[0])
     attrs = {"trans_a": get(node, "transA", 0), "trans_b": get(node, "transB", 0), "alpha": get(node, "alpha", 1.0)}
+    _fit(legal, shape_of(a)[0 if attrs["trans_a"] else -1], shape_of(b)[-1 if attrs["trans_b"] else 0], shape, c)
     y = legal.emit("matmul", [a, b, None, None], shape, a.dtype, attrs)
     beta = get(node, "beta", 1.0)
     if c is None or beta == 0.0:
@@ -54,6 +57,18 @@ def gemm(legal: Legal) -> ir.Value:
     elif beta != 1.0:
         c = legal.emit("mul", [c, constant(np.float32(beta).reshape(()))], shape_of(c), a.dtype)
     return legal.emit("add", [y, c], shape, a.dtype)
+
+
+def _fit(legal: Legal, columns: int, rows: int, shape: tuple[int, ...], c: ir.Value | None) -> None:
+    """ShapeError where operands that onnx's shape inference lets pass do not fit."""
+    where = f"Gemm, node '{legal.node.name or ''}'"
+    if columns != rows:
+        raise ShapeError(f"{where}: expected A with as many columns as B has rows, found {columns} and {rows}")
+    if c is None:
+        return
+    short = shape_of(c)
+    if len(short) > 2 or any(have not in (1, want) for have, want in zip(short[::-1], shape[::-1], strict=False)):
+        raise ShapeError(f"{where}: expected C to stretch to {list(shape)}, found {list(short)}")
 
 
 @lowers("matmul")
