@@ -68,6 +68,7 @@ struct PyPlan {
     {
       const py::gil_scoped_release release;
       held->plan = read_plan(held->info.ptr, bytes, true);
+      held->plan->writable |= !held->info.readonly;
       prepare_plan(*held->plan);
     }
     const Plan* p = held->plan.get();
@@ -224,11 +225,42 @@ struct PySession {
     with_inputs(feeds, [&](const void* const* inputs) { return session.tune(inputs, rounds); });
   }
 
-  void arm_fault(int64_t step, int64_t index, uint32_t mask, int runs) {
+  // site: index into Site; mode: of Fault::Mode. Returns what is wrong with the fault, "" when it is armed.
+  std::string arm(int site, int64_t step, int64_t index, uint64_t mask, int mode, int runs) {
     const py::gil_scoped_release release;
     const std::lock_guard<std::mutex> lock(session.mutex());
-    if (!session.arm_fault(step, index, mask, runs))
-      throw std::out_of_range("fault injection: no kernel step " + std::to_string(step) + " with an output element " + std::to_string(index));
+    return session.arm({static_cast<Site>(site), step, index, mask, static_cast<Fault::Mode>(mode), runs});
+  }
+
+  void heal() {
+    const py::gil_scoped_release release;
+    const std::lock_guard<std::mutex> lock(session.mutex());
+    session.heal();
+  }
+
+  std::vector<std::vector<int64_t>> sites() const {
+    std::vector<std::vector<int64_t>> all;
+    for (size_t k = 0; k < plan->plan->steps.size(); ++k) {
+      const SiteSizes s = session.sites(k);
+      all.emplace_back(s.size, s.size + kSites);
+    }
+    return all;
+  }
+
+  std::string capture(int64_t step) {
+    const py::gil_scoped_release release;
+    const std::lock_guard<std::mutex> lock(session.mutex());
+    return session.capture(step);
+  }
+
+  py::bytes captured() {
+    std::vector<char> bytes;
+    {
+      const py::gil_scoped_release release;
+      const std::lock_guard<std::mutex> lock(session.mutex());
+      bytes = session.captured();
+    }
+    return py::bytes(bytes.data(), bytes.size());
   }
 
   void set_coefficients(const std::vector<std::vector<double>>& rows) {
@@ -276,6 +308,9 @@ PYBIND11_MODULE(_engine, m) {
       Py_XDECREF(text);
     }
   });
+  py::list sites;
+  for (int k = 0; k < kSites; ++k) sites.append(name_of(static_cast<Site>(k)));
+  m.attr("SITES") = py::tuple(sites);
   m.def("isa", [] { return kernels().isa; }, "Instruction set of the kernels in use.");
   m.def("default_threads", &default_threads, "Physical cores this process may use.");
   m.def("kernel_names", [] {
@@ -290,7 +325,11 @@ PYBIND11_MODULE(_engine, m) {
       .def("run", &PySession::run, py::arg("feeds"))
       .def("profile", &PySession::profile, py::arg("feeds"), py::arg("repeats") = 10)
       .def("tune", &PySession::tune, py::arg("feeds"), py::arg("rounds") = 5)
-      .def("arm_fault", &PySession::arm_fault, py::arg("step"), py::arg("index"), py::arg("mask"), py::arg("runs") = 1)
+      .def("arm", &PySession::arm, py::arg("site"), py::arg("step"), py::arg("index"), py::arg("mask"), py::arg("mode"), py::arg("runs"))
+      .def("heal", &PySession::heal)
+      .def("sites", &PySession::sites)
+      .def("capture", &PySession::capture, py::arg("step"))
+      .def("captured", &PySession::captured)
       .def("set_coefficients", &PySession::set_coefficients, py::arg("coeff"))
       .def_property_readonly("step_threads", &PySession::step_threads)
       .def_property_readonly("threads", [](const PySession& s) { return s.session.threads(); });

@@ -15,7 +15,7 @@ import numpy as np
 from edgerun import exits
 from edgerun.describe import class_count, describe, restricted
 from edgerun.errors import InputError, ModelFormatError, OptionError, PolicyError, ShapeError
-from edgerun.executors.base import RawRun
+from edgerun.executors.base import Fault, RawRun
 from edgerun.exits import store
 from edgerun.exits.adaptive import Adaptive, Observation
 from edgerun.feeds import FeedChecker, TensorInfo, check_feeds
@@ -280,6 +280,17 @@ class Session:
         output `index` of plan step `step`, before it is checked."""
         with self._lock:
             self._default().executor.arm_fault(step, index, mask)
+
+    def inject(self, fault: Fault) -> None:
+        """Put a fault into the runs (of the model's own shapes) to come, see `edgerun.executors.base.Fault`. Raises PlanError
+        naming what the step, or this executor, lacks."""
+        with self._lock:
+            self._default().executor.arm(fault)
+
+    def heal(self) -> None:
+        """Disarm, and give memory that was struck its bytes back."""
+        with self._lock:
+            self._default().executor.heal()
 
     # -- end ----------------------------------------------------------------------------------------------------------
 

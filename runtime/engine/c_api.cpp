@@ -243,10 +243,12 @@ int32_t edgerun_session_step_threads(edgerun_session* session, size_t step) {
 
 edgerun_status edgerun_session_arm_fault(edgerun_session* session, int64_t step, int64_t index, uint32_t mask, int32_t runs) {
   if (!session) return null_argument();
-  Session& s = *session->session;
-  const std::lock_guard<std::mutex> lock(s.mutex());
-  if (s.arm_fault(step, index, mask, runs)) return EDGERUN_OK;
-  return fail(EDGERUN_INVALID_ARGUMENT, "no kernel step of that index with such an output element");
+  return guarded([&] {
+    Session& s = *session->session;
+    const std::lock_guard<std::mutex> lock(s.mutex());
+    const std::string defect = s.arm({Site::result, step, index, mask, Fault::Mode::flip, runs});
+    return defect.empty() ? EDGERUN_OK : fail(EDGERUN_INVALID_ARGUMENT, defect);
+  });
 }
 
 edgerun_status edgerun_session_set_coefficients(edgerun_session* session, const double* coeff, uint32_t rows, uint32_t columns) {

@@ -83,6 +83,7 @@ struct Plan {
   const char* isa = "";
 
   Block constants;  // only when the caller's buffer could not be referenced
+  bool writable = true;  // constants may be written to (fault injection); not in a caller's read-only buffer
   Block prepared;   // parameters and packed constants of every step
   std::vector<int64_t> ints;
   std::vector<float> floats;

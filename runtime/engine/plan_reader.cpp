@@ -43,6 +43,8 @@ void place_constants(const Reader& r, Plan& plan, const char* data, bool borrow)
     plan.constants = Block(static_cast<size_t>(s.bytes));
     std::memcpy(plan.constants.data(), base, static_cast<size_t>(s.bytes));
     base = plan.constants.data();
+  } else {
+    plan.writable = false;
   }
   for (const f::Constant& c : table) {
     need(c.offset <= s.bytes && c.bytes <= s.bytes - c.offset, "constant offset", "inside the data section", c.offset);

@@ -146,24 +146,27 @@ RunError Session::index_error(size_t step) {
   return e;
 }
 
-template <bool kProfile>
+template <bool kProfile, bool kArmed>
 RunError Session::loop(int64_t begin, int64_t* ns) {
-  const size_t count = steps_.size(), fault_step = fault_runs_ > 0 ? static_cast<size_t>(fault_step_) : count;
+  const size_t count = steps_.size();
   int64_t last = begin;
   bool stop = false;
   size_t k = 0;
   while (k < count) {
-    const LiveStep& step = steps_[k];
-    const size_t at = k++;
+    size_t at = k++;
+    if (kArmed && !divert(&at, &k)) continue;
+    const LiveStep& step = steps_[at];
     ++info_.steps_run;
     switch (step.op) {
       case Op::kernel:
-        compute(step, at, at == fault_step);
+        if (kArmed) compute_armed(at);
+        else compute(step, at, false);
         if (__builtin_expect(step.indexed, 0))
           if (const RunError e = index_error(at); e.step >= 0) return e;
         break;
       case Op::difficulty:
-        compute(step, at, at == fault_step);
+        if (kArmed) compute_armed(at);
+        else compute(step, at, false);
         std::memcpy(info_.difficulty, step.call.out[0].data, sizeof info_.difficulty);
         info_.has_difficulty = true;
         break;
@@ -207,10 +210,11 @@ RunError Session::execute(const void* const* inputs, void* const* outputs, int64
       team_->wake();
     }
   }
-  const RunError error = loop<kProfile>(begin, ns);
+  const bool armed = armed_ && !kProfile;
+  const RunError error = __builtin_expect(armed, 0) ? loop<false, true>(begin, ns) : loop<kProfile, false>(begin, ns);
   if (team_) team_->release();
   team_ = nullptr;
-  if (fault_runs_ > 0) --fault_runs_;
+  if (armed) after_armed_run();
   for (CheckSink& s : sinks_) {
     info_.values_checked += s.checked;
     s.checked = 0;

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "fault.h"
 #include "plan.h"
 #include "thread_pool.h"
 
@@ -44,6 +45,7 @@ class Session {
   static constexpr size_t kMaxFindings = 256;
 
   Session(std::shared_ptr<const Plan> plan, const SessionOptions& options);
+  ~Session() { heal(); }
 
   // inputs[k]: as many bytes as the slot of Plan.inputs[k]; outputs[k]: null, or room for the slot of Plan.outputs[k].
   RunError run(const void* const* inputs, void* const* outputs);
@@ -51,8 +53,15 @@ class Session {
   RunError profile(const void* const* inputs, void* const* outputs, int64_t* ns);
   // Measures each step on one thread and on several and keeps what is faster.
   RunError tune(const void* const* inputs, int32_t rounds);
-  // XORs `mask` into output `index` of `step` before it is checked, during the next `runs` runs. False: no such step.
-  bool arm_fault(int64_t step, int64_t index, uint32_t mask, int32_t runs);
+  // A fault for the runs to come (session_fault.cpp); replaces the one before, except that what was struck in memory stays so
+  // until heal(). Memory belongs to the plan: no other session of it may be running. Returns what is wrong with the fault.
+  std::string arm(const FaultSpec& fault);
+  // Disarms, and gives memory that was struck its bytes back.
+  void heal();
+  SiteSizes sites(size_t step) const;
+  // The next run keeps the bytes of the outputs of `step`, one after another, as it was computed (before a fault in the buffer).
+  std::string capture(int64_t step);
+  const std::vector<char>& captured() const { return captured_; }
   // Replaces the policy; returns what does not fit (then nothing changes).
   std::string set_policy(Policy policy);
 
@@ -93,13 +102,25 @@ class Session {
     const uint8_t** condition;
     uint64_t input;
   };
+  struct Target {  // of a fault: the first byte, what of the mask fits, which operand
+    char* at;
+    uint64_t mask;
+    int32_t operand;
+  };
 
   void build();
   void use_threads(LiveStep& live, int32_t threads, int64_t cost_ns) const;
   void place_inputs(const void* const* inputs);
   template <bool kProfile> RunError execute(const void* const* inputs, void* const* outputs, int64_t* ns);
-  template <bool kProfile> RunError loop(int64_t begin, int64_t* ns);
+  template <bool kProfile, bool kArmed> RunError loop(int64_t begin, int64_t* ns);
   void compute(const LiveStep& step, size_t index, bool armed);
+  bool divert(size_t* at, size_t* next);
+  void compute_armed(size_t at);
+  void strike_memory();
+  void strike_operand(size_t index);
+  Target target(const std::vector<int32_t>& slots, const TensorView* views, bool constants) const;
+  void aim(const LiveStep& step);
+  void after_armed_run();
   void audit(const LiveStep& step, int32_t threads);
   void judge(const LiveStep& step, int32_t threads);
   void accuse(const LiveStep& step, const Checksum& all, double bound);
@@ -134,9 +155,15 @@ class Session {
   std::vector<double> scores_;
   std::vector<int32_t> classes_;
   RunInfo info_;
-  Fault fault_{};
-  int64_t fault_step_ = -1;
+  // Fault injection: armed_ is all that a run looks at.
+  bool armed_ = false;
+  FaultSpec spec_;
   int32_t fault_runs_ = 0;
+  int32_t fault_phase_ = 0;           // of this run: what changes the order happens once
+  Fault fault_{};                     // as kernels get it
+  std::vector<Struck> struck_;
+  std::vector<char> struck_input_, original_, captured_;
+  int64_t capture_step_ = -1;
   int64_t stopped_at_ = 0;
   std::mutex mutex_;
 };

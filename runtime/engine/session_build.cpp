@@ -129,13 +129,4 @@ std::string Session::set_policy(Policy policy) {
   return defect;
 }
 
-bool Session::arm_fault(int64_t step, int64_t index, uint32_t mask, int32_t runs) {
-  if (step < 0 || step >= static_cast<int64_t>(steps_.size()) || !is_kernel(steps_[static_cast<size_t>(step)].op)) return false;
-  if (index < 0 || index >= steps_[static_cast<size_t>(step)].call.out[0].elements()) return false;
-  fault_ = {index, mask};
-  fault_step_ = step;
-  fault_runs_ = std::max(0, runs);
-  return true;
-}
-
 }  // namespace edgerun

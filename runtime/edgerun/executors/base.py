@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from edgerun.errors import InputError
+from edgerun.errors import InputError, OptionError, PlanError
 from edgerun.planner.plan import DTYPES, Plan, Step
 from edgerun_kernels.types import BadIndex
 
@@ -40,6 +40,58 @@ class Finding:
         if self.check == "finite":
             return f"expected a finite value, got {self.got:g}"
         return "the identity does not hold in the row or tile that begins there"
+
+
+SITES = ("result", "accumulator", "rescaled", "buffer", "input", "weights", "params", "constants",
+         "skip", "repeat", "swap", "stop", "jump")
+"""Where a fault can strike, in the engine's order (runtime/engine/fault.h); see Fault."""
+KERNEL_SITES, MEMORY_SITES, ORDER_SITES = SITES[:3], SITES[5:8], SITES[8:]
+MODES = ("flip", "set", "clear")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault to put into a running model; `Executor.sites` tells which sites a step has and how far their indices reach.
+
+    site     result, accumulator, rescaled   a value within the kernel, before it is checked: the activation's result, the sum
+                                             of products, what rescaling made of an integer sum; index: element of the output
+             buffer                          the step's outputs, one after another, once they are computed and checked
+             input                           the step's operands that are no constants, one after another, when it begins
+             weights, params, constants      in memory: packed constants, the kernel's parameters, constant operands
+             skip, repeat, swap              the step is left out, done twice, done after the one that follows it
+             stop                            index: the last unit of work that is still done
+             jump                            index: the step that is done next (the number of steps: none)
+    step     index into Plan.steps
+    index    elements, bytes (buffer … constants), units or a step, as said; 0 where there is nothing to choose
+    mask     the bits that are struck: 32 of an element, or as many bytes (at most 8) as the mask has, the lowest first
+    mode     "flip", "set" or "clear" those bits
+    runs     during so many runs from the next on; memory stays struck until `heal`, whatever this says
+
+    OptionError for a site, mode, mask or runs that no step could have; `Executor.arm` raises PlanError for what this plan lacks.
+    """
+
+    site: str
+    step: int
+    index: int = 0
+    mask: int = 1
+    mode: str = "flip"
+    runs: int = 1
+
+    def __post_init__(self) -> None:
+        if self.site not in SITES:
+            raise OptionError(f"Fault: site: expected one of {', '.join(SITES)}; found {self.site!r}")
+        if self.mode not in MODES:
+            raise OptionError(f"Fault: mode: expected one of {', '.join(MODES)}; found {self.mode!r}")
+        for name in ("step", "index", "mask", "runs"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+                raise OptionError(f"Fault: {name}: expected a whole number; found {value!r}")
+            object.__setattr__(self, name, int(value))
+        bits = 32 if self.site in KERNEL_SITES else 64
+        if not 0 < self.mask < 1 << bits:
+            raise OptionError(f"Fault: mask: expected 1 to 2^{bits} - 1 at site {self.site}; found {self.mask}")
+        if not 1 <= self.runs < 1 << 31:
+            raise OptionError(f"Fault: runs: expected 1 to 2^31 - 1; found {self.runs}")
 
 
 @dataclass(frozen=True)
@@ -77,11 +129,43 @@ class Executor(Protocol):
     def arm_fault(self, step: int, index: int, mask: int) -> None:
         """XOR `mask` into the bits of output `index` of step `step`, before it is checked, in the next run only."""
 
+    def arm(self, fault: Fault) -> None:
+        """Put a fault into the runs to come. It replaces the one before; memory that was struck stays so until `heal`.
+
+        Executors of one plan that share its constants (`EngineExecutor(share=…)`) are struck together: none of them may be
+        running. Raises PlanError naming what is out of range, or a site that the step or this executor lacks."""
+
+    def heal(self) -> None:
+        """Disarm, and give memory that was struck its bytes back: the next run's bits are those of a run never armed."""
+
+    def sites(self) -> tuple[Mapping[str, int], ...]:
+        """For each step the sites a fault can strike there, and for each site how many values `Fault.index` may take (bytes:
+        the mask has to fit in front of that end)."""
+
+    def capture(self, step: int) -> None:
+        """Let the next run keep what `step` computes, for `captured`. PlanError where that is no kernel step."""
+
+    def captured(self) -> bytes:
+        """The bytes of the captured step's outputs, one after another, before any fault in its buffer; b"" if it was not run."""
+
     def set_coefficients(self, coeff: Sequence[Sequence[float]]) -> None:
         """Replace Policy.coeff (one row per exit, one factor per class) for the following runs."""
 
     def close(self) -> None:
         """Give the memory back; the executor must not be used afterwards."""
+
+
+def check_site(fault: Fault, sites: Sequence[Mapping[str, int]]) -> None:
+    """PlanError where the fault's step, site or index is not among `sites`."""
+    if not 0 <= fault.step < len(sites):
+        raise PlanError(f"fault injection: step: expected 0 to {len(sites) - 1}; found {fault.step}")
+    there = sites[fault.step]
+    if fault.site not in there:
+        raise PlanError(f"fault injection: site: expected one that step {fault.step} has here, {', '.join(there)}; found {fault.site}")
+    size = -(-fault.mask.bit_length() // 8) if fault.site in SITES[3:8] else 1
+    if not 0 <= fault.index <= there[fault.site] - size:
+        raise PlanError(f"fault injection: index: expected 0 to {there[fault.site] - size} for {fault.site} of step {fault.step} and "
+                        f"mask {fault.mask:#x}; found {fault.index}")
 
 
 def check_feeds(plan: Plan, feeds: Sequence[np.ndarray]) -> list[np.ndarray]:

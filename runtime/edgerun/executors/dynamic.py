@@ -18,7 +18,7 @@ import onnx
 import onnx_ir as ir
 
 from edgerun.errors import InputError, LimitError, PlanError, ShapeError
-from edgerun.executors.base import Finding, RawRun
+from edgerun.executors.base import Fault, Finding, RawRun
 from edgerun.executors.sequences import SEQUENCES
 from edgerun.executors.shaped import SHAPED, Call
 from edgerun.executors.sites import Serve, Setting, Site
@@ -316,6 +316,25 @@ class DynamicExecutor:
     def arm_fault(self, step: int, index: int, mask: int) -> None:
         """Refused: the plan has no steps of known shape."""
         raise PlanError(f"fault injection: step {step}, output {index}: expected a plan whose shapes are known ahead of time")
+
+    def arm(self, fault: Fault) -> None:
+        """Refused, as `arm_fault` is."""
+        self.arm_fault(fault.step, fault.index, fault.mask)
+
+    def heal(self) -> None:
+        """Nothing to do."""
+
+    def sites(self) -> tuple[Mapping[str, int], ...]:
+        """None: one step, where nothing can be struck."""
+        return ({},)
+
+    def capture(self, step: int) -> None:
+        """Refused, as `arm_fault` is."""
+        self.arm_fault(step, 0, 0)
+
+    def captured(self) -> bytes:
+        """Nothing."""
+        return b""
 
     def set_coefficients(self, coeff: Sequence[Sequence[float]]) -> None:
         """Nothing to do: such a model has no exits."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from edgerun.errors import DeadlineExceeded, InputError, PlanError, PolicyError
-from edgerun.executors.base import Finding, RawRun, check_feeds
+from edgerun.executors.base import KERNEL_SITES, MODES, SITES, Fault, Finding, RawRun, check_feeds, check_site
 from edgerun.limits import Clock
+from edgerun.planner.checks import struck_within
 from edgerun.planner.plan import CONTROL, Plan
 from edgerun.planner.serialize import to_buffer
 
@@ -55,6 +56,7 @@ class EngineExecutor:
             raise PlanError(f"{reason}; use the Python executor")
         self.plan = plan
         self._seconds = seconds
+        self._sites: tuple[Mapping[str, int], ...] | None = None
         timeout_ns = 0 if seconds is None else max(1, int(min(seconds * 1e9, 2**62)))
         try:
             self._loaded: _engine.Plan = _engine.Plan(to_buffer(plan)) if share is None else share._loaded
@@ -101,11 +103,42 @@ class EngineExecutor:
         self._call(self._session.tune, feeds, rounds)
 
     def arm_fault(self, step: int, index: int, mask: int) -> None:
-        """XOR `mask` into output `index` of step `step` before it is checked, in the next run only."""
-        try:
-            self._session.arm_fault(step, index, mask)
-        except IndexError as e:
-            raise PlanError(str(e)) from None
+        """XOR `mask` into output `index` of step `step` before it is checked, in the next run only; a kernel that checks no
+        results ignores it."""
+        self._arm(Fault("result", step, index, mask))
+
+    def arm(self, fault: Fault) -> None:
+        """Put a fault into the runs to come; see base.Executor."""
+        check_site(fault, self.sites())
+        self._arm(fault)
+
+    def heal(self) -> None:
+        """Disarm, and give memory that was struck its bytes back."""
+        self._session.heal()
+
+    def sites(self) -> tuple[Mapping[str, int], ...]:
+        """Per step: site → how many values an index may take; see base.Executor."""
+        if self._sites is None:
+            self._sites = tuple(
+                {name: n for name, n in zip(SITES, sizes, strict=True)
+                 if n > 0 and (name not in KERNEL_SITES or name in struck_within(step.kernel, step.attrs))}
+                for step, sizes in zip(self.plan.steps, self._session.sites(), strict=True))
+        return self._sites
+
+    def capture(self, step: int) -> None:
+        """Let the next run keep what `step` computes."""
+        defect = self._session.capture(step)
+        if defect:
+            raise PlanError(defect)
+
+    def captured(self) -> bytes:
+        """The bytes of the captured step's outputs."""
+        return self._session.captured()
+
+    def _arm(self, fault: Fault) -> None:
+        defect = self._session.arm(SITES.index(fault.site), fault.step, fault.index, fault.mask, MODES.index(fault.mode), fault.runs)
+        if defect:
+            raise PlanError(defect)
 
     def set_coefficients(self, coeff: Sequence[Sequence[float]]) -> None:
         """Replace Policy.coeff for the following runs."""

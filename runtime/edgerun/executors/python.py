@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from edgerun.errors import PlanError
-from edgerun.executors.base import Finding, RawRun, check_feeds, index_error
+from edgerun.executors.base import Fault, Finding, RawRun, check_feeds, check_site, index_error
 from edgerun.executors.dynamic import Interpreter
 from edgerun.executors.fallback import Reference, copied, write_results
+from edgerun.executors.faults import Injector
 from edgerun.executors.sites import Serve
 from edgerun.limits import Clock, Limits
 from edgerun.planner.decide import exit_score, should_stop
@@ -37,7 +38,6 @@ class PythonExecutor:
         self._limits = limits or Limits()
         self._graphs: dict[int, Interpreter] = {}
         self._coeff: Sequence[Sequence[float]] = ()
-        self._fault: tuple[int, int, int] | None = None
         self._references: dict[int, Reference] = {}
         for k, step in enumerate(plan.steps):
             _check_step(plan, k, step)
@@ -53,6 +53,7 @@ class PythonExecutor:
         # Input slots are bound in every run, all others once.
         self._slots: list[Array | None] = [self._bind(k) for k in range(len(plan.slots))]
         self._producers = [_producer(plan, port.slot) for port in plan.outputs]
+        self._faults = Injector(plan, self._slots)
 
     @property
     def fell_back(self) -> int:
@@ -61,7 +62,8 @@ class PythonExecutor:
 
     def run(self, feeds: Sequence[Array]) -> RawRun:
         """Compute one answer; see base.Executor."""
-        return self._run(feeds, None)
+        with self._faults:
+            return self._run(feeds, None)
 
     def profile(self, feeds: Sequence[Array], repeats: int = 10) -> tuple[float, ...]:
         """Mean nanoseconds of each step over `repeats` full runs; 0 for steps that did not run."""
@@ -71,11 +73,33 @@ class PythonExecutor:
         return tuple(ns / max(repeats, 1) for ns in spent)
 
     def arm_fault(self, step: int, index: int, mask: int) -> None:
-        """XOR `mask` into output `index` of step `step` before it is checked, in the next run only."""
+        """XOR `mask` into output `index` of step `step` before it is checked, in the next run only; a kernel that checks no
+        results ignores it."""
         outputs = self.plan.steps[step].outputs if 0 <= step < len(self.plan.steps) else ()
         if not outputs or not 0 <= index < self.plan.slots[outputs[0]].elements:
             raise PlanError(f"fault injection: no kernel step {step} with an output element {index}")
-        self._fault = (step, index, mask)
+        self._faults.arm(Fault("result", step, index, mask))
+
+    def arm(self, fault: Fault) -> None:
+        """Put a fault into the runs to come; see base.Executor. Kernels here read constants as they are: weights are the same."""
+        check_site(fault, self.sites())
+        self._faults.arm(fault)
+
+    def heal(self) -> None:
+        """Disarm, and read the plan's own constants again."""
+        self._faults.heal()
+
+    def sites(self) -> tuple[Mapping[str, int], ...]:
+        """Per step: site → how many values an index may take; see base.Executor."""
+        return self._faults.sites()
+
+    def capture(self, step: int) -> None:
+        """Let the next run keep what `step` computes."""
+        self._faults.capture(step)
+
+    def captured(self) -> bytes:
+        """The bytes of the captured step's outputs."""
+        return self._faults.captured
 
     def set_coefficients(self, coeff: Sequence[Sequence[float]]) -> None:
         """Replace Policy.coeff for the following runs."""
@@ -103,7 +127,7 @@ class PythonExecutor:
         for k, slot in enumerate(plan.slots):
             if slot.place == "input":
                 slots[k] = arrays[slot.offset].reshape(slot.shape)
-        fault, self._fault = self._fault, None
+        faults = self._faults
         findings: list[Finding] = []
         scores: list[float] = []
         classes: list[int] = []
@@ -133,8 +157,11 @@ class PythonExecutor:
                     exit_index = index
                     break
             else:
-                sink = self._sink(pc, step, fault)
-                self._call(pc, step, sink, clock)
+                faults.before(pc)
+                sink = Sink(fault=faults.within(pc)) if step.checks or faults.within(pc) else None
+                if not faults.skips(pc):
+                    self._call(pc, step, sink, clock)
+                faults.after(pc)
                 if pc in self._graphs:
                     checked += self._graphs[pc].checked
                     findings.extend(replace(f, step=pc) for f in self._graphs[pc].findings)
@@ -177,12 +204,6 @@ class PythonExecutor:
         predicted, value = exit_score(self.plan.policy, index, self._array(point.slot), logits=point.logits)
         scores.append(value)
         classes.append(predicted)
-
-    def _sink(self, index: int, step: Step, fault: tuple[int, int, int] | None) -> Sink | None:
-        armed = fault is not None and fault[0] == index
-        if not step.checks and not armed:
-            return None
-        return Sink(fault=fault[1:] if fault is not None and armed else None)
 
     def _call(self, index: int, step: Step, sink: Sink | None, clock: Clock) -> None:
         inputs = [None if k == ABSENT else self._array(k) for k in step.inputs]

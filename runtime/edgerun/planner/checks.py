@@ -42,3 +42,9 @@ def maed_of(kernel: str, attrs: Mapping[str, Ints | Floats]) -> tuple[Check, ...
     if code in _VERIFIED_CODES:
         return (Check("maed", ROUNDED if code in _ROUNDED_CODES else 0.0),)
     return (Check("maed", 0.0),) if kernel in _FINITE or code else ()
+
+
+def struck_within(kernel: str, attrs: Mapping[str, Ints | Floats]) -> tuple[str, ...]:
+    """The sites within a kernel at which it lets an armed fault in (executors.base.Fault): those that its checks would see."""
+    found = ("result",) if maed_of(kernel, attrs) else ()
+    return (*found, "accumulator") if kernel in AUDITED else found
