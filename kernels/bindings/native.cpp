@@ -3,9 +3,11 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernel.h"
@@ -67,9 +69,42 @@ const char* reason(Status s) {
   return names[static_cast<int>(s)];
 }
 
-// Runs one kernel. `constants` are indices of inputs whose data the kernel may see ahead of time (weights).
+// (index, mask), then optionally the site ("result", "accumulator", "rescaled") and the mode ("flip", "set", "clear").
+Fault fault_of(const py::tuple& t) {
+  const auto number = [&](size_t k, const std::vector<std::string>& words) {
+    if (t.size() <= k) return size_t{0};
+    const auto word = py::cast<std::string>(t[k]);
+    for (size_t i = 0; i < words.size(); ++i)
+      if (words[i] == word) return i;
+    throw py::value_error("fault: '" + word + "' is none of its sites or modes");
+  };
+  return {py::cast<int64_t>(t[0]), py::cast<uint32_t>(t[1]), static_cast<FaultSite>(number(2, {"result", "accumulator", "rescaled"})),
+          static_cast<Fault::Mode>(number(3, {"flip", "set", "clear"}))};
+}
+
+void add(const Checksum& c, Checksum* sum) {
+  for (int j = 0; j < kMostSums; ++j) sum->seen[j] += c.seen[j], sum->expected[j] += c.expected[j];
+  for (int j = 0; j < kChecksumLanes; ++j) sum->difference[j] += c.difference[j];
+  sum->magnitude += c.magnitude;
+}
+
+py::dict checksum_of(const Checksum& c, const Need& need) {
+  py::dict result;
+  result["seen"] = std::vector<double>(c.seen, c.seen + std::max(need.audit_sums, 1));
+  result["expected"] = std::vector<double>(c.expected, c.expected + std::max(need.audit_sums, 1));
+  result["difference"] = std::vector<uint32_t>(c.difference, c.difference + kChecksumLanes);
+  result["magnitude"] = c.magnitude;
+  result["bound"] = need.audit_bound;
+  result["units"] = need.audit_units;
+  return result;
+}
+
+// Runs one kernel. `constants` are indices of inputs whose data the kernel may see ahead of time (weights). With `audit` a checksum is
+// gathered, as by the engine: result["checksum"]. parts: units are run (and audited) in so many ranges, each with a sink of its own.
+// skip: a range of units that is left out. damage: (offset, mask) of bytes of the packed constants that are XORed after prepare.
 py::dict call(const std::string& name, const py::list& inputs, const py::dict& attributes, const py::list& outputs,
-              const std::vector<int>& constants, bool checks, const std::string& isa, int repeat, py::object fault) {
+              const std::vector<int>& constants, bool checks, const std::string& isa, int repeat, py::object fault, bool audit, int parts,
+              std::pair<int64_t, int64_t> skip, const std::vector<std::pair<size_t, int>>& damage) {
   const Kernel* kernel = find_kernel(table_of(isa), name.c_str());
   if (!kernel) throw py::key_error("no kernel '" + name + "'");
   std::vector<TensorView> in, out;
@@ -110,20 +145,43 @@ py::dict call(const std::string& name, const py::list& inputs, const py::dict& a
   status = kernel->prepare(request, params.p.get(), packed.p.get());
   if (status != Status::ok) throw py::value_error(name + ": prepare: " + reason(status));
 
+  for (const auto& [offset, mask] : damage) {
+    if (offset >= need.packed) throw py::value_error(name + ": damage beyond the " + std::to_string(need.packed) + " packed bytes");
+    packed.p.get()[offset] = static_cast<char>(packed.p.get()[offset] ^ mask);
+  }
+
   CheckSink sink;
+  Checksum own, total;
   Fault armed{};
   if (!fault.is_none()) {
-    auto t = py::cast<py::tuple>(fault);
-    armed = {py::cast<int64_t>(t[0]), py::cast<uint32_t>(t[1])};
+    armed = fault_of(py::cast<py::tuple>(fault));
     sink.fault = &armed;
   }
+  sink.checksum = &own;
   BadIndex bad;
-  const Run run{params.p.get(), packed.p.get(), in.data(), out.data(), scratch.p.get(), 0, need.units,
-                checks ? &sink : nullptr, static_cast<int32_t>(in.size()), static_cast<int32_t>(out.size()),
-                &bad};
+  Run run{params.p.get(), packed.p.get(), in.data(), out.data(), scratch.p.get(), 0, need.units,
+          checks || audit ? &sink : nullptr, static_cast<int32_t>(in.size()), static_cast<int32_t>(out.size()),
+          &bad};
+  const auto ranges = [&](int64_t units, bool audits) {
+    for (int k = 0; k < parts; ++k) {
+      run.begin = units * k / parts, run.end = units * (k + 1) / parts;
+      const int64_t end = run.end;
+      if (!audits && run.begin < skip.second && skip.first < end) {
+        run.end = std::max(run.begin, skip.first);
+        if (run.begin < run.end) kernel->run(run);
+        run.begin = std::min(end, skip.second), run.end = end;
+      }
+      if (run.begin < run.end) (audits ? kernel->audit : kernel->run)(run);
+      if (audit) add(own, &total), own = Checksum{};
+    }
+  };
   {
     py::gil_scoped_release release;
-    for (int k = 0; k < repeat; ++k) kernel->run(run);
+    for (int k = 0; k < repeat; ++k) {
+      total = Checksum{};
+      ranges(need.units, false);
+      if (audit) ranges(need.audit_units, true);
+    }
   }
   py::dict result;
   result["checked"] = sink.checked;
@@ -132,6 +190,8 @@ py::dict call(const std::string& name, const py::list& inputs, const py::dict& a
   result["got"] = sink.got;
   result["expected"] = sink.expected;
   result["units"] = need.units;
+  result["packed"] = need.packed;
+  if (audit) result["checksum"] = checksum_of(total, need);
   if (bad.position >= 0) result["bad_index"] = py::make_tuple(bad.position, bad.value, bad.extent);
   return result;
 }
@@ -157,7 +217,8 @@ PYBIND11_MODULE(_native, m) {
   m.doc() = "C++ kernels of edgerun, callable on NumPy arrays";
   m.def("call", &call, py::arg("name"), py::arg("inputs"), py::arg("attrs"), py::arg("outputs"),
         py::arg("constants") = std::vector<int>{}, py::arg("checks") = false, py::arg("isa") = "", py::arg("repeat") = 1,
-        py::arg("fault") = py::none());
+        py::arg("fault") = py::none(), py::arg("audit") = false, py::arg("parts") = 1,
+        py::arg("skip") = std::pair<int64_t, int64_t>{0, 0}, py::arg("damage") = std::vector<std::pair<size_t, int>>{});
   m.def("names", &names, py::arg("isa") = "");
   m.def("isas", &isas);
   m.def("isa", [] { return kernels().isa; });

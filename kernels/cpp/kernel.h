@@ -123,6 +123,7 @@ struct Need {
   double bytes = 0;     // memory traffic, likewise
   bool indexed = false; // reads indices only known at run time, and reports those out of range (Run::bad_index)
   int64_t audit_units = 0;   // units of Kernel::audit; 0: nothing to audit
+  int32_t audit_sums = 0;    // sums of floats that are gathered, at most kMostSums
   double audit_bound = 0;    // seen and expected differ by at most this times the magnitude; 0: whole numbers, equal mod 2^32
 };
 
@@ -148,14 +149,13 @@ enum CheckFlag : uint32_t {
   kChecksum = 16u, kDuplicate = 32u, kBuffer = 64u, kWeights = 128u, kFlow = 256u,
 };
 
-// Checksums of a product (ABFT), gathered by one thread over one step. Output channels are summed by lane: lane j holds the
-// channels that leave remainder j when divided by the kernel's number of lanes. `seen` is what the products came to, `expected`
-// what the sums of the operand and of the weights say they must come to.
-inline constexpr int kChecksumLanes = 16;
+// Checksums of a product (ABFT), gathered by one thread over one step. Output channels fall into Need::audit_sums sums: `seen` is
+// what the products of each came to, `expected` what the sums of the operand and of the weights say they must come to.
+inline constexpr int kChecksumLanes = 16, kMostSums = 128;
 struct alignas(kCacheLine) Checksum {
-  double seen[kChecksumLanes] = {}, expected[kChecksumLanes] = {};
-  double magnitude = 0;                    // not less than sum |x||w| of any lane
-  uint32_t difference[kChecksumLanes] = {};  // whole numbers: seen - expected
+  double magnitude = 0;                      // not less than sum |x||w| of any sum
+  uint32_t difference[kChecksumLanes] = {};  // whole numbers: seen - expected, always kChecksumLanes of them
+  double seen[kMostSums] = {}, expected[kMostSums] = {};
 };
 
 // What one thread saw while it computed one step. One cache line, so threads never share one.

@@ -87,6 +87,7 @@ class Session {
     bool checked = false;
     void (*audit)(const Run&) = nullptr;  // with the check abft: after run, on audit_units units
     int64_t audit_units = 0;
+    int32_t audit_sums = 0;
     double audit_bound = 0, audit_floor = 0;
     uint32_t target = 0;
     bool indexed = false;

@@ -1,9 +1,22 @@
 // Checksums of products (ABFT): what the operands let expect is gathered after the step and compared with what was seen.
+#include <algorithm>
 #include <cmath>
 
 #include "session.h"
 
 namespace edgerun {
+namespace {
+
+constexpr double kOverflow = 1e38;  // sums of floats this large may overflow though every result is finite: nothing can be said
+
+void clear(Checksum* c, int sums) {
+  c->magnitude = 0;
+  std::fill_n(c->difference, kChecksumLanes, 0u);
+  std::fill_n(c->seen, sums, 0.0);
+  std::fill_n(c->expected, sums, 0.0);
+}
+
+}  // namespace
 
 void Session::audit(const LiveStep& step, int32_t threads) {
   if (late()) {  // the step may be unfinished; the run ends with that error
@@ -21,39 +34,34 @@ void Session::audit(const LiveStep& step, int32_t threads) {
   judge(step, threads);
 }
 
-// Every test is written so that a NaN fails it.
+// Every test is written so that a NaN fails it, among the sums or in their size.
 void Session::judge(const LiveStep& step, int32_t threads) {
   Checksum& all = checksums_[0];
+  const int sums = step.audit_sums;
   for (size_t t = 1; threads > 1 && t < checksums_.size(); ++t) {
     Checksum& c = checksums_[t];
-    for (int j = 0; j < kChecksumLanes; ++j) {
-      all.seen[j] += c.seen[j];
-      all.expected[j] += c.expected[j];
-      all.difference[j] += c.difference[j];
-    }
+    for (int j = 0; j < sums; ++j) all.seen[j] += c.seen[j], all.expected[j] += c.expected[j];
+    for (int j = 0; j < kChecksumLanes; ++j) all.difference[j] += c.difference[j];
     all.magnitude += c.magnitude;
-    c = Checksum{};
+    clear(&c, sums);
   }
   const double bound = step.audit_bound * all.magnitude + step.audit_floor;
   bool right = true;
   uint32_t difference = 0;
-  if (step.audit_bound > 0)
-    for (int j = 0; j < kChecksumLanes; ++j) right &= std::fabs(all.seen[j] - all.expected[j]) <= bound;
-  else
-    for (int j = 0; j < kChecksumLanes; ++j) difference |= all.difference[j];
+  if (!(all.magnitude > kOverflow))
+    for (int j = 0; j < sums; ++j) right &= std::fabs(all.seen[j] - all.expected[j]) <= bound;
+  for (int j = 0; j < kChecksumLanes; ++j) difference |= all.difference[j];
   if (__builtin_expect(!right || difference != 0, 0)) accuse(step, all, bound);
-  all = Checksum{};
+  clear(&all, sums);
 }
 
-// The first lane that is wrong. A sum that overflowed on the expecting side alone accuses nobody.
+// The first sum that is wrong.
 void Session::accuse(const LiveStep& step, const Checksum& all, double bound) {
   CheckSink& sink = sinks_[0];
-  for (int j = 0; j < kChecksumLanes; ++j) {
-    const bool whole = step.audit_bound == 0;
-    const bool wrong = whole ? all.difference[j] != 0
-                             : !std::isfinite(all.seen[j]) ||
-                                   (std::isfinite(all.expected[j]) && !(std::fabs(all.seen[j] - all.expected[j]) <= bound));
-    if (!wrong) continue;
+  const bool whole = step.audit_bound == 0;
+  const int sums = whole ? kChecksumLanes : step.audit_sums;
+  for (int j = 0; j < sums; ++j) {
+    if (whole ? all.difference[j] == 0 : std::fabs(all.seen[j] - all.expected[j]) <= bound) continue;
     if (!sink.flags) {
       sink.first_index = j;
       sink.expected = whole ? 0.f : static_cast<float>(all.expected[j]);

@@ -102,6 +102,7 @@ void Session::build() {
     if (live.checked && (s.guards & kAbft) && s.need.audit_units > 0) {
       live.audit = s.kernel->audit;
       live.audit_units = s.need.audit_units;
+      live.audit_sums = std::min(s.need.audit_sums, kMostSums);
       live.audit_bound = s.need.audit_bound;
       live.audit_floor = 1.5e-45 * s.need.work;
     }

@@ -43,6 +43,7 @@ Status resolve(const Request& r, Params* p) {
   a.pixels = s.out_height * s.out_width, a.batch = s.batch, a.channels = s.channels, a.k = s.kernel_h * s.kernel_w;
   a.on = audit_wanted(r) && tap_axis(s.height, s.out_height, s.kernel_h, s.stride_h, s.dilation_h, s.pad_top, &a.rows) &&
          tap_axis(s.width, s.out_width, s.kernel_w, s.stride_w, s.dilation_w, s.pad_left, &a.across);
+  a.bands = 1, a.shift = 62;
   a.at = audit_round(weight_bytes(s));
   return Status::ok;
 }
@@ -58,6 +59,7 @@ Status query(const Request& r, Need* need) {
     need->packed = p.audit.at + audit_round(static_cast<size_t>((audit_cells(p.audit) + 1) * s.out_channels + 2 * kLanes) * 4);
     need->scratch = audit_scratch(p.audit);
     need->audit_units = audit_units(p.audit);
+    need->audit_sums = kLanes;
     need->audit_bound = audit_bound(p.audit);
   }
   need->units = outputs == 0 ? 0 : s.batch * s.out_height;
@@ -380,6 +382,7 @@ void run(const Run& r) {
     product.ldc = product.columns = s.out_channels;
     product.act = p.act, product.sink = r.sink;
     product.seen = p.audit.on && r.sink ? r.sink->checksum->seen : nullptr;
+    product.seen_shift = p.audit.shift;
     locate_fault(&product, s.out_height * s.out_width);
     Row row{&p, &product, r.in[0].as<const float>() + n * s.height * s.width * s.channels,
             weights, weights + ceil_div(s.out_channels, kLanes) * s.kernel_h * s.kernel_w * kLanes, unit % s.out_height, 0, 0, 0};

@@ -53,6 +53,7 @@ void resolve_audit(const Request& r, const ConvShape& s, bool whole_rows, Params
   if (!whole_rows)
     a.on = tap_axis(s.height, s.out_height, s.kernel_h, s.stride_h, s.dilation_h, s.pad_top, &a.rows) &&
            tap_axis(s.width, s.out_width, s.kernel_w, s.stride_w, s.dilation_w, s.pad_left, &a.across);
+  audit_bands(&a);
   a.at = audit_round(packed_bytes(*p));
 }
 
@@ -119,7 +120,8 @@ Status query(const Request& r, Need* need) {
   }
   if (need->scratch < audit_scratch(p.audit)) need->scratch = audit_scratch(p.audit);
   need->audit_units = audit_units(p.audit);
-  need->audit_bound = audit_bound(p.audit) * (p.winograd ? winograd_amplification(p.w) : 1);
+  need->audit_sums = static_cast<int32_t>(audit_sums(p.audit));
+  need->audit_bound = audit_bound(p.audit) * (p.winograd ? winograd_amplification() : 1);
   need->work = 2.0 * static_cast<double>(outputs) * static_cast<double>(k);
   need->bytes = 4.0 * static_cast<double>(r.in[0].elements() + r.in[1].elements() + outputs);
   return Status::ok;
@@ -188,6 +190,7 @@ void run_pixels(const Run& r, const Params& p, int64_t n, int64_t begin, int64_t
   product.ldc = s.out_channels, product.columns = columns;
   product.act = p.act, product.sink = r.sink;
   product.seen = p.audit.on && r.sink ? r.sink->checksum->seen : nullptr;
+  product.seen_shift = p.audit.shift;
   const float* weights = reinterpret_cast<const float*>(static_cast<const char*>(r.packed) + p.weights_at);
   const float *bias = optional(r, 2), *residual = optional(r, 3);
 
@@ -229,6 +232,7 @@ void run(const Run& r) {
     w.product.ldc = w.product.columns = p.s.out_channels;
     w.product.act = p.act, w.product.sink = r.sink;
     w.product.seen = p.audit.on && r.sink ? r.sink->checksum->seen : nullptr;
+    w.product.seen_shift = p.audit.shift;
     if (p.w.by_columns) return winograd_rows(w, 0, p.s.batch * p.w.tiles_high, r.begin, r.end);
     return winograd_rows(w, r.begin, r.end, 0, panels_of(p.s.out_channels));
   }

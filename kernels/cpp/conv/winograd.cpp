@@ -127,7 +127,7 @@ static EDGERUN_NOINLINE void finish_outputs(const ConvShape& s, const Winograd& 
         else store_partial(g.c + at, value, n);
       }
     }
-    if (kSummed) add_seen(g.seen, total);
+    if (kSummed) add_seen(g.seen + (c >> g.seen_shift) * kLanes, total);
   }
   if (kChecked) fold(seen, g.sink, g.flat + pixel * s.out_channels + begin, 0);
 }

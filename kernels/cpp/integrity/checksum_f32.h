@@ -2,25 +2,27 @@
 //
 //   sum over p, n of Y[p, n] = sum over k of (sum over p of X[p, k]) (sum over n of W[k, n]) + P sum over n of bias[n]
 //
-// taken for each lane j by itself, n running over the columns with n mod kLanes = j: `seen` comes from the accumulators while they
-// are in registers (add_seen), `expected` from one pass over X and the column sums of W, which prepare forms from the model's own
-// weights, not from the packed copy that run reads. So a fault in a packed weight, a multiply-accumulate, an accumulator, an
-// address or a loop bound shows unless it is smaller than rounding.
+// taken for each sum by itself: n runs over the columns of one band (2^shift neighbouring columns) with the same n mod kLanes.
+// `seen` comes from the accumulators while they are in registers (add_seen), `expected` from one pass over X and the column sums
+// of W, which prepare forms from the model's own weights, not from the packed copy that run reads. So a fault in a packed weight, a
+// multiply-accumulate, an accumulator, an address or a loop bound shows, unless it is smaller than rounding. Sums over p are kept
+// by cell (tap_sums.h), and W's by band and lane for each cell. Bands cost 1 / (P N) of the products each, and are as many as stay
+// below a percent: a fault must stand out from fewer results.
 //
-// Sums over p are kept by cell (tap_sums.h), and W's by lane for each cell.
-//
-// Bound, u = 2^-24, S = sum over p, n, k of |X||W| + P sum |bias| (of the lane where it is largest): each Y rounds at most K + 1
-// times, the sum of a tile kTileTerms times (sums of tiles are doubles); sums over X round at most `depth` times, sums over W once
-// a tap (formed in double), the product of both terms / kChains + kChains times. So |seen - expected| <= (K + terms / kChains +
-// depth + taps + kTileTerms + kChains + 3) u S to first order; the bound adds a percent for the others, and for S itself, and an
-// absolute term for underflow. It is proved, not fitted: no input of finite sums, however large, small or cancelling, raises a false alarm.
-// Winograd's algorithm has its own factor (winograd.h).
+// Bound, u = 2^-24, S = sum over p, n, k of |X||W| + P sum |bias| (of the sum where it is largest). Each Y rounds K + 1 times, the
+// sum of a tile kTileTerms times (sums of tiles are doubles), sums over X `depth` times, sums over W once a tap (formed in
+// double), the product of both once a term. With m the sum of these counts, m u S is never exceeded, and so far above what rounding
+// does that faults as large as a result would pass. Rounding errors that are independent of each other in the mean exceed
+// l sqrt(m) u S with a chance below 2 exp(-l^2 / 2) (Higham and Mary, SIAM J. Sci. Comput. 41, 2019); with l = 4, and 8 u more for
+// what is systematic, the bound holds although the errors of all outputs of a sum are taken to add up, which they do not. It
+// scales with the data, so neither large, small nor cancelling values raise a false alarm; images, weights and patterns made to
+// round in one direction reach a third of it (tests/kernels/test_checksum.py). Winograd's algorithm has a factor of its own.
 #pragma once
 #include "integrity/tap_sums.h"
 
 EDGERUN_ISA_BEGIN
 
-inline constexpr int kTileTerms = 16, kChains = 8;
+inline constexpr int kTileTerms = 16, kChains = 8, kMostBands = kMostSums / kLanes < 8 ? kMostSums / kLanes : 8;
 inline constexpr double kRoundoff = 5.9604645e-8;
 
 typedef double vd __attribute__((vector_size(2 * kVectorBytes)));
@@ -59,6 +61,7 @@ struct SeenSum {
 struct Audit {
   bool on, is_signed, plain;  // x may be negative; plain: rows of X are x's own pixels
   int64_t pixels, batch, channels, k, group, columns;  // P of one image; of x; K, groups and columns of one product
+  int32_t bands, shift;       // column n is in band n >> shift
   TapAxis rows, across;
   size_t at;                  // of the checksums in the packed constants
 };
@@ -66,10 +69,21 @@ struct Audit {
 EDGERUN_SIMD size_t audit_round(size_t bytes) { return (bytes + kCacheLine - 1) / kCacheLine * kCacheLine; }
 EDGERUN_SIMD int64_t audit_cells(const Audit& a) { return a.plain ? 1 : a.rows.runs * a.across.runs; }
 EDGERUN_SIMD int64_t audit_taps(const Audit& a) { return a.plain ? 1 : a.rows.kernel * a.across.kernel; }
+EDGERUN_SIMD int64_t audit_sums(const Audit& a) { return a.bands * kLanes; }
+// Bands of whole panels (2 kLanes columns), a power of two of them, each to cost no more than a percent.
+EDGERUN_SIMD void audit_bands(Audit* a) {
+  a->bands = 1;
+  const int64_t affordable = a->batch * a->pixels * a->columns / (128 * kLanes);
+  for (a->shift = 0; int64_t{1} << a->shift < 2 * kLanes; ++a->shift) {
+  }
+  while (a->group == 1 && ceil_div(a->columns, int64_t{1} << a->shift) > most(1, least(kMostBands, affordable))) ++a->shift;
+  while (a->group == 1 && a->bands < ceil_div(a->columns, int64_t{1} << a->shift)) a->bands *= 2;
+  if (a->bands == 1) a->shift = 62;
+}
 EDGERUN_SIMD bool audit_one_pixel(const Audit& a) { return a.plain && a.batch * a.pixels == 1; }  // x itself is the sum
 // Column sums of W by cell, channel and lane; then the size of W met by each channel; then sums of the bias and their size.
 EDGERUN_SIMD size_t audit_packed(const Audit& a) {
-  return !a.on ? 0 : audit_round(static_cast<size_t>(audit_cells(a) * a.channels * kLanes + a.channels + 2 * kLanes) * 4);
+  return !a.on ? 0 : audit_round(static_cast<size_t>(audit_cells(a) * a.channels * audit_sums(a) + a.channels + 2 * audit_sums(a)) * 4);
 }
 EDGERUN_SIMD size_t audit_scratch(const Audit& a) {
   if (!a.on) return 0;
@@ -81,8 +95,8 @@ EDGERUN_SIMD int64_t audit_units(const Audit& a) {
 EDGERUN_SIMD double audit_bound(const Audit& a) {
   const double sums = a.plain ? static_cast<double>(kPixelsPerAudit + audit_units(a))
                               : static_cast<double>(a.across.longest + a.batch * a.rows.longest + a.rows.runs * a.across.runs);
-  const double terms = static_cast<double>(audit_cells(a) * a.channels / kChains);
-  return 1.01 * kRoundoff * (static_cast<double>(a.k) + terms + sums + static_cast<double>(audit_taps(a)) + kTileTerms + kChains + 3);
+  const double steps = static_cast<double>(a.k + audit_cells(a) * a.channels + audit_taps(a) + kTileTerms + kChains + 3) + sums;
+  return kRoundoff * (4 * __builtin_sqrt(steps) + 8);
 }
 
 // Asked for (attribute abft), and possible: the bias known ahead of time.
@@ -90,38 +104,41 @@ EDGERUN_SIMD bool audit_wanted(const Request& r) {
   return r.attrs.i("abft") != 0 && (!r.has(2) || r.in[2].data) && r.in[0].elements() > 0 && r.out[0].elements() > 0;
 }
 
-// Adds tap `tap` of channel c of x, whose weights sum to sum[lane] by lane, to every cell that it meets.
+// Adds tap `tap` of channel c of x, whose weights sum to sum[], to every cell that it meets.
 EDGERUN_SIMD void add_tap(const Audit& a, int64_t tap, int64_t c, const double* sum, float* out) {
+  const int64_t sums = audit_sums(a);
   for (int64_t cell = 0; cell < audit_cells(a); ++cell) {
     bool meets = a.plain;
     if (!a.plain)
       each_tap(a.rows, a.across, static_cast<int32_t>(cell / a.across.runs), static_cast<int32_t>(cell % a.across.runs),
                [&](int64_t t) { meets |= t == tap; });
-    for (int j = 0; meets && j < kLanes; ++j) out[(cell * a.channels + c) * kLanes + j] += static_cast<float>(sum[j]);
+    for (int64_t j = 0; meets && j < sums; ++j) out[(cell * a.channels + c) * sums + j] += static_cast<float>(sum[j]);
   }
 }
 
 // W of product g: element (k, n) is w[g * stride_g + k * stride_k + n * stride_n] * alpha; k = tap * (channels / group) + channel.
 static inline void pack_audit(const Audit& a, const float* w, int64_t stride_g, int64_t stride_k, int64_t stride_n, float alpha,
                               const float* bias, float* out) {
-  const int64_t each = a.channels / a.group;
-  float *size = out + audit_cells(a) * a.channels * kLanes, *sums = size + a.channels, *sizes = sums + kLanes;
+  const int64_t each = a.channels / a.group, sums = audit_sums(a);
+  float *size = out + audit_cells(a) * a.channels * sums, *of_bias = size + a.channels;
   __builtin_memset(out, 0, audit_packed(a));
+  const auto sum_of = [&](int64_t n) { return (n >> a.shift) * kLanes + n % kLanes; };
   for (int64_t g = 0; g < a.group; ++g)
     for (int64_t k = 0; k < a.k; ++k) {
-      double sum[kLanes] = {}, far[kLanes] = {}, most_far = 0;
+      double sum[kMostSums] = {}, far[kMostSums] = {}, most_far = 0;
       for (int64_t n = 0; n < a.columns; ++n) {
         const double v = static_cast<double>(alpha) * w[g * stride_g + k * stride_k + n * stride_n];
-        sum[n % kLanes] += v;
-        far[n % kLanes] += v < 0 ? -v : v;
+        sum[sum_of(n)] += v;
+        far[sum_of(n)] += v < 0 ? -v : v;
       }
-      for (int j = 0; j < kLanes; ++j) most_far = far[j] > most_far ? far[j] : most_far;
+      for (int64_t j = 0; j < sums; ++j) most_far = far[j] > most_far ? far[j] : most_far;
       add_tap(a, k / each, g * each + k % each, sum, out);
       size[g * each + k % each] += static_cast<float>(most_far) + 1e-37f;  // so that sums that underflow stay within the bound
     }
   for (int64_t n = 0; bias && n < a.group * a.columns; ++n) {
-    sums[n % a.columns % kLanes] += bias[n];
-    sizes[n % a.columns % kLanes] += bias[n] < 0 ? -bias[n] : bias[n];
+    const int64_t j = sum_of(n % a.columns);
+    of_bias[j] += bias[n];
+    of_bias[sums + j] += bias[n] < 0 ? -bias[n] : bias[n];
   }
 }
 
@@ -137,14 +154,38 @@ EDGERUN_SIMD double audit_magnitude(const float* size, const float* far, int64_t
 }
 
 // The bias' share, once a step.
-EDGERUN_SIMD void audit_bias(const Audit& a, const float* sums, Checksum* c) {
+EDGERUN_SIMD void audit_bias(const Audit& a, const float* of_bias, Checksum* c) {
   const double pixels = static_cast<double>(a.batch * a.pixels);
+  const int64_t sums = audit_sums(a);
   double largest = 0;
-  for (int j = 0; j < kLanes; ++j) {
-    c->expected[j] += pixels * sums[j];
-    largest = sums[kLanes + j] > largest ? sums[kLanes + j] : largest;
+  for (int64_t j = 0; j < sums; ++j) {
+    c->expected[j] += pixels * of_bias[j];
+    largest = of_bias[sums + j] > largest ? of_bias[sums + j] : largest;
   }
   c->magnitude += 1.01 * pixels * largest;
+}
+
+// expected += sum over k < terms of s[k] w[k][band]: kBands vectors a term, and enough terms at once.
+template <int kBands>
+EDGERUN_SIMD void expect_bands(const float* s, const float* w, int64_t terms, double* expected) {
+  constexpr int kAhead = kBands < kChains ? kChains / kBands : 1;
+  vf chain[kAhead][kBands];
+  for (int i = 0; i < kAhead; ++i)
+    for (int v = 0; v < kBands; ++v) chain[i][v] = zero();
+  int64_t k = 0;
+  for (; k + kAhead <= terms; k += kAhead)
+#pragma GCC unroll 8
+    for (int i = 0; i < kAhead; ++i) {
+      const vf x = broadcast(s[k + i]);
+#pragma GCC unroll 8
+      for (int v = 0; v < kBands; ++v) chain[i][v] = fma(x, loadu(w + ((k + i) * kBands + v) * kLanes), chain[i][v]);
+    }
+  for (; k < terms; ++k)
+    for (int v = 0; v < kBands; ++v) chain[0][v] = fma(broadcast(s[k]), loadu(w + (k * kBands + v) * kLanes), chain[0][v]);
+  for (int v = 0; v < kBands; ++v) {
+    for (int i = 1; i < kAhead; ++i) chain[0][v] = add(chain[0][v], chain[i][v]);
+    add_seen(expected + v * kLanes, chain[0][v]);
+  }
 }
 
 // Adds what units [begin, end) let expect to the sink's checksum.
@@ -159,17 +200,13 @@ static inline void audit_product(const Run& r, const Audit& a) {
     s = sum, size = sizes;
   }
   const float* w = reinterpret_cast<const float*>(static_cast<const char*>(r.packed) + a.at);
-  const float* far = w + terms * kLanes;
-  vf chain[kChains];
-  for (int i = 0; i < kChains; ++i) chain[i] = zero();
-  int64_t k = 0;
-  for (; k + kChains <= terms; k += kChains)
-#pragma GCC unroll 8
-    for (int i = 0; i < kChains; ++i) chain[i] = fma(broadcast(s[k + i]), loadu(w + (k + i) * kLanes), chain[i]);
-  for (; k < terms; ++k) chain[0] = fma(broadcast(s[k]), loadu(w + k * kLanes), chain[0]);
-  for (int i = 1; i < kChains; i *= 2)
-    for (int j = 0; j + i < kChains; j += 2 * i) chain[j] = add(chain[j], chain[j + i]);
-  add_seen(c.expected, chain[0]);
+  const float* far = w + terms * audit_sums(a);
+  switch (a.bands) {
+    case 1: expect_bands<1>(s, w, terms, c.expected); break;
+    case 2: expect_bands<2>(s, w, terms, c.expected); break;
+    case 4: expect_bands<4>(s, w, terms, c.expected); break;
+    default: expect_bands<8>(s, w, terms, c.expected); break;
+  }
   c.magnitude += audit_magnitude(size, far, a.channels);
   if (r.begin == 0) audit_bias(a, far + a.channels, &c);
 }

@@ -34,6 +34,7 @@ struct Product {
   ActParams act;
   CheckSink* sink;          // null: checks off
   double* seen;             // where the sums of the accumulators go, or null
+  int32_t seen_shift;       // sums of columns n go to seen + (n >> seen_shift) * kLanes
   const Fault* fault;       // armed in this product, or null
   int64_t fault_row, fault_column;  // its position in c, or negative
 };

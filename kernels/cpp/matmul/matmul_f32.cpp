@@ -75,6 +75,7 @@ Status resolve(const Request& r, Params* p) {
   audit.is_signed = r.attrs.i("nonnegative") == 0;
   audit.plain = true;
   audit.pixels = p->rows, audit.batch = 1, audit.channels = audit.k = p->k, audit.group = 1, audit.columns = p->columns;
+  audit_bands(&audit);
   return Status::ok;
 }
 
@@ -95,6 +96,7 @@ Status query(const Request& r, Need* need) {
     if (need->scratch < audit_scratch(p.audit)) need->scratch = audit_scratch(p.audit);
   }
   need->audit_units = audit_units(p.audit);
+  need->audit_sums = static_cast<int32_t>(audit_sums(p.audit));
   need->audit_bound = audit_bound(p.audit);
   const int64_t outputs = r.out[0].elements();
   need->units = outputs == 0 ? 0 : p.batches * (p.by_columns ? panels_of(p.columns) : p.row_units);
@@ -172,6 +174,7 @@ void run_rows(const Run& r, const Params& p, int64_t n, int64_t begin, int64_t e
   product.ldc = product.columns = p.columns;
   product.act = p.act, product.sink = r.sink;
   product.seen = p.audit.on && r.sink ? r.sink->checksum->seen : nullptr;
+  product.seen_shift = p.audit.shift;
   locate_fault(&product, p.rows);
 
   for (int64_t row = begin; row < end; row += p.block_rows) {

@@ -37,14 +37,24 @@ static EDGERUN_NOINLINE __attribute__((cold)) void strike(const Product& g, vf (
   acc[row][lane / kLanes] = as_float(bits);
 }
 
-// The accumulators summed by lane, for the checksum of the product. Lanes past the last column hold 0.
+// Vectors [from, to) of the accumulators summed by lane, for the checksum of the product. Lanes past the last column hold 0.
 template <int kRows, int kVectors>
-EDGERUN_SIMD vf sum_tile(const vf (&acc)[kRows][kVectors]) {
-  static_assert(kRows * kVectors <= kTileTerms, "the bound in checksum_f32.h counts on it");
-  vf part[2] = {acc[0][0], zero()};
-#pragma GCC unroll 16
-  for (int i = 1; i < kRows * kVectors; ++i) part[i % 2] = add(part[i % 2], acc[i / kVectors][i % kVectors]);
+EDGERUN_SIMD vf sum_tile(const vf (&acc)[kRows][kVectors], int from = 0, int to = kVectors) {
+  static_assert(kRows * (kVectors < kPanelVectors ? kVectors : kPanelVectors) <= kTileTerms, "the bound in checksum_f32.h counts on it");
+  vf part[2] = {zero(), zero()};
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 8
+    for (int v = from; v < to; ++v) part[(r + v) % 2] = add(part[(r + v) % 2], acc[r][v]);
   return add(part[0], part[1]);
+}
+
+// The same to the band each panel is in.
+template <int kRows, int kVectors>
+EDGERUN_SIMD void add_tile(const Product& g, const vf (&acc)[kRows][kVectors], int64_t column) {
+#pragma GCC unroll 8
+  for (int v = 0; v < kVectors; v += kPanelVectors)
+    add_seen(g.seen + ((column + v * kLanes) >> g.seen_shift) * kLanes, sum_tile(acc, v, v + kPanelVectors < kVectors ? v + kPanelVectors : kVectors));
 }
 
 // Residual, activation and checks of the accumulators of kRows x kVectors at (row, column), then stores.
@@ -58,7 +68,7 @@ EDGERUN_SIMD void emit(const Product& g, vf (&acc)[kRows][kVectors], int64_t row
     strike(g, acc, g.fault_row - row, column);
     hit = false;
   }
-  if (g.seen) add_seen(g.seen, sum_tile(acc));
+  if (g.seen) add_tile(g, acc, column);
   if (g.residual) {
     const float* res = g.residual + at;
 #pragma GCC unroll 8

@@ -219,7 +219,11 @@ class PythonExecutor:
             KERNELS[step.kernel](inputs, step.attrs, outputs, sink)
         except BadIndex as e:
             raise index_error(step, e) from None
-        except (ArithmeticError, IndexError, TypeError, ValueError) as e:
+        except (IndexError, ValueError) as e:  # what shape inference let pass; the engine's kernels refuse it ahead of time
+            shapes = ", ".join("none" if x is None else str(list(x.shape)) for x in inputs)
+            raise PlanError(f"{step.op}, node '{step.node}': kernel {step.kernel} finds operands that do not fit each other, "
+                            f"inputs {shapes} ({e})") from e
+        except (ArithmeticError, TypeError) as e:
             raise PlanError(f"{step.op}, node '{step.node}': kernel {step.kernel} met operands it was not made for ({e}); a defect of "
                             "edgerun, please report it with the model") from e
 

@@ -10,7 +10,7 @@ from .epilogue import epilogue
 from .graph import Unsupported, array_of, channels_last, elements, get, operand, shape_of
 from .quantized import transposed
 from .registry import Legal, Lowering, legalises, lowers
-from .window import flat_attrs, flat_slot, geometry, sandwich
+from .window import fit_weights, flat_attrs, flat_slot, geometry, sandwich
 
 
 @legalises("Conv")
@@ -28,10 +28,12 @@ def emit_conv(legal: Legal, x: ir.Value, weights: ir.Value, bias: ir.Value | Non
     """The node as an internal "conv" of these float32 operands; y tells the shape and dtype of the result."""
     if array_of(weights) is None:
         raise Unsupported("weights are not constant")
-    kernel = shape_of(weights)[2:]
+    sizes, group = shape_of(weights), get(legal.node, "group", 1)
+    fit_weights(legal.node, shape_of(x)[1], sizes, sizes[1] * group)
+    kernel = sizes[2:]
     attrs = geometry(legal.node, kernel, shape_of(x)[2:], shape_of(y)[2:])
     w = transposed(weights, channels_last(len(kernel) + 2))
-    return sandwich(legal, "conv", x, [w, bias, None], y, {**attrs, "group": get(legal.node, "group", 1)})
+    return sandwich(legal, "conv", x, [w, bias, None], y, {**attrs, "group": group})
 
 
 @lowers("conv")

@@ -10,7 +10,7 @@ from .graph import Unsupported, array_of, channels_last, constant, get, shape_of
 from .matmul import emit_matmul
 from .quantized import integers
 from .registry import Legal, legalises
-from .window import geometry, sandwich
+from .window import fit_weights, geometry, sandwich
 
 BYTES = frozenset({"i8", "u8"})
 _LARGEST = 2**31 - 1
@@ -26,6 +26,7 @@ def conv_integer(legal: Legal) -> ir.Value:
     zero = zero.reshape(-1, *(1,) * (values.ndim - 1)) if zero.size > 1 else zero.reshape(-1)
     w = weights(values, zero, tuple(range(1, values.ndim)))
     kernel = constant(w.transpose(channels_last(w.ndim)), legal.required(1).name)
+    fit_weights(legal.node, shape_of(x)[1], values.shape, values.shape[1] * get(legal.node, "group", 1))
     attrs = geometry(legal.node, values.shape[2:], shape_of(x)[2:], shape_of(y)[2:])
     return sandwich(legal, "qconv", x, [kernel, None, None], y, {**attrs, "group": get(legal.node, "group", 1), "x_zero": _zero(legal, 2)})
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import onnx_ir as ir
+
+from edgerun.errors import ShapeError
 
 from .dtypes import bits
 from .graph import shape_of
@@ -13,7 +17,11 @@ from .registry import Legal, Lowering, legalises, lowers
 def reshape(legal: Legal) -> ir.Value:
     x = legal.required(0)
     bits(x)
-    return legal.emit("reshape", [x], shape_of(legal.node.outputs[0]), x.dtype)
+    before, after = shape_of(x), shape_of(legal.node.outputs[0])
+    if prod(before) != prod(after):
+        raise ShapeError(f"{legal.node.op_type}, node '{legal.node.name or ''}': expected a shape of {prod(before)} elements for "
+                         f"{list(before)}, found {list(after)}")
+    return legal.emit("reshape", [x], after, x.dtype)
 
 
 @lowers("reshape")

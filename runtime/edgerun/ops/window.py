@@ -6,8 +6,21 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
+from edgerun.errors import ShapeError
+
 from .graph import Unsupported, channels_first, channels_last, get, permuted, shape_of
 from .registry import Legal, Lowering
+
+
+def fit_weights(node: ir.Node, channels: int, weights: tuple[int, ...], given: int) -> None:
+    """ShapeError where weights [.., .., kernel…] do not fit what shape inference went by: the input's channels against `given`
+    (those the weights are for) and attribute kernel_shape."""
+    where = f"{node.op_type}, node '{node.name or ''}'"
+    if channels != given:
+        raise ShapeError(f"{where}: expected an input of {given} channels for weights {list(weights)}, found {channels}")
+    kernel = get(node, "kernel_shape")
+    if kernel is not None and tuple(kernel) != weights[2:]:
+        raise ShapeError(f"{where}: expected kernel_shape {list(weights[2:])} as the weights have, found {list(kernel)}")
 
 
 def geometry(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
-from edgerun.errors import EdgeRunWarning, PlanError, UnsupportedOpError
+from edgerun.errors import EdgeRunWarning, PlanError, ShapeError, UnsupportedOpError
 from edgerun.importer.resolve import CONTROL_FLOW
 from edgerun.importer.single import operands, single
 from edgerun.importer.sizing import check_work
@@ -125,6 +126,9 @@ class Draft:
         viewed = self.slots[slot]
         if viewed.shape == tuple(shape):
             return slot
+        if prod(viewed.shape) != prod(shape):
+            raise ShapeError(f"'{viewed.name}': expected a shape of {prod(viewed.shape)} elements for {list(viewed.shape)}, "
+                             f"found {list(shape)}")
         return self.add(viewed.name, viewed.dtype, shape, viewed.place, viewed.index, viewed.root)
 
     # -- steps --------------------------------------------------------------------------------------------------------
