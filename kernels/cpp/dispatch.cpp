@@ -9,6 +9,9 @@
 #elif defined(EDGERUN_HAS_neondot)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
+#ifndef HWCAP2_I8MM  // headers before Linux 5.6
+#define HWCAP2_I8MM (1 << 13)
+#endif
 #endif
 
 #define EDGERUN_DECLARE(isa) \
@@ -27,6 +30,9 @@ EDGERUN_DECLARE(avx2)
 #endif
 #ifdef EDGERUN_HAS_sse2
 EDGERUN_DECLARE(sse2)
+#endif
+#ifdef EDGERUN_HAS_neoni8mm
+EDGERUN_DECLARE(neoni8mm)
 #endif
 #ifdef EDGERUN_HAS_neondot
 EDGERUN_DECLARE(neondot)
@@ -104,7 +110,12 @@ struct Tables {
     add("sse2", sse2::entries);
 #endif
 #ifdef EDGERUN_HAS_neondot
-    if (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) add_over("neondot", neondot::entries, neon::entries);
+    if (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) {
+#ifdef EDGERUN_HAS_neoni8mm
+      if (getauxval(AT_HWCAP2) & HWCAP2_I8MM) add_over("neoni8mm", neoni8mm::entries, neon::entries);
+#endif
+      add_over("neondot", neondot::entries, neon::entries);
+    }
 #endif
 #ifdef EDGERUN_HAS_neon
     add("neon", neon::entries);

@@ -208,7 +208,7 @@ struct KernelTable {
 };
 
 // The best table this CPU can run; EDGERUN_ISA=<name> (sse2, avx2, avxvnni, avx512, avx512vnni, neon, neondot,
-// generic) forces one that is supported.
+// neoni8mm, generic) forces one that is supported.
 const KernelTable& kernels();
 // All tables compiled in and supported by this CPU, best first; returns how many.
 int32_t supported_tables(const KernelTable** out, int32_t capacity);

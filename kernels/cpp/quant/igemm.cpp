@@ -3,46 +3,85 @@
 EDGERUN_ISA_BEGIN
 namespace {
 
+// acc = start + A B for one tile; b: its first panel.
+template <class F, int kPerPanel, int kRows, int kVectors>
+EDGERUN_SIMD void sums(const IntProduct& g, const void* const* rows, const int32_t* start, const typename F::B* b, vi (&acc)[kRows][kVectors]) {
+  const int64_t n_segments = g.n_segments, groups = g.groups, b_panel = g.b_panel;
+#pragma GCC unroll 8
+  for (int v = 0; v < kVectors; ++v)
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) acc[r][v] = loadu_int(start + v * kLanes);
+
+  for (int64_t s = 0; s < n_segments; ++s) {
+    const typename F::A* a[kRows];
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) a[r] = static_cast<const typename F::A*>(rows[r]) + g.segments[s];
+    for (int64_t k = 0; k < groups; ++k, b += kPerPanel * kLanes * F::kStep) {
+      decltype(F::load(b)) w[kVectors];
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) w[v] = F::load(b + v / kPerPanel * b_panel + v % kPerPanel * kLanes * F::kStep);
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) {
+        const auto x = F::broadcast(a[r] + k * F::kStep);
+#pragma GCC unroll 8
+        for (int v = 0; v < kVectors; ++v) acc[r][v] = F::multiply(acc[r][v], x, w[v]);
+      }
+    }
+  }
+}
+
+// The same where a product is of two rows and two columns. A last row without a second one is taken twice.
+template <class F, int kPerPanel, int kRows, int kVectors>
+EDGERUN_SIMD void pair_sums(const IntProduct& g, const void* const* rows, const int32_t* start, const typename F::B* b,
+                            vi (&acc)[kRows][kVectors]) {
+  constexpr int kHigh = (kRows + 1) / 2, kWide = 2 * kVectors, kPerVector = 2 * F::kStep;
+  const int64_t n_segments = g.n_segments, groups = g.groups, b_panel = g.b_panel;
+  vi two[kHigh][kWide];
+#pragma GCC unroll 16
+  for (int v = 0; v < kWide; ++v)
+#pragma GCC unroll 4
+    for (int r = 0; r < kHigh; ++r) two[r][v] = F::two_columns(start + 2 * v);
+
+  for (int64_t s = 0; s < n_segments; ++s) {
+    const typename F::A* a[kRows];
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) a[r] = static_cast<const typename F::A*>(rows[r]) + g.segments[s];
+    for (int64_t k = 0; k < groups; ++k, b += kPerPanel * kLanes * F::kStep) {
+      decltype(F::load(b)) w[kWide];
+#pragma GCC unroll 16
+      for (int v = 0; v < kWide; ++v) w[v] = F::load(b + v / (2 * kPerPanel) * b_panel + v % (2 * kPerPanel) * kPerVector);
+#pragma GCC unroll 4
+      for (int r = 0; r < kHigh; ++r) {
+        const auto x = F::load_two(a[2 * r] + k * F::kStep, a[2 * r + 1 < kRows ? 2 * r + 1 : 2 * r] + k * F::kStep);
+#pragma GCC unroll 16
+        for (int v = 0; v < kWide; ++v) two[r][v] = F::multiply(two[r][v], x, w[v]);
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int v = 0; v < kVectors; ++v)
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r)
+      acc[r][v] = r % 2 == 0 ? F::first_row(two[r / 2][2 * v], two[r / 2][2 * v + 1]) : F::second_row(two[r / 2][2 * v], two[r / 2][2 * v + 1]);
+}
+
 // `count` tiles below each other, each kRows x (kPanels panels of kPerPanel vectors) of C in registers.
 template <class F, int kRows, int kPerPanel, int kPanels>
 EDGERUN_NOINLINE void tiles(const IntProduct& g, const void* const* rows, int64_t row, int64_t column, int64_t count) {
-  using A = typename F::A;
   using B = typename F::B;
-  constexpr int kVectors = kPerPanel * kPanels, kStep = kPerPanel * kLanes * F::kStep;
-  const int64_t left = g.columns - column, ldc = g.ldc, n_segments = g.n_segments, groups = g.groups, b_panel = g.b_panel;
+  constexpr int kVectors = kPerPanel * kPanels;
+  const int64_t left = g.columns - column, ldc = g.ldc;
   const int columns = static_cast<int>(left < kVectors * kLanes ? left : kVectors * kLanes);
-  const int64_t* segments = g.segments;
   const int32_t *start = g.start + column, *factors = g.factor ? g.factor + column : nullptr;
   const int32_t* shifts = g.left ? g.left + column : nullptr;
-  const B* first = static_cast<const B*>(g.b) + column / kPanel * b_panel;
+  const B* first = static_cast<const B*>(g.b) + column / kPanel * g.b_panel;
   const Rescale rescale(g.narrow);
   const Narrower narrow(g.narrow);
   uint8_t* c = static_cast<uint8_t*>(g.c) + (row * ldc + column) * (factors ? 1 : 4);
   for (; count > 0; --count, rows += kRows, c += kRows * ldc * (factors ? 1 : 4)) {
     vi acc[kRows][kVectors];
-#pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v)
-#pragma GCC unroll 8
-      for (int r = 0; r < kRows; ++r) acc[r][v] = loadu_int(start + v * kLanes);
-
-    const B* b = first;
-    for (int64_t s = 0; s < n_segments; ++s) {
-      const A* a[kRows];
-#pragma GCC unroll 8
-      for (int r = 0; r < kRows; ++r) a[r] = static_cast<const A*>(rows[r]) + segments[s];
-      for (int64_t k = 0; k < groups; ++k, b += kStep) {
-        decltype(F::load(b)) w[kVectors];
-#pragma GCC unroll 8
-        for (int v = 0; v < kVectors; ++v) w[v] = F::load(b + v / kPerPanel * b_panel + v % kPerPanel * kLanes * F::kStep);
-#pragma GCC unroll 8
-        for (int r = 0; r < kRows; ++r) {
-          const auto x = F::broadcast(a[r] + k * F::kStep);
-#pragma GCC unroll 8
-          for (int v = 0; v < kVectors; ++v) acc[r][v] = F::multiply(acc[r][v], x, w[v]);
-        }
-      }
-    }
-
+    if constexpr (F::kPairs) pair_sums<F, kPerPanel>(g, rows, start, first, acc);
+    else sums<F, kPerPanel>(g, rows, start, first, acc);
     if (!factors) {
 #pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r)

@@ -13,7 +13,7 @@ EDGERUN_ISA_BEGIN
 
 inline constexpr int64_t kIntRows = 24;  // of a unit of work: a multiple of every tile's rows
 
-inline constexpr int64_t kMostGroup = 4;
+inline constexpr int64_t kMostGroup = 8;
 
 struct IntProduct {
   Form form;

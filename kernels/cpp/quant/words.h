@@ -3,8 +3,9 @@
 //
 //   words       A and B hold int16 (byte minus zero point: exact for every zero point), everywhere
 //   words_bytes the same, with B stored as int8 and widened on the way: where B is read once, its size is what counts
-//   bytes       A and B hold int8, with instructions for four products a lane (Arm's dot product). A is the byte as int8 (uint8 less
-//               128), so the zero point's share, zero times the sum of the weights, is taken from the bias ahead of time
+//   bytes       A and B hold int8, with instructions for four products a lane (Arm's dot product) or for eight (Arm's matrix product: two
+//               rows times two columns). A is the byte as int8 (uint8 less 128), so the zero point's share, zero times the sum of the
+//               weights, is taken from the bias ahead of time
 #pragma once
 #include "simd.h"
 
@@ -72,6 +73,7 @@ struct WordsForm {
   typedef word A;
   typedef word B;
   static constexpr int kStep = kGroup;
+  static constexpr bool kPairs = false;
   static EDGERUN_INLINE vw load(const B* p) { return load_words(p); }
   static EDGERUN_INLINE auto broadcast(const A* p) { return broadcast_group(p); }
   template <class X> static EDGERUN_INLINE vi multiply(vi acc, X a, vw b) { return dot(acc, a, b); }
@@ -81,12 +83,31 @@ struct WordsBytesForm : WordsForm {
   static EDGERUN_INLINE vw load(const B* p) { return load_bytes_as_words(p); }
 };
 
-#if defined(EDGERUN_SIMD_NEON) && defined(__ARM_FEATURE_DOTPROD)
+#if defined(EDGERUN_SIMD_NEON) && defined(__ARM_FEATURE_MATMUL_INT8)
+inline constexpr bool kHasBytes = true;
+struct BytesForm {
+  typedef int8_t A;
+  typedef int8_t B;
+  static constexpr int kStep = 8;
+  static constexpr bool kPairs = true;  // a vector of B: two columns; of A: two rows
+  static EDGERUN_INLINE int8x16_t load(const B* p) { return vld1q_s8(p); }
+  static EDGERUN_INLINE int8x16_t load_two(const A* p, const A* q) { return vcombine_s8(vld1_s8(p), vld1_s8(q)); }
+  // (row 0 column 0, 0 1, 1 0, 1 1)
+  static EDGERUN_INLINE vi multiply(vi acc, int8x16_t a, int8x16_t b) { return (vi)vmmlaq_s32((int32x4_t)acc, a, b); }
+  static EDGERUN_INLINE vi two_columns(const int32_t* p) {
+    const int32x2_t both = vld1_s32(p);
+    return (vi)vcombine_s32(both, both);
+  }
+  static EDGERUN_INLINE vi first_row(vi a, vi b) { return (vi)vtrn1q_s64((int64x2_t)a, (int64x2_t)b); }
+  static EDGERUN_INLINE vi second_row(vi a, vi b) { return (vi)vtrn2q_s64((int64x2_t)a, (int64x2_t)b); }
+};
+#elif defined(EDGERUN_SIMD_NEON) && defined(__ARM_FEATURE_DOTPROD)
 inline constexpr bool kHasBytes = true;
 struct BytesForm {
   typedef int8_t A;
   typedef int8_t B;
   static constexpr int kStep = 4;
+  static constexpr bool kPairs = false;
   static EDGERUN_INLINE int8x16_t load(const B* p) { return vld1q_s8(p); }
   static EDGERUN_INLINE int8x16_t broadcast(const A* p) {
     int32_t four;
