@@ -3,10 +3,30 @@
 EDGERUN_ISA_BEGIN
 namespace {
 
+// A panel's vectors of B for one group of elements of K.
+template <class F, int kPerPanel, int kVectors, class W>
+EDGERUN_SIMD void load_group(const typename F::B* b, int64_t b_panel, W (&w)[kVectors]) {
+#pragma GCC unroll 8
+  for (int v = 0; v < kVectors; ++v) w[v] = F::load(b + v / kPerPanel * b_panel + v % kPerPanel * kLanes * F::kStep);
+}
+
+// acc += one of the groups in x times the one at b.
+template <class F, int kGroupOfA, int kPerPanel, int kRows, int kVectors, class X>
+EDGERUN_SIMD void add_group(const X (&x)[kRows], const typename F::B* b, int64_t b_panel, vi (&acc)[kRows][kVectors]) {
+  decltype(F::load(b)) w[kVectors];
+  load_group<F, kPerPanel>(b + kGroupOfA * kPerPanel * kLanes * F::kStep, b_panel, w);
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) acc[r][v] = F::template multiply_group<kGroupOfA>(acc[r][v], x[r], w[v]);
+}
+
 // acc = start + A B for one tile; b: its first panel.
 template <class F, int kPerPanel, int kRows, int kVectors>
 EDGERUN_SIMD void sums(const IntProduct& g, const void* const* rows, const int32_t* start, const typename F::B* b, vi (&acc)[kRows][kVectors]) {
+  constexpr int kStep = kPerPanel * kLanes * F::kStep;
   const int64_t n_segments = g.n_segments, groups = g.groups, b_panel = g.b_panel;
+  const int64_t* segments = g.segments;
 #pragma GCC unroll 8
   for (int v = 0; v < kVectors; ++v)
 #pragma GCC unroll 8
@@ -15,11 +35,21 @@ EDGERUN_SIMD void sums(const IntProduct& g, const void* const* rows, const int32
   for (int64_t s = 0; s < n_segments; ++s) {
     const typename F::A* a[kRows];
 #pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) a[r] = static_cast<const typename F::A*>(rows[r]) + g.segments[s];
-    for (int64_t k = 0; k < groups; ++k, b += kPerPanel * kLanes * F::kStep) {
-      decltype(F::load(b)) w[kVectors];
+    for (int r = 0; r < kRows; ++r) a[r] = static_cast<const typename F::A*>(rows[r]) + segments[s];
+    int64_t k = 0;
+    if constexpr (F::kAtOnce == 4)
+      for (; k + 4 <= groups; k += 4, b += 4 * kStep) {
+        decltype(F::load_groups(a[0])) x[kRows];
 #pragma GCC unroll 8
-      for (int v = 0; v < kVectors; ++v) w[v] = F::load(b + v / kPerPanel * b_panel + v % kPerPanel * kLanes * F::kStep);
+        for (int r = 0; r < kRows; ++r) x[r] = F::load_groups(a[r] + k * F::kStep);
+        add_group<F, 0, kPerPanel>(x, b, b_panel, acc);
+        add_group<F, 1, kPerPanel>(x, b, b_panel, acc);
+        add_group<F, 2, kPerPanel>(x, b, b_panel, acc);
+        add_group<F, 3, kPerPanel>(x, b, b_panel, acc);
+      }
+    for (; k < groups; ++k, b += kStep) {
+      decltype(F::load(b)) w[kVectors];
+      load_group<F, kPerPanel>(b, b_panel, w);
 #pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r) {
         const auto x = F::broadcast(a[r] + k * F::kStep);
@@ -36,6 +66,7 @@ EDGERUN_SIMD void pair_sums(const IntProduct& g, const void* const* rows, const 
                             vi (&acc)[kRows][kVectors]) {
   constexpr int kHigh = (kRows + 1) / 2, kWide = 2 * kVectors, kPerVector = 2 * F::kStep;
   const int64_t n_segments = g.n_segments, groups = g.groups, b_panel = g.b_panel;
+  const int64_t* segments = g.segments;
   vi two[kHigh][kWide];
 #pragma GCC unroll 16
   for (int v = 0; v < kWide; ++v)
@@ -45,7 +76,7 @@ EDGERUN_SIMD void pair_sums(const IntProduct& g, const void* const* rows, const 
   for (int64_t s = 0; s < n_segments; ++s) {
     const typename F::A* a[kRows];
 #pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) a[r] = static_cast<const typename F::A*>(rows[r]) + g.segments[s];
+    for (int r = 0; r < kRows; ++r) a[r] = static_cast<const typename F::A*>(rows[r]) + segments[s];
     for (int64_t k = 0; k < groups; ++k, b += kPerPanel * kLanes * F::kStep) {
       decltype(F::load(b)) w[kWide];
 #pragma GCC unroll 16

@@ -11,7 +11,7 @@ struct Narrow {
 };
 
 // Lanes of rescale with left = 0, plus the zero point; factor: factor_of(m) of every lane. AVX2 gives lanes 0 2 1 3 and 4 6 5 7 and
-// lowers unsigned results by 128, which is a few instructions less: Narrower expects that.
+// lowers unsigned results by 128, NEON leaves the zero point out, which is a few instructions less: Narrower expects that.
 struct Rescale {
 #if defined(EDGERUN_SIMD_AVX2)
   __m256i half;
@@ -23,6 +23,9 @@ struct Rescale {
     const __m256i odd = _mm256_add_epi64(_mm256_mul_epi32(_mm256_srli_epi64(a, 32), _mm256_srli_epi64(f, 32)), half);
     return reinterpret_cast<vi>(_mm256_shuffle_ps(_mm256_castsi256_ps(even), _mm256_castsi256_ps(odd), 0xdd));
   }
+#elif defined(EDGERUN_SIMD_NEON)
+  EDGERUN_INLINE explicit Rescale(const Narrow&) {}
+  EDGERUN_INLINE vi operator()(vi t, vi factor) const { return rescale(t, factor); }
 #else
   vi zero;
   EDGERUN_INLINE explicit Rescale(const Narrow& n) : zero(broadcast_int(n.zero)) {}
@@ -30,7 +33,7 @@ struct Rescale {
 #endif
 };
 
-// Stores the results of Rescale (zero included) as bytes. `lone` takes one vector, `pair` two that belong side by side, `quad` two
+// Stores the results of Rescale as bytes. `lone` takes one vector, `pair` two that belong side by side, `quad` two
 // pairs; n: how many bytes of each are stored.
 struct Narrower {
 #if defined(EDGERUN_SIMD_AVX2)
@@ -64,6 +67,39 @@ struct Narrower {
     put(_mm256_castsi256_si128(y), out, n);
     put(_mm256_extracti128_si256(y, 1), next, n);
   }
+#elif defined(EDGERUN_SIMD_NEON)
+  int16x8_t zero;
+  int8x16_t low, high, flip;  // bytes are signed until the end
+
+  EDGERUN_INLINE explicit Narrower(const Narrow& n) {
+    const int32_t down = n.is_signed ? 0 : 128;
+    zero = vdupq_n_s16(static_cast<int16_t>(n.zero - down));
+    low = vdupq_n_s8(static_cast<int8_t>(n.low - down)), high = vdupq_n_s8(static_cast<int8_t>(n.high - down));
+    flip = vdupq_n_s8(static_cast<int8_t>(down));
+  }
+  EDGERUN_INLINE int8x8_t bytes(vi a, vi b) const {  // saturating on the way changes nothing: low and high are bytes
+    return vqmovn_s16(vqaddq_s16(vcombine_s16(vqmovn_s32((int32x4_t)a), vqmovn_s32((int32x4_t)b)), zero));
+  }
+  EDGERUN_INLINE int8x16_t bounded(int8x8_t a, int8x8_t b) const {
+    return veorq_s8(vmaxq_s8(vminq_s8(vcombine_s8(a, b), high), low), flip);
+  }
+  static EDGERUN_INLINE void put(int8x8_t bytes, uint8_t* out, int n) {
+    if (EDGERUN_LIKELY(n == 8)) return vst1_u8(out, vreinterpret_u8_s8(bytes));
+    uint8_t all[8];
+    vst1_u8(all, vreinterpret_u8_s8(bytes));
+    if (n == 4) return static_cast<void>(__builtin_memcpy(out, all, 4));
+    for (int k = 0; k < n; ++k) out[k] = all[k];
+  }
+  EDGERUN_INLINE void lone(vi a, uint8_t* out, int n) const { pair(a, a, out, n); }
+  EDGERUN_INLINE void pair(vi a, vi b, uint8_t* out, int n) const {
+    const int8x8_t y = bytes(a, b);
+    put(vget_low_s8(bounded(y, y)), out, n);
+  }
+  EDGERUN_INLINE void quad(vi a, vi b, uint8_t* out, vi c, vi d, uint8_t* next, int n) const {
+    const int8x16_t y = bounded(bytes(a, b), bytes(c, d));
+    put(vget_low_s8(y), out, n);
+    put(vget_high_s8(y), next, n);
+  }
 #else
   vi low, high;
 
@@ -73,12 +109,6 @@ struct Narrower {
 #if defined(EDGERUN_SIMD_AVX512)
     if (EDGERUN_LIKELY(n == kLanes))
       return _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm512_maskz_cvtepi32_epi8(0xffff, reinterpret_cast<__m512i>(y)));
-#elif defined(EDGERUN_SIMD_NEON)
-    if (EDGERUN_LIKELY(n == kLanes)) {
-      const uint16x4_t words = vmovn_u32((uint32x4_t)y);
-      const uint32_t four = vget_lane_u32(vreinterpret_u32_u8(vmovn_u16(vcombine_u16(words, words))), 0);
-      return static_cast<void>(__builtin_memcpy(out, &four, 4));
-    }
 #endif
     for (int k = 0; k < kLanes; ++k)
       if (k < n) out[k] = static_cast<uint8_t>(y[k]);

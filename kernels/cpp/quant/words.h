@@ -56,7 +56,13 @@ typedef int8_t vb_unaligned __attribute__((vector_size(kLanes), aligned(1), may_
 
 EDGERUN_SIMD vw load_words(const word* p) { return *reinterpret_cast<const vw_unaligned*>(p); }
 EDGERUN_SIMD vw load_bytes_as_words(const int8_t* p) {
+#if defined(EDGERUN_SIMD_NEON)
+  int32_t four;
+  __builtin_memcpy(&four, p, 4);
+  return (vw)vget_low_s16(vmovl_s8(vreinterpret_s8_s32(vdup_n_s32(four))));
+#else
   return __builtin_convertvector(*reinterpret_cast<const vb_unaligned*>(p), vw);
+#endif
 }
 EDGERUN_SIMD vw broadcast_group(const word* p) { return *p + vw{}; }
 EDGERUN_SIMD vi dot(vi acc, vw a, vw b) {
@@ -69,6 +75,8 @@ EDGERUN_SIMD vi dot(vi acc, vw a, vw b) {
 #endif
 
 
+// kAtOnce: how many groups of A one `load_groups` takes, of which `multiply_group` multiplies one; 1 where there is no such instruction.
+// kPairs: a product is of two rows and two columns.
 struct WordsForm {
   typedef word A;
   typedef word B;
@@ -77,36 +85,27 @@ struct WordsForm {
   static EDGERUN_INLINE vw load(const B* p) { return load_words(p); }
   static EDGERUN_INLINE auto broadcast(const A* p) { return broadcast_group(p); }
   template <class X> static EDGERUN_INLINE vi multiply(vi acc, X a, vw b) { return dot(acc, a, b); }
+#if defined(EDGERUN_SIMD_NEON) && defined(__aarch64__)
+  static constexpr int kAtOnce = 4;
+  static EDGERUN_INLINE vw load_groups(const A* p) { return load_words(p); }
+  template <int kGroupOfA> static EDGERUN_INLINE vi multiply_group(vi acc, vw a, vw b) {
+    return (vi)vmlal_lane_s16((int32x4_t)acc, (int16x4_t)b, (int16x4_t)a, kGroupOfA);
+  }
+#else
+  static constexpr int kAtOnce = 1;
+#endif
 };
 struct WordsBytesForm : WordsForm {
   typedef int8_t B;
   static EDGERUN_INLINE vw load(const B* p) { return load_bytes_as_words(p); }
 };
 
-#if defined(EDGERUN_SIMD_NEON) && defined(__ARM_FEATURE_MATMUL_INT8)
+#if defined(EDGERUN_SIMD_NEON) && defined(__ARM_FEATURE_DOTPROD)
 inline constexpr bool kHasBytes = true;
-struct BytesForm {
+struct DotForm {
   typedef int8_t A;
   typedef int8_t B;
-  static constexpr int kStep = 8;
-  static constexpr bool kPairs = true;  // a vector of B: two columns; of A: two rows
-  static EDGERUN_INLINE int8x16_t load(const B* p) { return vld1q_s8(p); }
-  static EDGERUN_INLINE int8x16_t load_two(const A* p, const A* q) { return vcombine_s8(vld1_s8(p), vld1_s8(q)); }
-  // (row 0 column 0, 0 1, 1 0, 1 1)
-  static EDGERUN_INLINE vi multiply(vi acc, int8x16_t a, int8x16_t b) { return (vi)vmmlaq_s32((int32x4_t)acc, a, b); }
-  static EDGERUN_INLINE vi two_columns(const int32_t* p) {
-    const int32x2_t both = vld1_s32(p);
-    return (vi)vcombine_s32(both, both);
-  }
-  static EDGERUN_INLINE vi first_row(vi a, vi b) { return (vi)vtrn1q_s64((int64x2_t)a, (int64x2_t)b); }
-  static EDGERUN_INLINE vi second_row(vi a, vi b) { return (vi)vtrn2q_s64((int64x2_t)a, (int64x2_t)b); }
-};
-#elif defined(EDGERUN_SIMD_NEON) && defined(__ARM_FEATURE_DOTPROD)
-inline constexpr bool kHasBytes = true;
-struct BytesForm {
-  typedef int8_t A;
-  typedef int8_t B;
-  static constexpr int kStep = 4;
+  static constexpr int kStep = 4, kAtOnce = 4;
   static constexpr bool kPairs = false;
   static EDGERUN_INLINE int8x16_t load(const B* p) { return vld1q_s8(p); }
   static EDGERUN_INLINE int8x16_t broadcast(const A* p) {
@@ -115,10 +114,35 @@ struct BytesForm {
     return vreinterpretq_s8_s32(vdupq_n_s32(four));
   }
   static EDGERUN_INLINE vi multiply(vi acc, int8x16_t a, int8x16_t b) { return (vi)vdotq_s32((int32x4_t)acc, a, b); }
+  static EDGERUN_INLINE int8x16_t load_groups(const A* p) { return vld1q_s8(p); }
+  template <int kGroupOfA> static EDGERUN_INLINE vi multiply_group(vi acc, int8x16_t a, int8x16_t b) {
+    return (vi)vdotq_laneq_s32((int32x4_t)acc, b, a, kGroupOfA);
+  }
 };
 #else
 inline constexpr bool kHasBytes = false;
-typedef WordsForm BytesForm;  // not used
+typedef WordsForm DotForm;  // not used
+#endif
+
+#if defined(EDGERUN_SIMD_NEON) && defined(__ARM_FEATURE_MATMUL_INT8)
+struct BytesForm {
+  typedef int8_t A;
+  typedef int8_t B;
+  static constexpr int kStep = 8;
+  static constexpr bool kPairs = true;
+  static EDGERUN_INLINE int8x16_t load(const B* p) { return vld1q_s8(p); }  // two columns
+  static EDGERUN_INLINE int8x16_t load_two(const A* p, const A* q) { return vcombine_s8(vld1_s8(p), vld1_s8(q)); }
+  // acc: row 0 column 0, 0 1, 1 0, 1 1
+  static EDGERUN_INLINE vi multiply(vi acc, int8x16_t a, int8x16_t b) { return (vi)vmmlaq_s32((int32x4_t)acc, a, b); }
+  static EDGERUN_INLINE vi two_columns(const int32_t* p) {
+    const int32x2_t both = vld1_s32(p);
+    return (vi)vcombine_s32(both, both);
+  }
+  static EDGERUN_INLINE vi first_row(vi a, vi b) { return (vi)vtrn1q_s64((int64x2_t)a, (int64x2_t)b); }
+  static EDGERUN_INLINE vi second_row(vi a, vi b) { return (vi)vtrn2q_s64((int64x2_t)a, (int64x2_t)b); }
+};
+#else
+typedef DotForm BytesForm;
 #endif
 
 enum class Form : uint8_t { words, words_bytes, bytes };
