@@ -6,8 +6,13 @@ namespace {
 // A panel's vectors of B for one group of elements of K.
 template <class F, int kPerPanel, int kVectors, class W>
 EDGERUN_SIMD void load_group(const typename F::B* b, int64_t b_panel, W (&w)[kVectors]) {
+  if constexpr (F::kLoadsTwo && kPerPanel == 2) {
 #pragma GCC unroll 8
-  for (int v = 0; v < kVectors; ++v) w[v] = F::load(b + v / kPerPanel * b_panel + v % kPerPanel * kLanes * F::kStep);
+    for (int v = 0; v < kVectors; v += 2) F::load(b + v / 2 * b_panel, &w[v], &w[v + 1]);
+  } else {
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) w[v] = F::load(b + v / kPerPanel * b_panel + v % kPerPanel * kLanes * F::kStep);
+  }
 }
 
 // acc += one of the groups in x times the one at b.

@@ -81,7 +81,7 @@ struct WordsForm {
   typedef word A;
   typedef word B;
   static constexpr int kStep = kGroup;
-  static constexpr bool kPairs = false;
+  static constexpr bool kPairs = false, kLoadsTwo = false;
   static EDGERUN_INLINE vw load(const B* p) { return load_words(p); }
   static EDGERUN_INLINE auto broadcast(const A* p) { return broadcast_group(p); }
   template <class X> static EDGERUN_INLINE vi multiply(vi acc, X a, vw b) { return dot(acc, a, b); }
@@ -98,6 +98,13 @@ struct WordsForm {
 struct WordsBytesForm : WordsForm {
   typedef int8_t B;
   static EDGERUN_INLINE vw load(const B* p) { return load_bytes_as_words(p); }
+#if defined(EDGERUN_SIMD_NEON)
+  static constexpr bool kLoadsTwo = true;
+  static EDGERUN_INLINE void load(const B* p, vw* first, vw* second) {
+    const int16x8_t both = vmovl_s8(vld1_s8(p));
+    *first = (vw)vget_low_s16(both), *second = (vw)vget_high_s16(both);
+  }
+#endif
 };
 
 #if defined(EDGERUN_SIMD_NEON) && defined(__ARM_FEATURE_DOTPROD)
@@ -106,7 +113,7 @@ struct DotForm {
   typedef int8_t A;
   typedef int8_t B;
   static constexpr int kStep = 4, kAtOnce = 4;
-  static constexpr bool kPairs = false;
+  static constexpr bool kPairs = false, kLoadsTwo = false;
   static EDGERUN_INLINE int8x16_t load(const B* p) { return vld1q_s8(p); }
   static EDGERUN_INLINE int8x16_t broadcast(const A* p) {
     int32_t four;
