@@ -69,59 +69,64 @@ struct Tables {
   const Kernel* merged[2][kKernels];
   int32_t n_merged = 0;
 
-  // A table whose kernels of the same name as one of `get` are replaced by it.
-  [[maybe_unused]] void add_over(const char* isa, const Kernel* const* (*get)(int32_t*), const Kernel* const* (*base)(int32_t*)) {
-    int32_t n = 0, few = 0;
-    const Kernel *const *all_of_base = base(&n), *const *better = get(&few);
-    const Kernel** list = merged[n_merged++];
-    for (int32_t k = 0; k < n; ++k) {
-      list[k] = all_of_base[k];
-      for (int32_t i = 0; i < few; ++i)
-        if (!std::strcmp(list[k]->name, better[i]->name)) list[k] = better[i];
-    }
-    all[count++] = {isa, list, n};
+  static KernelTable table(const char* isa, const Kernel* const* (*get)(int32_t*)) {
+    KernelTable t{isa, nullptr, 0};
+    t.kernels = get(&t.count);
+    return t;
   }
 
-  void add(const char* isa, const Kernel* const* (*get)(int32_t*)) {
-    KernelTable& t = all[count++];
-    t.isa = isa;
-    t.kernels = get(&t.count);
+  // `base` with its kernels replaced by those of `get` of the same name.
+  [[maybe_unused]] KernelTable over(const char* isa, const Kernel* const* (*get)(int32_t*), const KernelTable& base) {
+    const KernelTable better = table(isa, get);
+    const Kernel** list = merged[n_merged++];
+    for (int32_t k = 0; k < base.count; ++k) {
+      list[k] = base.kernels[k];
+      for (int32_t i = 0; i < better.count; ++i)
+        if (!std::strcmp(list[k]->name, better.kernels[i]->name)) list[k] = better.kernels[i];
+    }
+    return {isa, list, base.count};
   }
+
+  void add(const KernelTable& t) { all[count++] = t; }
 
   Tables() {
 #ifdef EDGERUN_HAS_avx512
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+      const KernelTable plain = table("avx512", avx512::entries);
 #ifdef EDGERUN_HAS_avx512vnni
-      if (__builtin_cpu_supports("avx512vnni")) add_over("avx512vnni", avx512vnni::entries, avx512::entries);
+      if (__builtin_cpu_supports("avx512vnni")) add(over("avx512vnni", avx512vnni::entries, plain));
 #endif
-      add("avx512", avx512::entries);
+      add(plain);
     }
 #endif
 #ifdef EDGERUN_HAS_avx2
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+      const KernelTable plain = table("avx2", avx2::entries);
 #ifdef EDGERUN_HAS_avxvnni
-      if (has_avx_vnni()) add_over("avxvnni", avxvnni::entries, avx2::entries);
+      if (has_avx_vnni()) add(over("avxvnni", avxvnni::entries, plain));
 #endif
-      add("avx2", avx2::entries);
+      add(plain);
     }
 #endif
 #ifdef EDGERUN_HAS_sse2
-    add("sse2", sse2::entries);
-#endif
-#ifdef EDGERUN_HAS_neondot
-    if (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) {
-#ifdef EDGERUN_HAS_neoni8mm
-      if (getauxval(AT_HWCAP2) & HWCAP2_I8MM) add_over("neoni8mm", neoni8mm::entries, neon::entries);
-#endif
-      add_over("neondot", neondot::entries, neon::entries);
-    }
+    add(table("sse2", sse2::entries));
 #endif
 #ifdef EDGERUN_HAS_neon
-    add("neon", neon::entries);
+    const KernelTable plain = table("neon", neon::entries);
+#ifdef EDGERUN_HAS_neondot
+    if (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) {
+      const KernelTable dot = over("neondot", neondot::entries, plain);
+#ifdef EDGERUN_HAS_neoni8mm
+      if (getauxval(AT_HWCAP2) & HWCAP2_I8MM) add(over("neoni8mm", neoni8mm::entries, dot));
+#endif
+      add(dot);
+    }
+#endif
+    add(plain);
 #endif
 #ifdef EDGERUN_HAS_generic
-    add("generic", generic::entries);
+    add(table("generic", generic::entries));
 #endif
     const char* wanted = std::getenv("EDGERUN_ISA");
     for (int32_t k = 0; wanted && k < count; ++k)

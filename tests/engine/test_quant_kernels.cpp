@@ -45,7 +45,7 @@ void check(const KernelTable& table, const Conv& c) {
   REQUIRE(kernel);
   Rng rng;
   const int64_t oh = (c.height + 2 * c.pad - c.kernel) / c.stride + 1, ow = (c.width + 2 * c.pad - c.kernel) / c.stride + 1;
-  const int64_t columns = c.depthwise ? c.channels : c.columns, depth = c.depthwise ? 1 : c.channels;
+  const int64_t columns = c.columns, depth = c.depthwise ? 1 : c.channels;
   auto x = rng.list<uint8_t>(c.height * c.width * c.channels, 0, 255);
   auto w = rng.list<int8_t>(columns * c.kernel * c.kernel * depth, -128, 127);
   auto bias = rng.list<int32_t>(columns, -5000, 5000);
@@ -74,7 +74,7 @@ void check(const KernelTable& table, const Conv& c) {
             for (int64_t k = 0; k < depth; ++k) {
               const int64_t iy = oy * c.stride - c.pad + ky, ix = ox * c.stride - c.pad + kx;
               if (iy < 0 || iy >= c.height || ix < 0 || ix >= c.width) continue;
-              const uint8_t raw = x[static_cast<size_t>((iy * c.width + ix) * c.channels + (c.depthwise ? n : k))];
+              const uint8_t raw = x[static_cast<size_t>((iy * c.width + ix) * c.channels + (c.depthwise ? n * c.channels / columns : k))];
               const int32_t value = (c.is_signed ? static_cast<int8_t>(raw) : raw) - static_cast<int32_t>(x_zero);
               const int64_t at = c.depthwise ? (ky * c.kernel + kx) * columns + n : ((n * c.kernel + ky) * c.kernel + kx) * depth + k;
               t += value * w[static_cast<size_t>(at)];
@@ -143,8 +143,19 @@ TEST_CASE("int8 convolutions are exact on every instruction set") {
     check(table, {7, 9, 13, 21, 3, 2, 1, false, is_signed});
     check(table, {5, 6, 32, 40, 1, 1, 0, false, is_signed});
     check(table, {1, 1, 70, 67, 1, 1, 0, false, is_signed});
-    check(table, {9, 10, 19, 0, 3, 1, 1, true, is_signed});
-    check(table, {12, 7, 32, 0, 3, 2, 1, true, is_signed});
+    check(table, {9, 10, 19, 19, 3, 1, 1, true, is_signed});
+    check(table, {12, 7, 32, 32, 3, 2, 1, true, is_signed});
+  });
+}
+
+TEST_CASE("int8 depthwise convolutions are exact for every width of a tile, on every instruction set") {
+  on_every_table([](const KernelTable& table, bool is_signed) {
+    for (int64_t width = 1; width <= 17; ++width)
+      for (const int64_t channels : {3, 8, 12, 27})
+        for (const int64_t kernel : {1, 3, 5}) {
+          check(table, {6, width, channels, channels, kernel, 1, kernel / 2, true, is_signed});
+          check(table, {6, width, channels, channels * 2, kernel, 2, kernel / 2, true, is_signed});
+        }
   });
 }
 

@@ -187,8 +187,7 @@ void multiply_with(const IntProduct& g, const void* const* rows, int64_t row, in
 
 void int_multiply(const IntProduct& g, const void* const* rows, int64_t row, int64_t m, int64_t first, int64_t last) {
   if (g.form == Form::words) return multiply_with<WordsForm>(g, rows, row, m, first, last);
-  if (g.form == Form::words_bytes) return multiply_with<WordsBytesForm>(g, rows, row, m, first, last);
-  if constexpr (kHasBytes) multiply_with<BytesForm>(g, rows, row, m, first, last);
+  multiply_with<PackedBytesForm>(g, rows, row, m, first, last);
 }
 
 EDGERUN_ISA_END

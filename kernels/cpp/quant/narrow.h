@@ -85,10 +85,10 @@ struct Narrower {
   }
   static EDGERUN_INLINE void put(int8x8_t bytes, uint8_t* out, int n) {
     if (EDGERUN_LIKELY(n == 8)) return vst1_u8(out, vreinterpret_u8_s8(bytes));
-    uint8_t all[8];
-    vst1_u8(all, vreinterpret_u8_s8(bytes));
-    if (n == 4) return static_cast<void>(__builtin_memcpy(out, all, 4));
-    for (int k = 0; k < n; ++k) out[k] = all[k];
+    uint64_t all = vget_lane_u64(vreinterpret_u64_s8(bytes), 0);
+    if (n & 4) __builtin_memcpy(out, &all, 4), all >>= 32, out += 4;
+    if (n & 2) __builtin_memcpy(out, &all, 2), all >>= 16, out += 2;
+    if (n & 1) *out = static_cast<uint8_t>(all);
   }
   EDGERUN_INLINE void lone(vi a, uint8_t* out, int n) const { pair(a, a, out, n); }
   EDGERUN_INLINE void pair(vi a, vi b, uint8_t* out, int n) const {
@@ -124,6 +124,25 @@ struct Narrower {
 #endif
 };
 
+// Rescaled rows to bytes at c.
+template <int kRows, int kVectors>
+EDGERUN_SIMD void narrow_rows(const vi (&acc)[kRows][kVectors], const Narrower& narrow, uint8_t* c, int64_t ldc, int columns) {
+  if constexpr (kVectors == 1) {
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) narrow.lone(acc[r][0], c + r * ldc, columns);
+  } else {
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; v += 2) {
+      const int n = columns - v * kLanes < 2 * kLanes ? columns - v * kLanes : 2 * kLanes;
+      uint8_t* at = c + v * kLanes;
+#pragma GCC unroll 8
+      for (int r = 0; r + 1 < kRows; r += 2)
+        narrow.quad(acc[r][v], acc[r][v + 1], at + r * ldc, acc[r + 1][v], acc[r + 1][v + 1], at + (r + 1) * ldc, n);
+      if constexpr (kRows % 2 == 1) narrow.pair(acc[kRows - 1][v], acc[kRows - 1][v + 1], at + (kRows - 1) * ldc, n);
+    }
+  }
+}
+
 // Sums of kRows rows x kVectors vectors of columns to bytes at c (ldc: bytes between rows), `columns` of them in each row. shifts: null
 // where no column shifts.
 template <int kRows, int kVectors>
@@ -140,20 +159,18 @@ EDGERUN_SIMD void store_rescaled(vi (&acc)[kRows][kVectors], const int32_t* fact
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) acc[r][v] = rescale(acc[r][v], factor);
   }
-  if constexpr (kVectors == 1) {
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) narrow.lone(acc[r][0], c + r * ldc, columns);
-  } else {
-#pragma GCC unroll 8
-    for (int v = 0; v < kVectors; v += 2) {
-      const int n = columns - v * kLanes < 2 * kLanes ? columns - v * kLanes : 2 * kLanes;
-      uint8_t* at = c + v * kLanes;
-#pragma GCC unroll 8
-      for (int r = 0; r + 1 < kRows; r += 2)
-        narrow.quad(acc[r][v], acc[r][v + 1], at + r * ldc, acc[r + 1][v], acc[r + 1][v + 1], at + (r + 1) * ldc, n);
-      if constexpr (kRows % 2 == 1) narrow.pair(acc[kRows - 1][v], acc[kRows - 1][v + 1], at + (kRows - 1) * ldc, n);
-    }
+#if defined(EDGERUN_SIMD_NEON)  // whole rows in one piece, others by way of a copy: less code than a choice in each row
+  constexpr int kWidth = kVectors * kLanes;
+  if (EDGERUN_UNLIKELY(columns < kWidth)) {
+    uint8_t copy[kRows * kWidth];
+    narrow_rows(acc, narrow, copy, kWidth, kWidth);
+    for (int r = 0; r < kRows; ++r)
+      for (int k = 0; k < columns; ++k) c[r * ldc + k] = copy[r * kWidth + k];
+    return;
   }
+  columns = kWidth;
+#endif
+  narrow_rows(acc, narrow, c, ldc, columns);
 }
 
 EDGERUN_ISA_END

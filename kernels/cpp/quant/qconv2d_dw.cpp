@@ -1,33 +1,40 @@
 // qconv2d_dw_i8, qconv2d_dw_u8: depthwise qconv2d, w [KH, KW, C m].
 //
-// Vectorised over channels. Taps go in groups of kGroup rows above each other: a group row holds, for every pixel (margins
-// included) and channel, the words of kGroup input rows side by side, which one `dot` multiplies and adds. Group rows live in a ring:
-// each is built once for all output rows that read it. Channels are taken in chunks whose ring stays in L1.
+// Vectorised over channels. Taps go in groups of rows above each other: a group row holds, for every pixel (margins included) and
+// channel, the elements of that many input rows side by side, which one product multiplies and adds (words.h). Group rows live in a
+// ring: each is built once for all output rows that read it. Channels are taken in chunks whose ring stays in L1.
 #include "quant/qconv_shape.h"
 
 EDGERUN_ISA_BEGIN
 namespace {
 
-inline constexpr int64_t kRingWords = 12 * 1024;  // of one chunk
+inline constexpr int64_t kRingBytes = 24 * 1024;  // of one chunk
 inline constexpr int64_t kWide = 2 * kLanes;      // channels of a full tile
+#if defined(__aarch64__)
+inline constexpr int kTilePixels = 8;
+#else
 inline constexpr int kTilePixels = 4;
+#endif
 inline constexpr int64_t kMostGroups = 64;        // of kernel rows
 
 struct Params {
   ConvShape s;
   QuantParams q;
   int64_t multiplier;
+  bool bytes;              // DotForm, otherwise WordsForm
+  int64_t step;            // kernel rows of a group
   int64_t groups;          // of kernel rows
   int64_t row_step;        // input rows between group rows that are read
   int64_t ring;            // group rows kept
   int64_t chunk;           // channels, a multiple of kWide
-  int64_t line;            // words of a group row of one chunk
+  int64_t line;            // elements of a group row of one chunk
   int64_t padded_width;
   Epilogue epilogue;
 };
 
 int64_t gcd(int64_t a, int64_t b) { return b == 0 ? a : gcd(b, a % b); }
 int64_t aligned(int64_t bytes) { return ceil_div(bytes, kCacheLine) * kCacheLine; }
+int64_t element_size(const Params& p) { return p.bytes ? 1 : 2; }
 
 Status resolve(const Request& r, DType dtype, Params* p) {
   EDGERUN_TRY(arity(r, 2, 4, 1));
@@ -42,23 +49,26 @@ Status resolve(const Request& r, DType dtype, Params* p) {
   if (w.dims[2] != s.out_channels) return Status::bad_shape;
   if (s.channels == 0 ? s.out_channels != 0 : s.out_channels % s.channels != 0) return Status::bad_shape;
   p->multiplier = s.channels == 0 ? 1 : s.out_channels / s.channels;
-  int64_t words;
-  EDGERUN_TRY(row_words(s, &words));
-  if (__builtin_mul_overflow(words, p->multiplier * kGroup * s.span_h(), &words) || words > int64_t{1} << 56) return Status::too_large;
+  p->bytes = kHasBytes && w.dtype == DType::i8 && s.kernel_h > 1;  // of one row, three of four products would be idle
+  p->step = p->bytes ? DotForm::kStep : kGroup;
+  int64_t elements;
+  EDGERUN_TRY(row_words(s, &elements));
+  if (__builtin_mul_overflow(elements, p->multiplier * p->step * s.span_h(), &elements) || elements > int64_t{1} << 56) return Status::too_large;
 
   p->padded_width = most(s.padded_width(), 0);
-  p->groups = ceil_div(s.kernel_h, kGroup);
-  p->row_step = gcd(s.stride_h, kGroup * s.dilation_h);
+  p->groups = ceil_div(s.kernel_h, p->step);
+  p->row_step = gcd(s.stride_h, p->step * s.dilation_h);
   if (p->groups > kMostGroups) return Status::unsupported;
-  p->ring = (p->groups - 1) * kGroup * s.dilation_h / p->row_step + 1;
-  const int64_t fits = kRingWords / most(p->ring * p->padded_width * kGroup, 1) / kWide * kWide;
+  p->ring = (p->groups - 1) * p->step * s.dilation_h / p->row_step + 1;
+  const int64_t fits = kRingBytes / most(p->ring * p->padded_width * p->step * element_size(*p), 1) / kWide * kWide;
   p->chunk = least(most(fits, kWide), ceil_div(most(s.out_channels, 1), kWide) * kWide);
-  p->line = p->padded_width * p->chunk * kGroup;
+  p->line = p->padded_width * p->chunk * p->step;
   p->epilogue = {ceil_div(s.out_channels, kWide) * kWide, !p->q.raw, any_shift(r, p->q.raw)};
   return Status::ok;
 }
 
-int64_t weight_words(const Params& p) { return p.epilogue.columns * p.groups * p.s.kernel_w * kGroup; }
+int64_t weight_bytes(const Params& p) { return p.epilogue.columns * p.groups * p.s.kernel_w * p.step * element_size(p); }
+int64_t ring_bytes(const Params& p) { return aligned(p.ring * p.line * element_size(p)); }
 
 template <DType kX>
 Status query(const Request& r, Need* need) {
@@ -66,12 +76,26 @@ Status query(const Request& r, Need* need) {
   EDGERUN_TRY(resolve(r, kX, &p));
   const int64_t outputs = r.out[0].elements(), taps = p.s.kernel_h * p.s.kernel_w;
   need->params = sizeof p;
-  need->packed = static_cast<size_t>(p.epilogue.bytes() + weight_words(p) * 2);
-  need->scratch = static_cast<size_t>(aligned(p.ring * p.line * 2) + aligned(p.s.width * p.s.channels));
+  need->packed = static_cast<size_t>(p.epilogue.bytes() + weight_bytes(p));
+  need->scratch = static_cast<size_t>(ring_bytes(p) + aligned(p.s.width * p.s.channels));
   need->units = outputs == 0 ? 0 : p.s.batch * p.s.out_height;
   need->work = 2.0 * static_cast<double>(outputs) * static_cast<double>(taps);
   need->bytes = static_cast<double>(r.in[0].elements() + r.in[1].elements() + outputs);
   return Status::ok;
+}
+
+template <class Element>
+void pack_weights(const Params& p, const TensorView& w, Element* out) {
+  const ConvShape& s = p.s;
+  const int64_t channels = s.out_channels;
+  for (int64_t c = 0; c < p.epilogue.columns; c += kLanes)
+    for (int64_t g = 0; g < p.groups; ++g)
+      for (int64_t kx = 0; kx < s.kernel_w; ++kx)
+        for (int64_t k = c; k < c + kLanes; ++k)
+          for (int64_t ky = g * p.step; ky < (g + 1) * p.step; ++ky) {
+            const bool exists = k < channels && ky < s.kernel_h;
+            *out++ = exists ? static_cast<Element>(weight_at(w, (ky * s.kernel_w + kx) * channels + k)) : Element{0};
+          }
 }
 
 template <DType kX>
@@ -82,15 +106,18 @@ Status prepare(const Request& r, void* params, void* packed) {
   const TensorView& w = r.in[1];
   const TensorView *bias = r.has(2) ? &r.in[2] : nullptr, *factors = p.q.raw ? nullptr : &r.in[3];
   const int64_t channels = s.out_channels, taps = s.kernel_h * s.kernel_w;
-  EDGERUN_TRY(bounded_sums(channels, taps, bias, [&](int64_t t, int64_t c) { return weight_at(w, t * channels + c); }));
-  pack_epilogue(p.epilogue, bias, factors, 0, channels, 0, [](int64_t) { return 0; }, static_cast<int32_t*>(packed));
-  word* out = reinterpret_cast<word*>(static_cast<char*>(packed) + p.epilogue.bytes());
-  for (int64_t c = 0; c < p.epilogue.columns; c += kLanes)
-    for (int64_t g = 0; g < p.groups; ++g)
-      for (int64_t kx = 0; kx < s.kernel_w; ++kx)
-        for (int64_t k = c; k < c + kLanes; ++k)
-          for (int64_t ky = g * kGroup; ky < (g + 1) * kGroup; ++ky)
-            *out++ = k < channels && ky < s.kernel_h ? static_cast<word>(weight_at(w, (ky * s.kernel_w + kx) * channels + k)) : word{0};
+  const auto weight = [&](int64_t t, int64_t c) { return weight_at(w, t * channels + c); };
+  const auto sum = [&](int64_t c) {
+    int32_t all = 0;
+    for (int64_t t = 0; t < taps; ++t) all += weight(t, c);
+    return all;
+  };
+  EDGERUN_TRY(bounded_sums(channels, taps, bias, weight));
+  const int32_t zero = p.bytes ? byte_zero(p.q.signed_x, p.q.x_zero) : 0;
+  pack_epilogue(p.epilogue, bias, factors, 0, channels, zero, sum, static_cast<int32_t*>(packed));
+  void* out = static_cast<char*>(packed) + p.epilogue.bytes();
+  if (p.bytes) pack_weights(p, w, static_cast<DotForm::A*>(out));
+  else pack_weights(p, w, static_cast<word*>(out));
   return Status::ok;
 }
 
@@ -98,13 +125,19 @@ Status prepare(const Request& r, void* params, void* packed) {
 struct Chunk {
   const Params* p;
   int64_t first, count;  // output channels; `count` of them exist
-  word* ring;
+  void* ring;
   const uint8_t* zeros;  // a row of x_zero
-  const word* weights;   // of this chunk
+  const void* weights;   // of this chunk
   IntProduct out;        // start, factor, left of this chunk; c: the image at its first channel
 };
 
-// The words of n channels of kGroup rows, side by side.
+// An element as the product takes it: minus its zero point as a word, as int8 otherwise (igemm.h).
+template <class T> EDGERUN_SIMD void put_element(T x, int32_t zero, word* out) { *out = static_cast<word>(x - zero); }
+#if defined(EDGERUN_SIMD_NEON) && defined(__ARM_FEATURE_DOTPROD)
+template <class T> EDGERUN_SIMD void put_element(T x, int32_t zero, int8_t* out) { widen(&x, 1, zero, out); }
+#endif
+
+// The elements of n channels of a group's rows, side by side.
 template <class T>
 EDGERUN_SIMD void side_by_side(const T* const* rows, int64_t n, int32_t zero, word* out) {
   int64_t k = 0;
@@ -128,104 +161,143 @@ EDGERUN_SIMD void side_by_side(const T* const* rows, int64_t n, int32_t zero, wo
   for (; k < n; ++k)
     for (int i = 0; i < kGroup; ++i) out[k * kGroup + i] = static_cast<word>(rows[i][k] - zero);
 }
+#if defined(EDGERUN_SIMD_NEON) && defined(__ARM_FEATURE_DOTPROD)
+template <class T>
+EDGERUN_SIMD void side_by_side(const T* const* rows, int64_t n, int32_t zero, int8_t* out) {
+  const uint8x16_t flip = vdupq_n_u8(T(-1) < T(0) ? 0 : 128);
+  int64_t k = 0;
+  for (; k + 16 <= n; k += 16) {
+    uint8x16x4_t all;
+    for (int i = 0; i < 4; ++i) all.val[i] = veorq_u8(vld1q_u8(reinterpret_cast<const uint8_t*>(rows[i] + k)), flip);
+    vst4q_u8(reinterpret_cast<uint8_t*>(out + 4 * k), all);
+  }
+  for (; k + 8 <= n; k += 8) {
+    uint8x8x4_t all;
+    for (int i = 0; i < 4; ++i) all.val[i] = veor_u8(vld1_u8(reinterpret_cast<const uint8_t*>(rows[i] + k)), vget_low_u8(flip));
+    vst4_u8(reinterpret_cast<uint8_t*>(out + 4 * k), all);
+  }
+  for (; k < n; ++k)
+    for (int i = 0; i < 4; ++i) put_element(rows[i][k], zero, out + 4 * k + i);
+}
+#endif
 
 // The group row whose first input row is `top` (may lie outside the image).
-template <class T>
-void build(const Chunk& c, const T* x, int64_t top, word* out) {
+template <class F, class T>
+void build(const Chunk& c, const T* x, int64_t top, typename F::A* out) {
+  using A = typename F::A;
   const Params& p = *c.p;
   const ConvShape& s = p.s;
-  const int64_t pixel = p.chunk * kGroup, left = least(s.pad_left, p.padded_width);
+  const int64_t pixel = p.chunk * F::kStep, left = least(s.pad_left, p.padded_width);
   const int64_t taken = most(0, least(s.width, p.padded_width - left)), right = p.padded_width - left - taken;
-  const T* rows[kGroup];
-  for (int i = 0; i < kGroup; ++i) {
+  const int outside = p.bytes ? byte_zero(p.q.signed_x, p.q.x_zero) : 0;
+  const T* rows[F::kStep];
+  for (int i = 0; i < F::kStep; ++i) {
     const int64_t y = top + i * s.dilation_h;
     rows[i] = y < 0 || y >= s.height ? reinterpret_cast<const T*>(c.zeros) : x + y * s.width * s.channels;
   }
-  __builtin_memset(out, 0, static_cast<size_t>(left * pixel) * 2);
-  __builtin_memset(out + (left + taken) * pixel, 0, static_cast<size_t>(right * pixel) * 2);
+  __builtin_memset(out, outside, static_cast<size_t>(left * pixel) * sizeof(A));
+  __builtin_memset(out + (left + taken) * pixel, outside, static_cast<size_t>(right * pixel) * sizeof(A));
   out += left * pixel;
   if (p.multiplier == 1) {
-    for (int i = 0; i < kGroup; ++i) rows[i] += c.first;
+    for (int i = 0; i < F::kStep; ++i) rows[i] += c.first;
     for (int64_t k = 0; k < taken; ++k, out += pixel) {
       side_by_side(rows, c.count, p.q.x_zero, out);
-      for (int i = 0; i < kGroup; ++i) rows[i] += s.channels;
+      for (int i = 0; i < F::kStep; ++i) rows[i] += s.channels;
     }
     return;
   }
   for (int64_t k = 0; k < taken; ++k, out += pixel)
     for (int64_t n = 0; n < c.count; ++n)
-      for (int i = 0; i < kGroup; ++i)
-        out[n * kGroup + i] = static_cast<word>(rows[i][k * s.channels + (c.first + n) / p.multiplier] - p.q.x_zero);
+      for (int i = 0; i < F::kStep; ++i)
+        put_element(rows[i][k * s.channels + (c.first + n) / p.multiplier], p.q.x_zero, out + n * F::kStep + i);
 }
 
-// `count` tiles of kPixels x (kVectors vectors of channels from `channel` on) of the output row oy from ox on.
-template <int kPixels, int kVectors>
-EDGERUN_NOINLINE void tiles(const Chunk& c, const word* const* lines, int64_t oy, int64_t ox, int64_t channel, int64_t count) {
+// `count` tiles of kPixels of the output row oy from ox on, channels [from, to) in steps of kVectors vectors.
+template <class F, int kPixels, int kVectors>
+EDGERUN_NOINLINE void tiles(const Chunk& c, const typename F::A* const* lines, int64_t oy, int64_t ox, int64_t count, int64_t from, int64_t to) {
+  using A = typename F::A;
+  constexpr int kVector = kLanes * F::kStep;  // elements
   const Params& p = *c.p;
   const ConvShape& s = p.s;
-  const int64_t pixel = p.chunk * kGroup, step = s.stride_w * pixel, reach = s.dilation_w * pixel;
-  const int64_t width = s.kernel_w, groups = p.groups, vector = groups * width * kLanes * kGroup, ldc = c.out.ldc;
-  const int n = static_cast<int>(least(c.count - channel, kVectors * kLanes));
-  const word* weights = c.weights + channel * groups * width * kGroup;
-  const int32_t *start = c.out.start + channel, *factors = c.out.factor ? c.out.factor + channel : nullptr;
-  const int32_t* shifts = c.out.left ? c.out.left + channel : nullptr;
+  const int64_t pixel = p.chunk * F::kStep, step = s.stride_w * pixel, reach = s.dilation_w * pixel;
+  const int64_t width = s.kernel_w, groups = p.groups, vector = groups * width * kVector, ldc = c.out.ldc;
+  const int64_t size = c.out.factor ? 1 : 4;
   const Rescale rescale(c.out.narrow);
   const Narrower narrow(c.out.narrow);
-  const int64_t size = factors ? 1 : 4;
-  uint8_t* y = static_cast<uint8_t*>(c.out.c) + ((oy * s.out_width + ox) * ldc + channel) * size;
-  for (int64_t from = ox * step + channel * kGroup; count > 0; --count, from += kPixels * step, y += kPixels * ldc * size) {
-    vi acc[kPixels][kVectors];
+  for (int64_t channel = from; channel < to; channel += kVectors * kLanes) {
+    const int n = static_cast<int>(least(c.count - channel, kVectors * kLanes));
+    const A* weights = static_cast<const A*>(c.weights) + channel * groups * width * F::kStep;
+    const int32_t *start = c.out.start + channel, *factors = c.out.factor ? c.out.factor + channel : nullptr;
+    const int32_t* shifts = c.out.left ? c.out.left + channel : nullptr;
+    uint8_t* y = static_cast<uint8_t*>(c.out.c) + ((oy * s.out_width + ox) * ldc + channel) * size;
+    int64_t at = ox * step + channel * F::kStep;
+    for (int64_t tile = 0; tile < count; ++tile, at += kPixels * step, y += kPixels * ldc * size) {
+      vi acc[kPixels][kVectors];
+#pragma GCC unroll 8
+      for (int i = 0; i < kPixels; ++i)
 #pragma GCC unroll 4
-    for (int i = 0; i < kPixels; ++i)
+        for (int v = 0; v < kVectors; ++v) acc[i][v] = loadu_int(start + v * kLanes);
+      const A* w = weights;
+      for (int64_t g = 0; g < groups; ++g) {
+        const A* x = lines[g] + at;
+        for (int64_t kx = 0; kx < width; ++kx, x += reach, w += kVector) {
 #pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) acc[i][v] = loadu_int(start + v * kLanes);
-    const word* w = weights;
-    for (int64_t g = 0; g < groups; ++g) {
-      const word* x = lines[g] + from;
-      for (int64_t kx = 0; kx < width; ++kx, x += reach, w += kLanes * kGroup) {
-#pragma GCC unroll 4
-        for (int v = 0; v < kVectors; ++v) {
-          const vw tap = load_words(w + v * vector);
-#pragma GCC unroll 4
-          for (int i = 0; i < kPixels; ++i) acc[i][v] = dot(acc[i][v], load_words(x + i * step + v * kLanes * kGroup), tap);
+          for (int v = 0; v < kVectors; ++v) {
+            const auto tap = F::load(w + v * vector);
+#pragma GCC unroll 8
+            for (int i = 0; i < kPixels; ++i) acc[i][v] = F::multiply(acc[i][v], F::load(x + i * step + v * kVector), tap);
+          }
         }
       }
+      if (!factors) {
+        for (int i = 0; i < kPixels; ++i)
+          for (int k = 0; k < n; ++k) reinterpret_cast<int32_t*>(y)[i * ldc + k] = acc[i][k / kLanes][k % kLanes];
+        continue;
+      }
+      store_rescaled(acc, factors, shifts, rescale, narrow, y, ldc, n);
     }
-    if (!factors) {
-      for (int i = 0; i < kPixels; ++i)
-        for (int k = 0; k < n; ++k) reinterpret_cast<int32_t*>(y)[i * ldc + k] = acc[i][k / kLanes][k % kLanes];
-      continue;
-    }
-    store_rescaled(acc, factors, shifts, rescale, narrow, y, ldc, n);
   }
 }
 
-template <int kVectors>
-void row_tiles(const Chunk& c, const word* const* lines, int64_t oy, int64_t channel) {
+template <class F, int kVectors>
+void row_tiles(const Chunk& c, const typename F::A* const* lines, int64_t oy, int64_t from, int64_t to) {
   const int64_t width = c.p->s.out_width, whole = width / kTilePixels, ox = whole * kTilePixels;
-  if (whole > 0) tiles<kTilePixels, kVectors>(c, lines, oy, 0, channel, whole);
-  if (width - ox == 3) tiles<3, kVectors>(c, lines, oy, ox, channel, 1);
-  if (width - ox == 2) tiles<2, kVectors>(c, lines, oy, ox, channel, 1);
-  if (width - ox == 1) tiles<1, kVectors>(c, lines, oy, ox, channel, 1);
+  if (whole > 0) tiles<F, kTilePixels, kVectors>(c, lines, oy, 0, whole, from, to);
+  if constexpr (kTilePixels == 8) {
+    if (width - ox == 7) tiles<F, 7, kVectors>(c, lines, oy, ox, 1, from, to);
+    if (width - ox == 6) tiles<F, 6, kVectors>(c, lines, oy, ox, 1, from, to);
+    if (width - ox == 5) tiles<F, 5, kVectors>(c, lines, oy, ox, 1, from, to);
+    if (width - ox == 4) tiles<F, 4, kVectors>(c, lines, oy, ox, 1, from, to);
+  }
+  if (width - ox == 3) tiles<F, 3, kVectors>(c, lines, oy, ox, 1, from, to);
+  if (width - ox == 2) tiles<F, 2, kVectors>(c, lines, oy, ox, 1, from, to);
+  if (width - ox == 1) tiles<F, 1, kVectors>(c, lines, oy, ox, 1, from, to);
 }
 
 // Output rows [begin, end) of one image.
-template <class T>
+template <class F, class T>
 void chunk_rows(const Chunk& c, const T* x, int64_t begin, int64_t end) {
+  using A = typename F::A;
   const Params& p = *c.p;
   const ConvShape& s = p.s;
-  const word* lines[kMostGroups];
+  const A* lines[kMostGroups];
+  A* ring = static_cast<A*>(c.ring);
+  const int64_t rest = c.count % kWide, paired = c.count - rest + (rest > kLanes ? kWide : 0);
   int64_t next = begin * s.stride_h;  // first input row (without padding) of the next group row to build
   for (int64_t oy = begin; oy < end; ++oy) {
     const int64_t top = oy * s.stride_h;
-    for (; next <= top + (p.groups - 1) * kGroup * s.dilation_h; next += p.row_step)
-      if (next >= top) build(c, x, next - s.pad_top, c.ring + next / p.row_step % p.ring * p.line);
-    for (int64_t g = 0; g < p.groups; ++g) lines[g] = c.ring + (top + g * kGroup * s.dilation_h) / p.row_step % p.ring * p.line;
-    for (int64_t channel = 0; channel < c.count; channel += kWide) {
-      if (c.count - channel > kLanes) row_tiles<2>(c, lines, oy, channel);
-      else row_tiles<1>(c, lines, oy, channel);
-    }
+    for (; next <= top + (p.groups - 1) * F::kStep * s.dilation_h; next += p.row_step)
+      if (next >= top) build<F>(c, x, next - s.pad_top, ring + next / p.row_step % p.ring * p.line);
+    for (int64_t g = 0; g < p.groups; ++g) lines[g] = ring + (top + g * F::kStep * s.dilation_h) / p.row_step % p.ring * p.line;
+    if (paired > 0) row_tiles<F, 2>(c, lines, oy, 0, paired);
+    if (paired < c.count) row_tiles<F, 1>(c, lines, oy, paired, c.count);
   }
+}
+
+template <class F>
+void chunk_of(const Run& r, const Chunk& c, int64_t at, int64_t begin, int64_t end) {
+  if (c.p->q.signed_x) chunk_rows<F>(c, r.in[0].as<const int8_t>() + at, begin, end);
+  else chunk_rows<F>(c, r.in[0].as<const uint8_t>() + at, begin, end);
 }
 
 void run(const Run& r) {
@@ -233,26 +305,27 @@ void run(const Run& r) {
   const ConvShape& s = p.s;
   Chunk c{};
   c.p = &p;
-  c.ring = static_cast<word*>(r.scratch);
-  uint8_t* zeros = static_cast<uint8_t*>(r.scratch) + aligned(p.ring * p.line * 2);
+  c.ring = r.scratch;
+  uint8_t* zeros = static_cast<uint8_t*>(r.scratch) + ring_bytes(p);
   __builtin_memset(zeros, p.q.x_zero & 255, static_cast<size_t>(s.width * s.channels));
   c.zeros = zeros;
   const int32_t* lists = static_cast<const int32_t*>(r.packed);
-  const word* weights = reinterpret_cast<const word*>(static_cast<const char*>(r.packed) + p.epilogue.bytes());
+  const char* weights = static_cast<const char*>(r.packed) + p.epilogue.bytes();
   c.out.narrow = p.q.narrow, c.out.ldc = s.out_channels;
   const int64_t image = s.height * s.width * s.channels, results = s.out_height * s.out_width * s.out_channels;
   for (int64_t unit = r.begin; unit < r.end;) {
     const int64_t n = unit / s.out_height, begin = unit % s.out_height, end = least(s.out_height, begin + (r.end - unit));
     for (c.first = 0; c.first < s.out_channels; c.first += p.chunk) {
       c.count = least(p.chunk, s.out_channels - c.first);
-      c.weights = weights + c.first * p.groups * s.kernel_w * kGroup;
+      c.weights = weights + c.first * p.groups * s.kernel_w * p.step * element_size(p);
       use_epilogue(p.epilogue, lists, &c.out);
       c.out.start += c.first;
       if (c.out.factor) c.out.factor += c.first;
       if (c.out.left) c.out.left += c.first;
       c.out.c = r.out[0].as<char>() + (n * results + c.first) * (p.q.raw ? 4 : 1);
-      if (p.q.signed_x) chunk_rows(c, r.in[0].as<const int8_t>() + n * image, begin, end);
-      else chunk_rows(c, r.in[0].as<const uint8_t>() + n * image, begin, end);
+      if constexpr (kHasBytes)
+        if (p.bytes) chunk_of<DotForm>(r, c, n * image, begin, end);
+      if (!p.bytes) chunk_of<WordsForm>(r, c, n * image, begin, end);
     }
     unit += end - begin;
   }

@@ -152,7 +152,13 @@ struct BytesForm {
 typedef DotForm BytesForm;
 #endif
 
-enum class Form : uint8_t { words, words_bytes, bytes };
+#if defined(EDGERUN_SIMD_NEON) && defined(__ARM_FEATURE_DOTPROD)
+typedef BytesForm PackedBytesForm;
+#else
+typedef WordsBytesForm PackedBytesForm;
+#endif
+
+enum class Form : uint8_t { words, words_bytes, bytes };  // the last two: PackedBytesForm, of which an instruction set has one
 EDGERUN_SIMD int64_t step_of(Form f) { return f == Form::bytes ? BytesForm::kStep : kGroup; }
 EDGERUN_SIMD int64_t b_size(Form f) { return f == Form::words ? 2 : 1; }
 EDGERUN_SIMD int64_t a_size(Form f) { return f == Form::bytes ? 1 : 2; }
