@@ -8,7 +8,9 @@
 //   sigmoid, silu       s (1 + e^-x) == 1 while s = e^x / (1 + e^x); e^x and e^-x from the even and odd polynomial
 //   tanh, elu           likewise with e^x - 1 and e^-x - 1: t (m + 2) == -m, m = e^-2x - 1
 //   hard_sigmoid        h(x) + h(-x) == 1 with the slope's offset mirrored; hard_swish: y(x) - y(-x) == x
-//   none, gelu          no identity: only finiteness
+//   gelu (erf)          y (1 + e^-l) == x, e^l = Φ(x) / Φ(-x) by a polynomial of its own (vecmath.h), not by erf
+//   gelu (tanh)         as silu, and the argument of the exponential in another order of evaluation
+//   none                no identity: only finiteness
 // Tolerances are relative (kTau), with a floor far below anything a result could feel; fault-free runs raise nothing for any
 // finite x (tested over all exponents). A non-finite x raises kNonFinite (and may raise kIdentity); only relu and clip let an
 // infinity pass that they cut off, since their result is right and finite.
@@ -121,7 +123,12 @@ EDGERUN_SIMD vf activate(vf x, const ActVectors& p, Checker& seen, vi flip = vi{
   } else if constexpr (kCode == kGelu) {
     const vf h = mul(x, half);
     y = flipped(fma(h, erf(mul(x, broadcast(0.70710678118654752f))), h), flip);
-    if (kChecked) seen.finite(y);
+    if (kChecked) {
+      const ExpParts e = exp_parts(neg(logit_phi(x)));
+      const vf ratio = mul(add(e.plus, one), exp2_int(e.n)), slack = mul(tau, abs(x));
+      seen.within(fma(y, ratio, sub(y, x)), fma(slack, ratio, add(slack, floor_)));
+      seen.finite(y);
+    }
   } else if constexpr (kCode == kGeluTanh) {  // x sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3)
     const vf low = max(broadcast(-12.f), x);
     const vf b = min(broadcast(12.f), low);
@@ -129,8 +136,14 @@ EDGERUN_SIMD vf activate(vf x, const ActVectors& p, Checker& seen, vi flip = vi{
     const vf range[1] = {clamp(broadcast(-kExpRange), broadcast(kExpRange), u)};
     vf plus[1], minus[1];
     exp_pairs(range, plus, minus);
-    y = flipped(div(low, add(one, minus[0])), flip);
-    if (kChecked) seen.finite(y);
+    y = flipped(mul(low, div(plus[0], add(one, plus[0]))), flip);
+    if (kChecked) {
+      const vf c = max(broadcast(-12.f), min(broadcast(12.f), x));
+      const vf again = fma(mul(mul(c, c), c), broadcast(0.0713548162726f), mul(c, broadcast(1.59576912160573071f)));
+      seen.within(sub(again, u), fma(tau, abs(u), floor_));
+      seen.within(sub(fma(y, minus[0], y), low), fma(tau, abs(low), floor_));
+      seen.finite(y);
+    }
   } else {
     const ExpPair e = expm1_pair(clamp(broadcast(-20.f), zero(), x));
     const vm negative = less(x, zero());

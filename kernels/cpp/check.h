@@ -80,4 +80,12 @@ EDGERUN_SIMD vi fault_lanes(const CheckSink* sink, int64_t index) {
   return (lane_numbers() == broadcast_int(static_cast<int32_t>(lane))) & broadcast_int(static_cast<int32_t>(sink->fault->mask));
 }
 
+// XORs an armed fault into y[index - base], index being in [base, base + n).
+EDGERUN_SIMD void inject(const CheckSink* sink, int64_t base, float* y) {
+  int32_t bits;
+  __builtin_memcpy(&bits, y + (sink->fault->index - base), 4);
+  bits ^= static_cast<int32_t>(sink->fault->mask);
+  __builtin_memcpy(y + (sink->fault->index - base), &bits, 4);
+}
+
 EDGERUN_ISA_END

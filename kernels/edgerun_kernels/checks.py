@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from edgerun_kernels.special import erfc64
+
 Array = np.ndarray[Any, Any]
 
 IDENTITY = 1
@@ -23,6 +25,8 @@ RELATIVE = 16 * EPS
 """Bound of the identities that round: a few units in the last place of either evaluation."""
 SOFTMAX_SUM = 64 * EPS
 """Bound of |sum - 1| of a softmax row; the sum is taken in float64."""
+INFINITE = 2.0**128
+"""The smallest power of two that float32 rounds to infinity."""
 
 
 @dataclass
@@ -84,12 +88,35 @@ def check_finite(sink: Sink, y: Array) -> None:
     check_activation(sink, 0, y.reshape(-1), y.reshape(-1), 0.0, 0.0)
 
 
+def check_function(sink: Sink, name: str, x: Array, y: Array) -> None:
+    """Verify y = exp(x) or erf(x) elementwise (flat; x float64, y float32). The right infinity, zero or NaN is right."""
+    sink.checked += y.size
+    with np.errstate(all="ignore"):
+        expected, bound = _FUNCTIONS[name](x)
+        # An infinity stands for what no longer rounds to a finite number; near it, the one may be right and the other, too.
+        found = np.clip(y.astype(np.float64), -INFINITE, INFINITE)
+        wrong = ~(np.abs(found - expected) <= bound) & ~(np.isnan(y) & np.isnan(x))
+    if wrong.any():
+        k = int(np.argmax(wrong))
+        sink.violated(IDENTITY, k, float(y[k]), float(expected[k]), float(bound[k]))
+
+
 def check_softmax(sink: Sink, y: Array, axis: int) -> None:
     """Verify that every row along `axis` is finite and sums to 1. The index is that of the row's first element."""
+    _check_rows(sink, y, y.astype(np.float64), axis)
+
+
+def check_log_softmax(sink: Sink, y: Array, axis: int) -> None:
+    """Verify that every row along `axis` is finite and that e^y sums to 1 there. The index is as above."""
+    with np.errstate(all="ignore"):
+        _check_rows(sink, y, np.where(np.isfinite(y), np.exp(y.astype(np.float64)), np.nan), axis)
+
+
+def _check_rows(sink: Sink, y: Array, shares: Array, axis: int) -> None:
     sink.checked += y.size
     if y.size == 0:
         return
-    total = y.sum(axis=axis, dtype=np.float64)
+    total = shares.sum(axis=axis)
     wrong = ~(np.abs(total - 1.0) <= SOFTMAX_SUM)
     if not wrong.any():
         return
@@ -161,6 +188,40 @@ def _elu(x: Array, y: Array, alpha: float, beta: float) -> tuple[Array, Any]:
     return expected, RELATIVE * np.abs(expected) + TINY
 
 
+def _gelu(x: Array, y: Array, alpha: float, beta: float) -> tuple[Array, Any]:
+    # Φ(x) = 1 - Φ(-x), and Φ(-|x|) = erfc(|x| / √2) / 2, where the kernel used erf.
+    tail = x * erfc64(np.abs(x) * np.sqrt(0.5)) / 2
+    return np.where(x < 0, tail, x - tail), RELATIVE * np.abs(x) + TINY
+
+
+def _gelu_tanh(x: Array, y: Array, alpha: float, beta: float) -> tuple[Array, Any]:
+    # y (1 + e^2u) = x e^2u, where the kernel used tanh u.
+    b = np.clip(x, -20, 20)
+    e = np.exp(np.sqrt(8 / np.pi) * (b + 0.044715 * b**3))
+    return np.where(x > 20, x, np.where(x < -20, 0.0, x * (e / (1 + e)))), RELATIVE * np.abs(x) + TINY
+
+
 _EXPECT = {
-    1: _relu, 2: _clip, 3: _leaky_relu, 4: _sigmoid, 5: _tanh, 6: _hard_sigmoid, 7: _hard_swish, 8: _silu, 11: _elu,
+    1: _relu, 2: _clip, 3: _leaky_relu, 4: _sigmoid, 5: _tanh, 6: _hard_sigmoid, 7: _hard_swish, 8: _silu, 9: _gelu, 10: _gelu_tanh,
+    11: _elu,
 }
+
+
+def _exp(x: Array) -> tuple[Array, Array]:
+    # y e^-x = 1
+    expected = np.minimum(1 / np.exp(-x), INFINITE)
+    return expected, RELATIVE * expected + TINY
+
+
+def _erf(x: Array) -> tuple[Array, Array]:
+    # erf x = 1 - erfc x, which loses its digits near 0: there 2 / √π Σ (-1)^k x^(2k + 1) / (k! (2k + 1)).
+    b, term, series = np.clip(x, -0.5, 0.5), np.ones_like(x), np.ones_like(x)
+    for k in range(1, 12):
+        term = term * -(b * b) / k
+        series = series + term / (2 * k + 1)
+    far = np.copysign(1 - erfc64(np.abs(x)), x)
+    expected = np.where(np.abs(x) < 0.5, 2 / np.sqrt(np.pi) * b * series, far)
+    return expected, RELATIVE * np.abs(expected) + TINY
+
+
+_FUNCTIONS = {"exp": _exp, "erf": _erf}

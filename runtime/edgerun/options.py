@@ -15,6 +15,7 @@ from edgerun.limits import Limits
 
 CHECKS = {
     "maed": "activations by their identities, results for being finite",
+    "maed-paper": "relu, sigmoid, tanh and exp by the identities as published, for comparison; raises false alarms",
     "abft": "checksums over convolutions and matrix products",
 }
 """Kind of check → what it verifies (docs/checks.md)."""

@@ -49,7 +49,7 @@ def _unsupported(call: str, instead: str) -> NoReturn:
 
 class SessionOptions:
     """Settings by ONNX Runtime's names. These act: `intra_op_num_threads` (0: physical cores) and
-    `add_free_dimension_override_by_name`; and our own `checks` ("maed"|"off"), `exit_policy`, `thresholds`,
+    `add_free_dimension_override_by_name`; and our own `checks` ("maed"|"maed-paper"|"off"), `exit_policy`, `thresholds`,
     `budget_ms`, `patience`, `adaptive`, `nonfinite`, `executor`, `strict` (see `Session`). Every other attribute can
     be set and read and changes nothing.
     """

@@ -31,7 +31,7 @@ class ExitTaken:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What was verified: `mode` "maed" or "off", `run` the number of values checked, `findings` what failed."""
+    """What was verified: `mode` "maed", "maed-paper" or "off", `run` the number of values checked, `findings` what failed."""
 
     mode: str
     run: int

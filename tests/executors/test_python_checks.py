@@ -11,7 +11,7 @@ from edgerun_kernels.registry import KERNELS
 ACTIVATIONS = {
     "relu_f32": {}, "clip_f32": {"act_alpha": (0.0,), "act_beta": (6.0,)}, "leaky_relu_f32": {"act_alpha": (0.01,)},
     "sigmoid_f32": {}, "tanh_f32": {}, "hard_sigmoid_f32": {"act_alpha": (1 / 6,), "act_beta": (0.5,)},
-    "hard_swish_f32": {}, "silu_f32": {}, "elu_f32": {"act_alpha": (1.0,)},
+    "hard_swish_f32": {}, "silu_f32": {}, "gelu_f32": {}, "elu_f32": {"act_alpha": (1.0,)}, "exp_f32": {}, "erf_f32": {},
 }
 
 

@@ -8,7 +8,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from edgerun_kernels.jit import conv2d_dw, erf
+from edgerun_kernels import special
+from edgerun_kernels.jit import conv2d_dw
 from edgerun_kernels.jit.unary import KERNELS as UNARY
 from edgerun_kernels.registry import KERNELS
 from edgerun_kernels.types import BadIndex
@@ -185,11 +186,12 @@ def test_unary_float(name: str) -> None:
 
 @pytest.mark.parametrize("numba", [True, False])
 def test_erf_with_and_without_numba(monkeypatch: pytest.MonkeyPatch, numba: bool) -> None:
-    if numba and not erf.HAVE_NUMBA:
+    if numba and not special.HAVE_NUMBA:
         pytest.skip("numba is not installed")
-    monkeypatch.setattr(erf, "HAVE_NUMBA", numba)
+    monkeypatch.setattr(special, "HAVE_NUMBA", numba)
     x = np.linspace(-4, 4, 11)
-    np.testing.assert_allclose(erf.erf64(x), [math.erf(v) for v in x], rtol=1e-15)
+    np.testing.assert_allclose(special.erf64(x), [math.erf(v) for v in x], rtol=1e-15)
+    np.testing.assert_allclose(special.erfc64(x), [math.erfc(v) for v in x], rtol=1e-15)
 
 
 @pytest.mark.parametrize(("name", "attrs"), [

@@ -35,7 +35,8 @@ errors = _console(stderr=True)
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="An ONNX file.", show_default=False)]
 Threads = Annotated[int | None, typer.Option("--threads", "--num-threads", "-x", min=1, show_default="physical cores",
                                              help="Worker threads.")]
-Checks = Annotated[str, typer.Option("--checks", metavar="maed|off", help="What is verified while the model runs.")]
+Checks = Annotated[str, typer.Option("--checks", metavar="maed|maed-paper|off", help=(
+    "What is verified while the model runs; maed-paper: the published identities, for comparison."))]
 ExitPolicy = Annotated[str, typer.Option("--exit-policy", metavar="NAME", help=(
     "When a model with early exits may stop: none, confidence, entropy, patience, deadline, dart."))]
 Executor = Annotated[str, typer.Option("--executor", metavar="auto|engine|python", help=(

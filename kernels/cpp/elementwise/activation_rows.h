@@ -1,7 +1,7 @@
 // An activation over a contiguous row, with its checks and an armed fault, for the unary kernels and for the
-// activations fused into arithmetic. x and y may be the same buffer.
+// activations fused into arithmetic. x and y may be the same buffer. Checks: activation.h, or paper.h.
 #pragma once
-#include "activation.h"
+#include "paper.h"
 #include "unary.h"
 
 namespace edgerun::EDGERUN_ISA {
@@ -51,31 +51,48 @@ template <int kCode> inline void activation_block(const float* x, float* y, int6
 // Any activation by its code; index: flat output index of y[0]. Compiled once (activation_rows.cpp), as it is large.
 void apply_activation(const ActParams& p, const float* x, float* y, int64_t index, int64_t n, CheckSink* sink);
 
+static_assert(kBlock <= kPaperBlock, "published_block keeps a block of the operand");
+
+// Attribute `paper` = 1: the check is the one that MAED published. Only kernels that have one take it.
+inline Status read_paper(const Request& r, Published f, bool* paper) {
+  *paper = r.attrs.i("paper") != 0;
+  return *paper && f == Published::none ? Status::bad_attribute : Status::ok;
+}
+
 template <int kCode> struct ActivationKernel {
-  static Status resolve(const Request& r, ActParams* p) {
+  struct Params : ActParams {
+    bool paper;
+  };
+  static Status resolve(const Request& r, Params* p) {
     EDGERUN_TRY(unary_operands(r, DType::f32, DType::f32));
     const bool gelu_tanh = kCode == kGelu && r.attrs.i("tanh") != 0;
-    *p = {gelu_tanh ? static_cast<int32_t>(kGeluTanh) : kCode, r.attrs.f("act_alpha"), r.attrs.f("act_beta")};
+    p->code = gelu_tanh ? static_cast<int32_t>(kGeluTanh) : kCode;
+    p->alpha = r.attrs.f("act_alpha");
+    p->beta = r.attrs.f("act_beta");
     if (kCode == kClip && !(p->alpha <= p->beta)) p->alpha = p->beta;  // ONNX: lo > hi gives hi everywhere
-    return Status::ok;
+    return read_paper(r, published(kCode), &p->paper);
   }
   static Status query(const Request& r, Need* need) {
-    ActParams p;
+    Params p;
     EDGERUN_TRY(resolve(r, &p));
     need->params = sizeof p;
-    need_unary(r, kCode <= kLeakyRelu ? 1 : kCode == kHardSigmoid || kCode == kHardSwish ? 4 : 24, need);
+    const double work = kCode <= kLeakyRelu ? 1 : kCode == kHardSigmoid || kCode == kHardSwish ? 4 : 24;
+    need_unary(r, p.paper ? kPaperWork : work, need);
     return Status::ok;
   }
-  static Status prepare(const Request& r, void* params, void*) { return resolve(r, static_cast<ActParams*>(params)); }
+  static Status prepare(const Request& r, void* params, void*) { return resolve(r, static_cast<Params*>(params)); }
   static void run(const Run& r) {
-    const ActParams& p = *static_cast<const ActParams*>(r.params);
+    const Params& p = *static_cast<const Params*>(r.params);
     const ActVectors act(p);
     const float* x = r.in[0].as<const float>();
     float* y = r.out[0].as<float>();
     const int64_t end = least(r.end * kBlock, r.out[0].elements());
     for (int64_t k = r.begin * kBlock; k < end; k += kBlock) {
       const int64_t n = least(kBlock, end - k);
-      if (kCode == kGelu && p.code == kGeluTanh)
+      if (EDGERUN_UNLIKELY(p.paper && r.sink))
+        published_block(published(kCode), x + k, y + k, k, n, r.sink,
+                        [&] { activation_block<kCode>(x + k, y + k, k, n, act, nullptr); });
+      else if (kCode == kGelu && p.code == kGeluTanh)
         activation_block<kGeluTanh>(x + k, y + k, k, n, act, r.sink);
       else
         activation_block<kCode>(x + k, y + k, k, n, act, r.sink);
@@ -86,30 +103,5 @@ template <int kCode> struct ActivationKernel {
 #define EDGERUN_ACTIVATION(OP, CODE)                                                                              \
   extern const Kernel OP##_f32_kernel{#OP "_f32", ActivationKernel<CODE>::query, ActivationKernel<CODE>::prepare, \
                                       ActivationKernel<CODE>::run};
-
-// y = Op::v(x) over vectors, unchecked (exp, log, sqrt …).
-template <class Op> struct VectorUnary {
-  static Status query(const Request& r, Need* need) {
-    EDGERUN_TRY(unary_operands(r, DType::f32, DType::f32));
-    need_unary(r, Op::kWork, need);
-    return Status::ok;
-  }
-  static Status prepare(const Request&, void*, void*) { return Status::ok; }
-  static void run(const Run& r) {
-    const float* x = r.in[0].as<const float>();
-    float* y = r.out[0].as<float>();
-    const int64_t end = least(r.end * kBlock, r.out[0].elements());
-    int64_t k = r.begin * kBlock;
-    for (; k + kLanes <= end; k += kLanes) storeu(y + k, Op::v(loadu(x + k)));
-    if (k < end) {
-      const int rest = static_cast<int>(end - k);
-      store_partial(y + k, Op::v(load_partial(x + k, rest)), rest);
-    }
-  }
-};
-
-#define EDGERUN_VECTOR_UNARY(OP)                                                                    \
-  extern const Kernel OP##_f32_kernel{#OP "_f32", VectorUnary<Op>::query, VectorUnary<Op>::prepare, \
-                                      VectorUnary<Op>::run};
 
 }  // namespace edgerun::EDGERUN_ISA

@@ -1,5 +1,5 @@
 // ceil_f32: y = the smallest integer not below x. In place allowed.
-#include "activation_rows.h"
+#include "vector_unary.h"
 
 EDGERUN_ISA_BEGIN
 namespace {
@@ -8,5 +8,5 @@ struct Op {
   EDGERUN_INLINE static vf v(vf x) { return EDGERUN_ISA::ceil(x); }
 };
 }  // namespace
-EDGERUN_VECTOR_UNARY(ceil)
+EDGERUN_VECTOR_UNARY(ceil, VectorUnary)
 EDGERUN_ISA_END

@@ -1,5 +1,5 @@
 // floor_f32: y = the largest integer not above x. In place allowed.
-#include "activation_rows.h"
+#include "vector_unary.h"
 
 EDGERUN_ISA_BEGIN
 namespace {
@@ -8,5 +8,5 @@ struct Op {
   EDGERUN_INLINE static vf v(vf x) { return EDGERUN_ISA::floor(x); }
 };
 }  // namespace
-EDGERUN_VECTOR_UNARY(floor)
+EDGERUN_VECTOR_UNARY(floor, VectorUnary)
 EDGERUN_ISA_END

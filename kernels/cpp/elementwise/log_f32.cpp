@@ -1,5 +1,5 @@
 // log_f32: y = ln x, 2 ulp; log 0 = −inf, NaN below. In place allowed.
-#include "activation_rows.h"
+#include "vector_unary.h"
 
 EDGERUN_ISA_BEGIN
 namespace {
@@ -8,5 +8,5 @@ struct Op {
   EDGERUN_INLINE static vf v(vf x) { return EDGERUN_ISA::log(x); }
 };
 }  // namespace
-EDGERUN_VECTOR_UNARY(log)
+EDGERUN_VECTOR_UNARY(log, VectorUnary)
 EDGERUN_ISA_END

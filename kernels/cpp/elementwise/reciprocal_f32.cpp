@@ -1,5 +1,5 @@
 // reciprocal_f32: y = 1 / x. In place allowed.
-#include "activation_rows.h"
+#include "vector_unary.h"
 
 EDGERUN_ISA_BEGIN
 namespace {
@@ -8,5 +8,5 @@ struct Op {
   EDGERUN_INLINE static vf v(vf x) { return div(broadcast(1.f), x); }
 };
 }  // namespace
-EDGERUN_VECTOR_UNARY(reciprocal)
+EDGERUN_VECTOR_UNARY(reciprocal, VectorUnary)
 EDGERUN_ISA_END

@@ -1,5 +1,5 @@
 // sqrt_f32: y = √x, correctly rounded; NaN below 0. In place allowed.
-#include "activation_rows.h"
+#include "vector_unary.h"
 
 EDGERUN_ISA_BEGIN
 namespace {
@@ -8,5 +8,5 @@ struct Op {
   EDGERUN_INLINE static vf v(vf x) { return EDGERUN_ISA::sqrt(x); }
 };
 }  // namespace
-EDGERUN_VECTOR_UNARY(sqrt)
+EDGERUN_VECTOR_UNARY(sqrt, VectorUnary)
 EDGERUN_ISA_END

@@ -1,8 +1,8 @@
 // softmax and log_softmax along one axis: y = e^(x − max) / Σ e^(x − max), or its logarithm. NaN anywhere makes its row
 // NaN. Contiguous rows are reduced across lanes; other axes take kLanes neighbouring rows side by side. Sums go to f64
 // every kChunk vectors, so a row's length does not enter the error: y is within (8 + |x − max|) eps of its value.
-// Checks (softmax): Σ y = 1 within kSumBound, which also finds NaN; log_softmax: finite. The index reported is the
-// row's first.
+// Checks: Σ y = 1 within kSumBound, of log_softmax Σ e^y = 1 and y finite; a sum also shows NaN. The index reported is
+// the row's first.
 #pragma once
 #include "check.h"
 #include "operand.h"
@@ -41,14 +41,6 @@ inline Status softmax_resolve(const Request& r, Softmax* p) {
   return Status::ok;
 }
 
-// XORs an armed fault into y[index − base], index being in [base, base + n).
-inline void inject(const CheckSink* sink, int64_t base, float* y) {
-  int32_t bits;
-  __builtin_memcpy(&bits, y + (sink->fault->index - base), 4);
-  bits ^= static_cast<int32_t>(sink->fault->mask);
-  __builtin_memcpy(y + (sink->fault->index - base), &bits, 4);
-}
-
 inline void check_sum(CheckSink* sink, double sum, int64_t index, int64_t n) {
   sink->checked += static_cast<uint64_t>(n);
   const double off = sum - 1.0;
@@ -61,15 +53,21 @@ EDGERUN_SIMD vf load_or(const float* p, int n, vf rest) {
   return n >= kLanes ? loadu(p) : select(first_lanes(n), load_partial(p, n), rest);
 }
 
-inline double row_sum(const float* y, int64_t n) {
+// What a checked row adds up to 1 of: y itself, or e^y, which is NaN where y is not finite.
+template <bool kLog> EDGERUN_SIMD vf share(vf y) { return kLog ? add(exp(y), sub(y, y)) : y; }
+
+template <bool kLog> inline double row_sum(const float* y, int64_t n) {
   double total = 0;
   vf sum = zero();
   int64_t k = 0, flush = 0;
   for (; k + kLanes <= n; k += kLanes) {
-    sum = add(sum, loadu(y + k));
+    sum = add(sum, share<kLog>(loadu(y + k)));
     if (++flush == kFlush) total += static_cast<double>(reduce_add(sum)), sum = zero(), flush = 0;
   }
-  if (k < n) sum = add(sum, load_partial(y + k, static_cast<int>(n - k)));
+  if (k < n) {
+    const int rest = static_cast<int>(n - k);
+    sum = add(sum, as_float(as_int(share<kLog>(load_partial(y + k, rest))) & first_lanes(rest)));
+  }
   return total + static_cast<double>(reduce_add(sum));
 }
 
@@ -110,7 +108,6 @@ template <bool kLog> inline void softmax_row(const float* x, float* y, int64_t n
   sum.flush();
   const vf factor =
       kLog ? log(broadcast(static_cast<float>(sum.total))) : broadcast(static_cast<float>(1.0 / sum.total));
-  Checker seen;
   LongSum check;
   each_vector(
       n, [&](int64_t k, int lanes) __attribute__((always_inline)) {
@@ -118,23 +115,13 @@ template <bool kLog> inline void softmax_row(const float* x, float* y, int64_t n
         vf out = kLog ? sub(v, factor) : mul(v, factor);
         if (lanes < kLanes) out = as_float(as_int(out) & first_lanes(lanes));
         store_partial(y + k, out, lanes);
-        if (kLog)
-          seen.finite(out);
-        else
-          check.add_vector(out);
+        if (!kLog) check.add_vector(out);
       });
   if (!sink) return;
   check.flush();
-  double total = check.total;
-  if (fault_in(sink, index, index + n)) {
-    inject(sink, index, y);
-    for (int64_t k = 0; k < n; k += kLanes) seen.finite(load_partial(y + k, static_cast<int>(least(kLanes, n - k))));
-    total = row_sum(y, n);
-  }
-  if (kLog)
-    fold(seen, sink, index, n);
-  else
-    check_sum(sink, total, index, n);
+  const bool faulty = fault_in(sink, index, index + n);
+  if (faulty) inject(sink, index, y);
+  check_sum(sink, kLog || faulty ? row_sum<kLog>(y, n) : check.total, index, n);
 }
 
 // Up to kLanes rows of at most kFew elements, one row a lane.
@@ -154,7 +141,7 @@ inline void softmax_few(const float* x, float* y, int64_t n, int rows, int64_t i
   const vf factor = kLog ? log(sum) : div(broadcast(1.f), sum);
   for (int64_t k = 0; k < n; ++k) {
     const vf out = kLog ? sub(loadu(t[k]), factor) : mul(loadu(t[k]), factor);
-    check = add(check, kLog ? sub(out, out) : out);
+    if (!kLog || sink) check = add(check, share<kLog>(out));
     storeu(t[k], out);
   }
   for (int row = 0; row < rows; ++row)
@@ -162,19 +149,12 @@ inline void softmax_few(const float* x, float* y, int64_t n, int rows, int64_t i
   if (!sink) return;
   const bool faulty = fault_in(sink, index, index + rows * n);
   if (faulty) inject(sink, index, y);
-  const vm wrong =
-      not_less_equal(abs(sub(check, broadcast(kLog ? 0.f : 1.f))), broadcast(kSumBound)) & first_lanes(rows);
+  const vm wrong = not_less_equal(abs(sub(check, broadcast(1.f))), broadcast(kSumBound)) & first_lanes(rows);
   if (EDGERUN_LIKELY(!faulty && !any(wrong))) {
     sink->checked += static_cast<uint64_t>(rows * n);
     return;
   }
-  for (int row = 0; row < rows; ++row) {
-    const double total = row_sum(y + row * n, n);
-    if (kLog)
-      check_sum(sink, total - total == 0 ? 1.0 : total, index + row * n, n);
-    else
-      check_sum(sink, total, index + row * n, n);
-  }
+  for (int row = 0; row < rows; ++row) check_sum(sink, row_sum<kLog>(y + row * n, n), index + row * n, n);
 }
 
 // kLanes rows (or `width` of them) side by side; element k of row c is x[k·stride + c].
@@ -204,16 +184,12 @@ template <bool kLog> inline void softmax_columns(const float* x, float* y, int64
   if (!sink) return;
   if (fault_in(sink, index, index + (n - 1) * stride + width) && (sink->fault->index - index) % stride < width)
     inject(sink, index, y);
-  Checker seen;
-  for (int c = 0; c < width; ++c) {
-    double rows = 0;
-    for (int64_t k = 0; k < n; ++k) rows += static_cast<double>(y[k * stride + c]);
-    if (!kLog)
-      check_sum(sink, rows, index + c, n);
-    else if (!(rows - rows == 0))
-      seen.finite(broadcast(__builtin_nanf("")));
+  double check[kLanes] = {};
+  for (int64_t k = 0; k < n; ++k) {
+    const vf v = share<kLog>(load_partial(y + k * stride, width));
+    for (int c = 0; c < kLanes; ++c) check[c] += static_cast<double>(v[c]);
   }
-  if (kLog) fold(seen, sink, index, n * width);
+  for (int c = 0; c < width; ++c) check_sum(sink, check[c], index + c, n);
 }
 
 template <bool kLog> struct SoftmaxKernel {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgerun_kernels.checks import Sink, check_finite, check_softmax
+from edgerun_kernels.checks import Sink, check_log_softmax, check_softmax
 from edgerun_kernels.types import Array, Attrs, Inputs, Kernel, Outputs, integer, operand
 
 
@@ -25,7 +25,7 @@ def softmax(inputs: Inputs, attrs: Attrs, outputs: Outputs, sink: Sink | None) -
 
 
 def log_softmax(inputs: Inputs, attrs: Attrs, outputs: Outputs, sink: Sink | None) -> None:
-    """x → y, same shape."""
+    """x → y, same shape; e^y of every row sums to 1."""
     x, y = operand(inputs, 0), outputs[0]
     axis = integer(attrs, "axis", -1) % max(x.ndim, 1)
     with np.errstate(all="ignore"):
@@ -33,7 +33,7 @@ def log_softmax(inputs: Inputs, attrs: Attrs, outputs: Outputs, sink: Sink | Non
         y[...] = shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
     if sink is not None:
         sink.inject(y)
-        check_finite(sink, y)
+        check_log_softmax(sink, y, axis)
 
 
 KERNELS: dict[str, Kernel] = {"softmax_f32": softmax, "log_softmax_f32": log_softmax}

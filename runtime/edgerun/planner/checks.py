@@ -10,23 +10,22 @@ from .plan import Check, Floats, Ints
 
 EPS = 2.0**-23
 ROUNDED = 16 * EPS
-"""Relative bound of the identities that round (sigmoid, tanh, silu, elu)."""
+"""Relative bound of the identities that round (sigmoid, tanh, silu, gelu, elu, exp, erf)."""
 SOFTMAX_SUM = 64 * EPS
-"""Bound of |sum of a softmax row - 1|."""
+"""Bound of |sum of a softmax row - 1|, and of the exponentials of a log_softmax row."""
 AUDITED = frozenset({"conv2d_f32", "conv2d_dw_f32", "matmul_f32"})
 """Kernels that gather a checksum when asked to (attribute abft)."""
 
-_ROUNDED_CODES = frozenset({4, 5, 8, 11})
-_VERIFIED_CODES = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 11})
+_ROUNDED_CODES = frozenset({4, 5, 8, 9, 10, 11})
+_VERIFIED_CODES = frozenset(range(1, 12))
+_ROUNDED = ("exp_f32", "erf_f32")
 _FINITE = (
     "conv2d_f32",
     "conv2d_dw_f32",
     "conv_transpose2d_f32",
     "matmul_f32",
-    "log_softmax_f32",
     "batch_norm_f32",
     "layer_norm_f32",
-    "gelu_f32",
     "quantize_f32",
     "gru_f32",
     "lstm_f32",
@@ -37,10 +36,10 @@ _FINITE = (
 def maed_of(kernel: str, attrs: Mapping[str, Ints | Floats]) -> tuple[Check, ...]:
     """The identity that a step's kernel verifies. A bound of 0 means that it is free of rounding (or only finiteness is tested)."""
     code = CODES.get(kernel.removesuffix("_f32"), 0) or int((attrs.get("activation") or (0,))[0])
-    if kernel == "softmax_f32":
+    if kernel in ("softmax_f32", "log_softmax_f32"):
         return (Check("maed", SOFTMAX_SUM),)
-    if code in _VERIFIED_CODES:
-        return (Check("maed", ROUNDED if code in _ROUNDED_CODES else 0.0),)
+    if code in _VERIFIED_CODES or kernel in _ROUNDED:
+        return (Check("maed", ROUNDED if code in _ROUNDED_CODES or kernel in _ROUNDED else 0.0),)
     return (Check("maed", 0.0),) if kernel in _FINITE or code else ()
 
 

@@ -14,7 +14,7 @@ from edgerun.limits import refuse, size
 from edgerun.ops.graph import Unsupported, is_op, producer, shape_of
 from edgerun.options import kinds_of
 
-from . import int8, memory
+from . import int8, memory, paper
 from .difficulty import DifficultySource, difficulty_attrs
 from .plan import Difficulty, ExitPoint, Plan, Policy, Port, Slot, Step
 from .protect import protect
@@ -43,7 +43,8 @@ def make_plan(
     Raises PlanError, OptionError, PolicyError, ModelFormatError, UnsupportedOpError, LimitError.
     """
     policy = policy or Policy()
-    kinds_of(checks)
+    if paper.MODE in kinds_of(checks):
+        without = {*without, *paper.APART}
     if difficulty is None and calibration is not None and policy.kind == "dart":
         difficulty = calibration.difficulty
     exits = exit_outputs(graph)

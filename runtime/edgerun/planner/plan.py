@@ -61,7 +61,8 @@ class Slot:
 
 @dataclass(frozen=True)
 class Check:
-    """What is verified after (or while) a step runs. kind "maed": the activation's identity and finiteness."""
+    """What is verified after (or while) a step runs. kind "maed": the activation's identity and finiteness; "maed_paper": the
+    identity as MAED published it."""
 
     kind: str
     bound: float = 0.0

@@ -8,10 +8,11 @@ from dataclasses import replace
 from edgerun.ops.activation import CODES
 from edgerun.options import kinds_of
 
+from . import paper
 from .checks import AUDITED, maed_of
 from .plan import ABSENT, Check, Plan, Slot, Step
 
-_OWN = ("abft", "nonnegative")
+_OWN = ("abft", "nonnegative", *paper.HINT)
 """Attributes that belong to this pass."""
 _NONNEGATIVE_CODES = frozenset({1, 4, 6})
 _KEEPS_SIGN = frozenset({"max_pool2d_f32", "average_pool2d_f32", "global_average_pool_f32", "global_max_pool_f32", "copy", "transpose"})
@@ -20,9 +21,11 @@ _KEEPS_SIGN = frozenset({"max_pool2d_f32", "average_pool2d_f32", "global_average
 def protect(plan: Plan, mode: str) -> Plan:
     """The same plan with the checks of `mode` (a preset or a list of kinds, see edgerun.options) and no others.
 
-    Raises OptionError for an unknown mode.
+    Raises OptionError for an unknown mode, PlanError for "maed-paper" on a plan with fused activations.
     """
     kinds = kinds_of(mode)
+    if paper.MODE in kinds:
+        paper.check_apart(plan.steps)
     bare = [replace(s, checks=(), attrs={k: v for k, v in s.attrs.items() if k not in _OWN}) for s in plan.steps]
     sure = nonnegative(plan.slots, bare)
     return replace(plan, steps=tuple(_protected(s, sure[k], kinds) for k, s in enumerate(bare)))
@@ -30,6 +33,10 @@ def protect(plan: Plan, mode: str) -> Plan:
 
 def _protected(step: Step, sure: bool, kinds: tuple[str, ...]) -> Step:
     checks: tuple[Check, ...] = maed_of(step.kernel, step.attrs) if "maed" in kinds else ()
+    published = paper.paper_of(step.kernel) if paper.MODE in kinds else ()
+    if published:
+        checks = published
+        step = replace(step, attrs={**step.attrs, **paper.HINT})
     if "abft" in kinds and step.kernel in AUDITED:
         checks += (Check("abft"),)
         hints = {"abft": (1,), "nonnegative": (1,)} if sure else {"abft": (1,)}
