@@ -8,8 +8,8 @@
 //   sigmoid, silu       s (1 + e^-x) == 1 while s = e^x / (1 + e^x); e^x and e^-x from the even and odd polynomial
 //   tanh, elu           likewise with e^x - 1 and e^-x - 1: t (m + 2) == -m, m = e^-2x - 1
 //   hard_sigmoid        h(x) + h(-x) == 1 with the slope's offset mirrored; hard_swish: y(x) - y(-x) == x
-//   gelu (erf)          y (1 + e^-l) == x, e^l = Φ(x) / Φ(-x) by a polynomial of its own (vecmath.h), not by erf
-//   gelu (tanh)         as silu, and the argument of the exponential in another order of evaluation
+//   gelu                x s(l) is checked as silu's x s(x) is, and l by another order of evaluation: e^l = Φ(x) / Φ(-x) (erf), or
+//                       l = 2 sqrt(2 / pi) (x + 0.044715 x^3) (tanh)
 //   none                no identity: only finiteness
 // Tolerances are relative (kTau), with a floor far below anything a result could feel; fault-free runs raise nothing for any
 // finite x (tested over all exponents). A non-finite x raises kNonFinite (and may raise kIdentity); only relu and clip let an
@@ -56,27 +56,50 @@ EDGERUN_SIMD vf flipped(vf y, vi flip) { return as_float(as_int(y) ^ flip); }
 
 inline constexpr float kExpRange = 86.f;  // e^x and e^-x are normal numbers
 
-// Sigmoid or SiLU of kCount vectors in lockstep, in place: s = e^x / (1 + e^x), checked with e^-x: y + y e^-x == 1 (or x).
-// Below -86 SiLU stays at -86 e^-86, which is 0 for every purpose. `flip` hits the first vector.
+inline constexpr float kTanhA = 1.59576912160573071f, kTanhB = 0.044715f;  // gelu's tanh form: l = a (x + b x^3)
+
+constexpr bool is_smooth(int code) { return code == kSigmoid || code == kSilu || code == kGelu || code == kGeluTanh; }
+
+// Sigmoid s(x), or x s(l) with l = x (SiLU) or as above (GELU), of kCount vectors in lockstep, in place: s = e^l / (1 + e^l), checked
+// with e^-l: y + y e^-l == 1 (or x). Below -limit the result stays that of -limit, which is 0 for every purpose. `flip` hits the
+// first vector.
 template <int kCode, bool kChecked, int kCount>
 EDGERUN_SIMD void smooth_pack(vf (&x)[kCount], Checker& seen, vi flip = vi{}) {
   const vf one = broadcast(1.f);
-  vf scale[kCount], plus[kCount], minus[kCount], range[kCount];
-  if (kChecked && kCode == kSigmoid) {
+  const vf limit = broadcast(kCode == kGelu ? kPhiRange : kCode == kGeluTanh ? 12.f : kExpRange);
+  vf scale[kCount], plus[kCount], minus[kCount], range[kCount], l[kCount];
+  if (kChecked && kCode != kSilu) {
     EDGERUN_EACH seen.finite(x[i]);
   }
-  EDGERUN_EACH scale[i] = max(broadcast(-kExpRange), x[i]);
-  EDGERUN_EACH range[i] = min(broadcast(kExpRange), scale[i]);
-  exp_pairs(range, plus, minus);
+  EDGERUN_EACH scale[i] = max(neg(limit), x[i]);
+  EDGERUN_EACH range[i] = min(limit, scale[i]);
+  if constexpr (kCode == kGelu) {
+    logit_phi(range, l);
+    if (kChecked) {
+      EDGERUN_EACH seen.near(logit_phi_again(max(neg(limit), min(limit, x[i]))), l[i]);
+    }
+    exp_pairs(l, plus, minus);
+  } else if constexpr (kCode == kGeluTanh) {
+    EDGERUN_EACH l[i] = mul(mul(range[i], broadcast(kTanhA)), fma(mul(range[i], range[i]), broadcast(kTanhB), one));
+    if (kChecked) {
+      vf c[kCount];
+      EDGERUN_EACH c[i] = max(neg(limit), min(limit, x[i]));
+      EDGERUN_EACH seen.near(fma(mul(mul(c[i], c[i]), c[i]), broadcast(kTanhA * kTanhB), mul(c[i], broadcast(kTanhA))), l[i]);
+    }
+    EDGERUN_EACH l[i] = clamp(broadcast(-kExpRange), broadcast(kExpRange), l[i]);
+    exp_pairs(l, plus, minus);
+  } else {
+    exp_pairs(range, plus, minus);
+  }
   EDGERUN_EACH x[i] = div(plus[i], add(one, plus[i]));
-  if (kCode == kSilu) {
+  if (kCode != kSigmoid) {
     EDGERUN_EACH x[i] = mul(x[i], scale[i]);
   } else {  // a NaN's payload may have fallen victim to the exponent arithmetic
     EDGERUN_EACH x[i] = fma(range[i], zero(), x[i]);
   }
   x[0] = flipped(x[0], flip);
   if (kChecked) {
-    EDGERUN_EACH seen.near(fma(x[i], minus[i], x[i]), kCode == kSilu ? scale[i] : one);
+    EDGERUN_EACH seen.near(fma(x[i], minus[i], x[i]), kCode != kSigmoid ? scale[i] : one);
   }
 }
 
@@ -85,7 +108,7 @@ EDGERUN_SIMD vf activate(vf x, const ActVectors& p, Checker& seen, vi flip = vi{
   static_assert(kCode >= kNone && kCode < kActivationCount, "no such activation");
   const vf one = broadcast(1.f), half = broadcast(0.5f), tau = broadcast(kTau), floor_ = broadcast(kFloor);
   vf y;
-  if (kChecked && kCode != kNone && kCode != kRelu && kCode != kClip && kCode != kSigmoid && kCode != kSilu) seen.finite(x);
+  if (kChecked && kCode != kNone && kCode != kRelu && kCode != kClip && !is_smooth(kCode)) seen.finite(x);
 
   if constexpr (kCode == kNone) {
     y = flipped(x, flip);
@@ -99,7 +122,7 @@ EDGERUN_SIMD vf activate(vf x, const ActVectors& p, Checker& seen, vi flip = vi{
   } else if constexpr (kCode == kLeakyRelu) {
     y = flipped(select(less(x, zero()), mul(x, p.a), x), flip);
     if (kChecked) seen.violated(not_equal(y, fma(p.a, min(x, zero()), max(zero(), x))));
-  } else if constexpr (kCode == kSigmoid || kCode == kSilu) {
+  } else if constexpr (is_smooth(kCode)) {
     vf pack[1] = {x};
     smooth_pack<kCode, kChecked>(pack, seen, flip);
     y = pack[0];
@@ -120,30 +143,6 @@ EDGERUN_SIMD vf activate(vf x, const ActVectors& p, Checker& seen, vi flip = vi{
       const vf mirrored = clamp(zero(), one, fma(x, neg(sixth), half));
       seen.within(sub(fma(x, mirrored, y), x), fma(tau, abs(x), floor_));
     }
-  } else if constexpr (kCode == kGelu) {
-    const vf h = mul(x, half);
-    y = flipped(fma(h, erf(mul(x, broadcast(0.70710678118654752f))), h), flip);
-    if (kChecked) {
-      const ExpParts e = exp_parts(neg(logit_phi(x)));
-      const vf ratio = mul(add(e.plus, one), exp2_int(e.n)), slack = mul(tau, abs(x));
-      seen.within(fma(y, ratio, sub(y, x)), fma(slack, ratio, add(slack, floor_)));
-      seen.finite(y);
-    }
-  } else if constexpr (kCode == kGeluTanh) {  // x sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3)
-    const vf low = max(broadcast(-12.f), x);
-    const vf b = min(broadcast(12.f), low);
-    const vf u = mul(mul(b, broadcast(1.59576912160573071f)), fma(mul(b, b), broadcast(0.044715f), one));
-    const vf range[1] = {clamp(broadcast(-kExpRange), broadcast(kExpRange), u)};
-    vf plus[1], minus[1];
-    exp_pairs(range, plus, minus);
-    y = flipped(mul(low, div(plus[0], add(one, plus[0]))), flip);
-    if (kChecked) {
-      const vf c = max(broadcast(-12.f), min(broadcast(12.f), x));
-      const vf again = fma(mul(mul(c, c), c), broadcast(0.0713548162726f), mul(c, broadcast(1.59576912160573071f)));
-      seen.within(sub(again, u), fma(tau, abs(u), floor_));
-      seen.within(sub(fma(y, minus[0], y), low), fma(tau, abs(low), floor_));
-      seen.finite(y);
-    }
   } else {
     const ExpPair e = expm1_pair(clamp(broadcast(-20.f), zero(), x));
     const vm negative = less(x, zero());
@@ -160,7 +159,7 @@ EDGERUN_SIMD vf activate(vf x, const ActVectors& p, Checker& seen, vi flip = vi{
 // kCount vectors in place.
 template <int kCode, bool kChecked, int kCount>
 EDGERUN_SIMD void activate_pack(vf (&x)[kCount], const ActVectors& p, Checker& seen) {
-  if constexpr (kCode == kSigmoid || kCode == kSilu) {
+  if constexpr (is_smooth(kCode)) {
     smooth_pack<kCode, kChecked>(x, seen);
   } else {
     EDGERUN_EACH x[i] = activate<kCode, kChecked>(x[i], p, seen);

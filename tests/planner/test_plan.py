@@ -82,7 +82,8 @@ def test_every_output_has_bytes_of_its_own(model_of, run_plan, outputs) -> None:
 
 @pytest.mark.parametrize(("op", "attrs", "bound"), [
     ("Relu", {}, 0.0), ("Sigmoid", {}, 16 * 2.0**-23), ("Tanh", {}, 16 * 2.0**-23), ("LeakyRelu", {}, 0.0), ("Elu", {}, 16 * 2.0**-23),
-    ("Softmax", {"axis": -1}, 64 * 2.0**-23),
+    ("Softmax", {"axis": -1}, 64 * 2.0**-23), ("LogSoftmax", {"axis": -1}, 64 * 2.0**-23), ("Exp", {}, 16 * 2.0**-23),
+    ("Erf", {}, 16 * 2.0**-23),
 ])
 def test_activations_are_checked(model_of, op: str, attrs, bound: float) -> None:
     plan = make_plan(load(model_of([node(op, ["x"], ["y"], **attrs)], [("x", F, [1, 4])], [("y", F, [1, 4])])))

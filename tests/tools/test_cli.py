@@ -273,7 +273,7 @@ def bad(tmp_path, model):
     ("unknown policy", 2, "luck"), ("unknown checks", 2, "some"), ("bad shape option", 2, "NAME=1x3x224x224"),
     ("bad thresholds", 2, "a,b"), ("unknown option", 2, "frobnicate"), ("unknown peer", 2, "abacus"),
     ("no model", 2, "MODEL"), ("negative seed", 2, "--seed"), ("negative seed of bench", 2, "--seed"),
-    ("negative seed of eval", 2, "--seed"), ("negative seed of calibrate", 2, "--seed"), ("checks of bench", 2, "maed, off or both"),
+    ("negative seed of eval", 2, "--seed"), ("negative seed of calibrate", 2, "--seed"), ("checks of bench", 2, "off or both"),
     ("not finite in bench", 4, "nan.npy"), ("long name of a data set", 4, "name too long"),
     ("calibrating a long name", 3, "name too long"),
 ])

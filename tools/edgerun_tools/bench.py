@@ -47,7 +47,7 @@ def command(
     trace: Annotated[str | None, typer.Option("--trace", metavar="FILE.json", help=(
         "Write profiled runs as trace events, for Perfetto or chrome://tracing."))] = None,
     exit_policy: common.ExitPolicy = "none",
-    checks: Annotated[str, typer.Option("--checks", metavar="maed|off|both", help=(
+    checks: Annotated[str, typer.Option("--checks", metavar="maed|maed-paper|off|both", help=(
         "both: also time without checks and report what they cost."))] = "maed",
     as_json: common.AsJson = False,
     seed: common.Seed = 0,
@@ -67,15 +67,15 @@ def command(
 
       edgerun bench model.onnx --profile --trace trace.json --input photo.jpg
     """
-    if checks not in ("maed", "off", "both"):
-        raise OptionError(f"--checks: expected maed, off or both; found {checks!r}")
+    if checks not in ("maed", "maed-paper", "off", "both"):
+        raise OptionError(f"--checks: expected maed, maed-paper, off or both; found {checks!r}")
     names = [n.strip() for n in (against or "").split(",") if n.strip()]
     unknown = [n for n in names if n not in PEERS]
     if unknown:
         raise OptionError(f"--against: expected {', '.join(PEERS)}; found {', '.join(unknown)}")
     threads = threads or default_threads()
     started = time.perf_counter()
-    session = Session(model, exit_policy=exit_policy, checks="off" if checks == "off" else "maed", threads=threads,
+    session = Session(model, exit_policy=exit_policy, checks="maed" if checks == "both" else checks, threads=threads,
                       shapes=common.parse_shapes(shape), executor=executor)
     load_ms = (time.perf_counter() - started) * 1e3
     feeds = _feeds(session, input, seed)

@@ -12,8 +12,8 @@ MODELS = ("skip", "flip", "stuck-at-1", "stuck-at-0", "burst flip", "burst stuck
 BITS = (2, 5)
 """Bits that a fault strikes in one word; skip and alter take the whole word."""
 WHOLE = ("skip", "alter")
-MANTISSA = {np.dtype(np.float32): 23, np.dtype(np.float64): 52}
-_WORD = {np.dtype(np.float32): np.dtype(np.uint32), np.dtype(np.float64): np.dtype(np.uint64)}
+MANTISSA: dict[Any, int] = {np.dtype(np.float32): 23, np.dtype(np.float64): 52}
+_WORD: dict[Any, Any] = {np.dtype(np.float32): np.dtype(np.uint32), np.dtype(np.float64): np.dtype(np.uint64)}
 
 
 def cases() -> list[tuple[str, int]]:

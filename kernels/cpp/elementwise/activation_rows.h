@@ -6,7 +6,8 @@
 
 namespace edgerun::EDGERUN_ISA {
 
-inline constexpr int kPack = 4;  // vectors in flight
+inline constexpr int kPack = 4;                   // vectors in flight
+inline constexpr int64_t kFold = 64 * kLanes;     // values that are judged together: a fault must stand out from 64 in its lane
 
 template <int kCode, bool kChecked>
 inline void activation_row(const float* x, float* y, int64_t n, const ActVectors& act, Checker* seen) {
@@ -39,13 +40,17 @@ template <int kCode> EDGERUN_NOINLINE void activation_row_faulty(const float* x,
 
 template <int kCode> inline void activation_block(const float* x, float* y, int64_t index, int64_t n,
                                                   const ActVectors& act, CheckSink* sink) {
-  Checker seen;
-  if (!sink) return activation_row<kCode, false>(x, y, n, act, &seen);
-  if (fault_in(sink, index, index + n))
-    activation_row_faulty<kCode>(x, y, index, n, act, sink, &seen);
-  else
-    activation_row<kCode, true>(x, y, n, act, &seen);
-  fold(seen, sink, index, n);
+  Checker none;
+  if (!sink) return activation_row<kCode, false>(x, y, n, act, &none);
+  for (int64_t at = 0; at < n; at += kFold) {
+    const int64_t count = least(kFold, n - at);
+    Checker seen;
+    if (fault_in(sink, index + at, index + at + count))
+      activation_row_faulty<kCode>(x + at, y + at, index + at, count, act, sink, &seen);
+    else
+      activation_row<kCode, true>(x + at, y + at, count, act, &seen);
+    fold(seen, sink, index + at, count);
+  }
 }
 
 // Any activation by its code; index: flat output index of y[0]. Compiled once (activation_rows.cpp), as it is large.

@@ -13,7 +13,8 @@ struct Op {
     const vf one = broadcast(1.f), tau = broadcast(kTau);
     const ExpParts e = exp_parts(clamp(broadcast(-105.f), broadcast(89.f), x));
     const vi half = e.n >> 1;
-    const vf first = exp2_int(-half), second = exp2_int(half - e.n);
+    const vi inverse = broadcast_int(254 << 23);  // minus the bits of 2^k: those of 2^-k
+    const vf first = as_float(inverse - as_int(exp2_int(half))), second = as_float(inverse - as_int(exp2_int(e.n - half)));
     const vf scaled = mul(mul(y, first), second);
     const vf residual = sub(fma(scaled, e.minus, scaled), one);
     const vf slack = add(tau, mul(mul(broadcast(kFloor), first), second));

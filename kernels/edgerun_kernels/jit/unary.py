@@ -1,6 +1,7 @@
 """Elementwise y = f(x): exp log sqrt neg abs reciprocal floor ceil, sin … atanh, and not_b8.
 
-The output may be the input's buffer. NaN in → NaN out. Check of exp: y = 1 / e^-x. Integers wrap (abs and neg of the smallest value are itself).
+The output may be the input's buffer. NaN in → NaN out. Integers wrap (abs and neg of the smallest value are itself).
+Check of exp: y = 1 / e^-x.
 """
 
 from __future__ import annotations
