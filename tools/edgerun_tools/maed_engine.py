@@ -105,7 +105,8 @@ def engine_trials(a: Activation, model: str, trials: int, rng: np.random.Generat
     masks = ys.view(np.uint32) ^ faulty.view(np.uint32)
     found = np.zeros(trials, bool)
     for t, (k, mask) in enumerate(zip(pick.tolist(), masks.tolist(), strict=True)):
-        run.arm_fault(0, k, mask)
+        if mask:  # else the fault left the word as it was
+            run.arm_fault(0, k, mask)
         found[t] = bool(run.run([pool[t % len(pool)]]).findings)
     run.close()
     with np.errstate(all="ignore"):
