@@ -25,7 +25,7 @@ import numpy as np
 import onnx
 
 from edgerun_tools.hardening.graph import Graph, attribute
-from edgerun_tools.hardening.rounding import FLOOR, UNIT
+from edgerun_tools.hardening.rounding import FLOOR, NORM_SLACK, UNIT
 from edgerun_tools.hardening.verdict import ONE, Check, Verdict
 
 APPROXIMATION = 32
@@ -63,9 +63,8 @@ def _constant(graph: Graph, value: float) -> str:
 
 def _close(graph: Graph, apart: str, reference: str, rank: int, verdict: Verdict, label: Check, units: float) -> None:
     """‖apart‖₂ ≤ units·u·‖reference‖₂, over all elements."""
-    norms = [(_number(graph, graph.reduce("ReduceL2", n, None), rank), 2) for n in (apart, reference)]
-    factor = np.array([units * UNIT * 1.25])
-    verdict.bounded(label, ONE, (norms[0],), factor, np.array([FLOOR]), norms[1])
+    left, right = (_number(graph, graph.reduce("ReduceL2", n, None), rank) for n in (apart, reference))
+    verdict.bounded(label, ONE, ((left, 2),), np.array([units * UNIT * NORM_SLACK]), np.array([FLOOR]), (right, 2))
 
 
 def _same(graph: Graph, y: str, again: str, rank: int, verdict: Verdict, label: Check) -> None:

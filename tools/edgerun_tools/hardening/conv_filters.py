@@ -22,11 +22,9 @@ import numpy as np
 
 from edgerun_tools.hardening.affine import Affine
 from edgerun_tools.hardening.graph import Graph, attribute
-from edgerun_tools.hardening.rounding import ARITHMETIC, FLOOR, TINY, gamma
+from edgerun_tools.hardening.rounding import ARITHMETIC, FLOOR, NORM_SLACK, TINY, gamma
 from edgerun_tools.hardening.verdict import Batch, Check, Verdict
 
-NORM_SLACK = 1.25
-"""Norms over unknown lengths, up to 2²¹ elements: γ(2²¹) is below 0.15."""
 _KEPT = ("auto_pad", "dilations", "kernel_shape", "pads", "strides")
 
 
@@ -55,7 +53,7 @@ def check(graph: Graph, x: str, chain: Affine, group: int, verdict: Verdict, lab
     # factor·(‖x‖ + share·‖y‖), with one factor a group and the share that the smallest of them needs
     strength = 2 * max(float(each.max(initial=0)), math.sqrt(filters) * TINY)
     share = graph.add_constant(np.array(math.sqrt(filters) / strength, np.float32), "share")
-    norms = [graph.reduce("ReduceL2", n, range(1, rank)) for n in (x, chain.output)]
-    scale = graph.add("Add", [norms[0], graph.add("Mul", [norms[1], share])])
+    norms = [graph.add("Sqrt", [graph.squares(n, range(1, rank))]) for n in (x, chain.output)]
+    norm = graph.add("Add", [norms[0], graph.add("Mul", [norms[1], share])])
     factors = np.full(group, relative * strength)
-    verdict.bounded(label, batch, (left,), factors, factors * FLOOR + 2**21 * roundings * TINY, (scale, rank))
+    verdict.bounded(label, batch, (left,), factors, factors * FLOOR + 2**21 * roundings * TINY, (norm, rank))

@@ -20,9 +20,8 @@ import numpy as np
 import onnx
 
 from edgerun_tools.hardening.affine import Affine
-from edgerun_tools.hardening.conv_filters import NORM_SLACK
 from edgerun_tools.hardening.graph import Graph
-from edgerun_tools.hardening.rounding import ARITHMETIC, FLOOR, TINY, factor, gamma
+from edgerun_tools.hardening.rounding import ARITHMETIC, FLOOR, NORM_SLACK, TINY, factor, gamma
 from edgerun_tools.hardening.verdict import ONE, Batch, Check, Value, Verdict
 
 MOST_BLOCK = 16

@@ -30,6 +30,8 @@ FLOOR = 2.0**-60
 """Far below what float32 activations hold, far above what is lost by underflow: 2⁻⁷⁴ a number."""
 TINY = 2.0**-126
 """What one product may lose by underflow, where subnormal numbers count as zero."""
+NORM_SLACK = 1.25
+"""For norms over lengths that are not known ahead, up to 2²¹ elements: γ(2²¹) is below 0.15."""
 ARITHMETIC = {"float32": 0.0, "tf32": 4.0 * 2.0**-11}
 """What the operands' own rounding adds to a comparison, relative to A."""
 

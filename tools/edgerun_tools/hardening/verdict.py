@@ -2,8 +2,8 @@
 
 A node costs ONNX Runtime about a microsecond however little it does, which is much beside the layers of a small network. So checks hand
 in their few numbers, and they are put together here and compared at once: a dozen nodes for all checks of a model.
-Every comparison is "not (difference ≤ bound)" of single numbers before anything is reduced: NaN is always a fault, and no maximum
-can lose it.
+Every comparison is "not (difference < bound)" of single numbers before anything is reduced: NaN is always a fault, and no maximum
+can lose it. Bounds are at least float32's smallest normal number, so "equal" is kept by a difference of zero.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 
 from edgerun_tools.hardening.graph import Graph
-from edgerun_tools.hardening.rounding import up
+from edgerun_tools.hardening.rounding import TINY, up
 
 FAULT, STEPS = "edgerun_fault", "edgerun_fault_steps"
 ONE = ("number", 1)
@@ -41,7 +41,8 @@ class Check:
 class _Bounded:
     check: int
     values: tuple[Value, ...]  # one, or two whose sum is compared
-    scale: Value | None
+    norm: Value | None
+    square: bool
     factor: np.ndarray
     floor: np.ndarray
 
@@ -71,13 +72,14 @@ class Verdict:
         self._buckets: dict[Batch, _Bucket] = {}
 
     def bounded(self, check: Check, batch: Batch, values: Sequence[Value], factor: np.ndarray, floor: np.ndarray,
-                scale: Value | None = None) -> None:
-        """Fault unless |v| ≤ factor·scale + floor for every column, v being the sum of `values` (one or two), [batch, width].
+                norm: Value | None = None, *, square: bool = False) -> None:
+        """Fault unless |v| < factor·norm + floor for every column, v being the sum of `values` (one or two), [batch, width].
 
-        factor, floor: [width], rounded up to float32. scale [batch, 1] ≥ 0; without it factor does not count, and batch is ONE.
+        factor, floor: [width], rounded up to float32. norm [batch, 1] ≥ 0, or its square; without it factor does not count, and
+        batch is ONE.
         """
         factor, floor = np.broadcast_arrays(np.atleast_1d(factor), np.atleast_1d(floor))
-        item = _Bounded(self._new(check), tuple(values), scale, up(factor), up(floor))
+        item = _Bounded(self._new(check), tuple(values), norm, square, up(factor), up(np.maximum(floor, TINY)))
         bucket = self._buckets.setdefault(batch, _Bucket())
         (bucket.pairs if len(values) == 2 else bucket.singles).append(item)
 
@@ -120,23 +122,25 @@ class Verdict:
             values.append(self._columns([i.values[0] for i in singles]))
         size = g.add("Abs", [g.add("Concat", values, axis=1) if len(values) > 1 else values[0]])
         limit = self._limits(items)
-        wrong = g.add("Not", [g.add("LessOrEqual", [size, limit])])
+        wrong = g.add("Not", [g.add("Less", [size, limit])])
         return self._any(wrong), [(i.check, len(i.factor)) for i in items]
 
     def _limits(self, items: list[_Bounded]) -> str:
-        """factor·scale + floor, [batch, width]."""
+        """factor·norm + floor, [batch, width]."""
         g = self.graph
         floors = g.add_constant(np.concatenate([i.floor for i in items]), "floors")
-        scales = list(dict.fromkeys(i.scale for i in items if i.scale))
-        if not scales:
+        plain, squared = (list(dict.fromkeys(i.norm for i in items if i.norm and i.square == square)) for square in (False, True))
+        if not plain and not squared:
             return floors
-        held = [self._columns(scales)]
-        if any(i.scale is None for i in items):
+        held = [self._columns(plain)] if plain else []
+        held += [g.add("Sqrt", [self._columns(squared)])] if squared else []
+        if any(i.norm is None for i in items):
             held.append(g.add_constant(np.zeros((1, 1), np.float32), "zero", shared=True))
-        every = g.add("Concat", held, axis=1) if len(held) > 1 else held[0]
-        index = np.concatenate([np.full(len(i.factor), scales.index(i.scale) if i.scale else len(scales)) for i in items])
-        factors = np.concatenate([i.factor if i.scale else np.zeros_like(i.factor) for i in items])
-        spread = g.add("Gather", [every, g.add_constant(index.astype(np.int64), "index")], axis=1)
+        norms = g.add("Concat", held, axis=1) if len(held) > 1 else held[0]
+        place = {(n, square): k for k, (n, square) in enumerate([(n, False) for n in plain] + [(n, True) for n in squared])}
+        index = np.concatenate([np.full(len(i.factor), place[i.norm, i.square] if i.norm else len(place)) for i in items])
+        factors = np.concatenate([i.factor if i.norm else np.zeros_like(i.factor) for i in items])
+        spread = g.add("Gather", [norms, g.add_constant(index.astype(np.int64), "index")], axis=1)
         return g.add("Add", [g.add("Mul", [spread, g.add_constant(factors, "factors")]), floors])
 
     def _equals(self, items: list[_Exact]) -> tuple[str, list[tuple[int, int]]]:
