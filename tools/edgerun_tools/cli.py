@@ -22,6 +22,7 @@ COMMANDS = {
     "eval": "evaluate",
     "calibrate": "calibrate",
     "quantize": "quantize",
+    "harden": "harden",
     "inspect": "inspect",
     "bench": "bench",
     "compare": "compare",
@@ -40,6 +41,7 @@ Examples:
   edgerun eval model.onnx --data test.npz              accuracy, exits, speed-up
   edgerun calibrate model.onnx --data calibration.npz  learn when to exit early
   edgerun quantize model.onnx -o small.onnx --calibration photos/    8 bits instead of 32
+  edgerun harden model.onnx -o hardened.onnx           checks that every ONNX runtime computes along
   edgerun inspect model.onnx                           steps, kernels, memory, exits
   edgerun bench model.onnx --against ort               time against other runtimes
 

@@ -102,13 +102,14 @@ def _sums(graph: Graph, layer: Layer, weights: list[np.ndarray], positive: bool)
     x, y, axes = layer.x, layer.chain.output, layer.axes
     rank, positions = len(axes) + 2, math.prod(a.out for a in axes)
     if len(axes) == 2 and math.prod(a.size * a.taps for a in axes) > MOST_MATRIX:
-        window = _rows_then_columns(graph, x, [a.matrix(w) for a, w in zip(axes, weights, strict=True)])
-        total = _rows_then_columns(graph, y, [w[:, None] for w in weights])
-        return _Sums((window, 4), (total, 4), tuple(a.taps for a in axes), sum(max(a.size, a.out) for a in axes))
+        read = _rows_then_columns(graph, x, [a.matrix(w) for a, w in zip(axes, weights, strict=True)])
+        made = _rows_then_columns(graph, y, [w[:, None] for w in weights])
+        return _Sums((read, 4), (made, 4), tuple(a.taps for a in axes), sum(max(a.size, a.out) for a in axes))
     if positive and all(a.pointwise for a in axes):
         return _Sums((_mean(graph, x, rank), rank), (_mean(graph, y, rank), rank), (1,) * len(axes), positions)
     matrix = graph.add_constant(windows.taps_matrix(axes, weights).astype(np.float32), "taps", shared=True)
     window = graph.add("MatMul", [graph.reshape(x, [0, 0, -1]), matrix], "window"), 3
+    total: Value
     if positive:
         total = _mean(graph, y, rank), rank
     else:

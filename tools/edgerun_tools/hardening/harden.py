@@ -20,6 +20,9 @@ KEY = "edgerun.harden"
 SCHEMA = "edgerun.harden/1"
 CHECKS = ("abft", "maed", "weights", "finite", "range")
 NO_CHECK = "no check for this operator"
+MOVES = "moves values and computes none"
+_MOVES = frozenset({"Cast", "Concat", "Constant", "ConstantOfShape", "Expand", "Flatten", "Gather", "Identity", "Reshape", "Shape",
+                    "Slice", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze"})
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ def harden_model(model: onnx.ModelProto, checks: Collection[str] = CHECKS, *, ar
         if "range" in checks and bounds and node.output and node.output[0] in bounds:
             ranges.check(graph, node.output[0], *bounds[node.output[0]], verdict, layer(node), node.op_type)
             kinds.append("range")
-        rows.append(Row(layer(node), node.op_type, tuple(kinds), "" if kinds else "; ".join(reasons) or NO_CHECK))
+        rows.append(Row(layer(node), node.op_type, tuple(kinds), "" if kinds else "; ".join(reasons) or _why_none(node)))
     if "finite" in checks:
         for name in [n for n in graph.outputs if graph.is_float(n)]:
             finite.check(graph, name, verdict, Check(name, "output", "finite"))
@@ -101,6 +104,10 @@ def _note(kind: str, reason: str | None, kinds: list[str], reasons: list[str]) -
         kinds.append(kind)
     else:
         reasons.append(reason)
+
+
+def _why_none(node: onnx.NodeProto) -> str:
+    return MOVES if node.op_type in _MOVES and not node.domain else NO_CHECK
 
 
 def _activation(graph: Graph, node: onnx.NodeProto, product: onnx.NodeProto | None, verdict: Verdict, label: Check) -> str | None:

@@ -1,9 +1,12 @@
 """Exact ABFT of ConvInteger and MatMulInteger: sums of integers modulo 2³² have no rounding, so both sides must be equal.
 
-As `conv.py`: the sum of a convolution's int32 output over all positions is W · (sum of the windows), with zero points taken off; the sums of the
-windows are one MatMulInteger with a matrix of zeros and ones, which takes off the input's zero point (padding counts as it, and adds
-nothing). As `matmul.py`: the sum of a product's columns is x · (sum of W's columns), in int32. A single wrong number changes
-exactly one of the sums, by what it is wrong modulo 2³², which is never zero.
+As `conv.py`: the sum of a convolution's int32 output over all positions is W · (sum of the windows), with zero points taken off. The
+sums of the windows are one MatMulInteger with a matrix of zeros and ones, which takes off the input's zero point; padding counts as it,
+and adds nothing. As `matmul.py`: the sum of a product's columns is x · (sum of W's columns), in int32. A single wrong number
+changes exactly one of the sums, by what it is wrong modulo 2³², which is never zero.
+
+ONNX Runtime's kernels for uint8 times int8 saturate pairs of products in 16 bits on x86-64 without VNNI: sums that are wrong there are
+reported, as they should be.
 """
 
 from __future__ import annotations

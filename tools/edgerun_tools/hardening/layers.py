@@ -140,13 +140,14 @@ def _integer(c: Checker, node: onnx.NodeProto) -> str | None:
     batch = c.batch(node.output[0])
     if node.op_type == "ConvInteger":
         reason = integers.check_conv(c.graph, node, weight, zero, c.verdict, c.label(node), batch)
+        if reason is not None:
+            return reason
     elif weight.ndim != 2 or c.graph.rank(node.input[0]) != 2:
-        reason = "more than two dimensions"
+        return "more than two dimensions"
     else:
-        reason = integers.check_matmul(c.graph, node, weight, zero, c.verdict, c.label(node), batch)
-    if reason is None:
-        c.covered.update(n for n in (node.input[1], *node.input[3:]) if n)
-    return reason
+        integers.check_matmul(c.graph, node, weight, zero, c.verdict, c.label(node), batch)
+    c.covered.update(n for n in (node.input[1], *node.input[3:]) if n)
+    return None
 
 
 _RULES: dict[str, Callable[[Checker, onnx.NodeProto], str | None]] = {

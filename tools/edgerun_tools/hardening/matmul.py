@@ -1,15 +1,16 @@
 """ABFT of matrix products: outputs in blocks, each with one more column.
 
-For y = x·W + b, the sum of B neighbouring outputs is x times the sum of their columns, plus the sum of their biases. The columns' sums, negated,
-come from the clean file: 1/B of the layer's multiplications. B is at most 16: larger blocks cost less, and see less, as the bound
-grows with B while the effect of one weight does not.
+For y = x·W + b, the sum of B neighbouring outputs is x times the sum of their columns, plus the sum of their biases. The columns'
+sums, negated, come from the clean file: 1/B of the layer's multiplications. B is at most 16: larger blocks cost less, and see less,
+as the bound grows with B while the effect of one weight does not.
 
-Bound (see `rounding.py`): with K terms and n = 2·K + B + 10 roundings, |left + right| ≤ γ(n)·(‖x‖₂·‖w‖₂ + Σ|b|), w(k) = Σ |W(k, j)| over the
-block. Where the input has more than two dimensions the rows are put together in the 2-norm: ‖left + right‖₂ ≤ γ(n)·‖x‖₂·‖w‖₂ with the
-norm of all of x.
+Bound (see `rounding.py`): with K terms and n = 2·K + B + 10 roundings, |left + right| ≤ γ(n)·(‖x‖₂·‖w‖₂ + Σ|b|), where w(k) is the sum
+of |W(k, j)| over the block. Where the input has more than two dimensions, the rows are put together in the 2-norm:
+‖left + right‖₂ ≤ γ(n)·‖x‖₂·‖w‖₂ with the norm of all of x.
 
-A product of two inputs, as in attention, has no weights to keep: there the sums are formed while it runs, Σⱼ (A·B)(i, j) = A·(Σⱼ B(·, j)),
-which sees faults of the product, and |left − right| ≤ γ(n)·√N·‖A‖₂·‖B‖₂ in the 2-norm over rows, for N columns.
+A product of two inputs, as in attention, has no weights to keep: there the sums are formed while it runs,
+Σⱼ (A·B)(i, j) = A·(Σⱼ B(·, j)), which sees faults of the product, and |left − right| ≤ γ(n)·√N·‖A‖₂·‖B‖₂ in the 2-norm over rows, for
+N columns.
 """
 
 from __future__ import annotations

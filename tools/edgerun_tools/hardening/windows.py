@@ -70,7 +70,7 @@ def axes_of(node: onnx.NodeProto, x: tuple[Dim, ...] | None, y: tuple[Dim, ...] 
     strides, dilations = (attribute(node, n, [1] * rank) for n in ("strides", "dilations"))
     transposed = node.op_type == "ConvTranspose"
     firsts = _first(node, sources, targets, kernel, strides, dilations, transposed)
-    return [Axis(*values, transposed) for values in zip(sources, targets, kernel, strides, dilations, firsts, strict=True)]
+    return [Axis(sources[k], targets[k], kernel[k], strides[k], dilations[k], firsts[k], transposed) for k in range(rank)]
 
 
 def _first(node: onnx.NodeProto, x: list[int], y: list[int], kernel: tuple[int, ...], strides: list[int],
