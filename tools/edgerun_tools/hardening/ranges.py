@@ -16,6 +16,7 @@ from edgerun_tools.hardening.verdict import ONE, Check, Verdict
 
 KEY = "edgerun.ranges"
 """Metadata: JSON {value: [lowest, highest]} as calibrated, without margin."""
+KIND = "range"
 MARGIN = 1.0
 Ranges = Mapping[str, tuple[float, float]]
 
@@ -28,8 +29,9 @@ def check(graph: Graph, name: str, low: float, high: float, verdict: Verdict, la
     width = max(high - low, 2.0**-20)
     for op, sign, bound in (("ReduceMax", 1.0, high), ("ReduceMin", -1.0, low)):
         found = graph.reshape(graph.reduce(op, name, None, keepdims=0), [1, 1])
-        limit = graph.add_constant(np.array([[-sign * (bound + sign * MARGIN * width)]], np.float32), "limit")
+        limit = graph.add_constant(np.array([[-(bound + sign * MARGIN * width)]], np.float32), "limit")
         beyond = graph.add("Add", [found, limit])  # ≤ 0 above, ≥ 0 below
-        beyond = graph.add("Max" if sign > 0 else "Min", [beyond, graph.add_constant(np.zeros((1, 1), np.float32), "zero", shared=True)])
-        kind = "range above" if sign > 0 else "range below"
+        zero = graph.add_constant(np.zeros((1, 1), np.float32), "zero", shared=True)
+        beyond = graph.add("Max" if sign > 0 else "Min", [beyond, zero])
+        kind = f"{KIND} above" if sign > 0 else f"{KIND} below"
         verdict.bounded(Check(layer, operator, kind), ONE, ((beyond, 2),), np.zeros(1), np.zeros(1))
