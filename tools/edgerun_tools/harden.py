@@ -20,7 +20,7 @@ from edgerun_tools import common, exit_runs
 from edgerun_tools.common import answers
 from edgerun_tools.defined import is_quantised
 from edgerun_tools.hardening import CHECKS, SCHEMA, calibrate, harden_model, ranges
-from edgerun_tools.hardening.harden import MOVES
+from edgerun_tools.hardening.harden import MOVES, without_calibration
 from edgerun_tools.hardening.rounding import ARITHMETIC
 from edgerun_tools.hardening.trial import trial
 from edgerun_tools.quantize_data import load
@@ -46,7 +46,7 @@ def harden(model: str, out: str, checks: str = "", *, arithmetic: str = "float32
     if not Path(out).absolute().parent.is_dir():
         raise OptionError(f"--out {out}: expected a folder that exists; found none at {Path(out).parent}")
     given = read(model).proto
-    bare = _bare(given)
+    bare = without_calibration(given)
     options = {"threads": threads, "shapes": shapes or {}}
     bounds = _bounds(bare, ranges_file, data, limit, options, show_progress)
     chosen = [c.strip() for c in checks.split(",") if c.strip()] or [c for c in CHECKS if c != "range" or bounds]
@@ -87,15 +87,6 @@ def _bounds(given: onnx.ModelProto, file: str | None, data: str | None, limit: i
                 progress("calibrate", i + 1, len(rows))
 
         return calibrate.calibrate(given, counted(), **options)
-
-
-def _bare(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Without the calibration of its exits, which fits one graph only."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    del copy.metadata_props[:]
-    copy.metadata_props.extend(p for p in model.metadata_props if p.key != CALIBRATION_KEY)
-    return copy
 
 
 def _refuse(tried: dict[str, Any], given: onnx.ModelProto, out: str) -> None:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 import onnx
 
 from edgerun.errors import ModelError, OptionError
+from edgerun.exits import KEY as CALIBRATION_KEY
 from edgerun_tools.defined import defined
 from edgerun_tools.hardening import activations, finite, layers, ranges, weights
 from edgerun_tools.hardening.graph import Graph, layer
@@ -47,7 +48,8 @@ class Hardened:
 
 def harden_model(model: onnx.ModelProto, checks: Collection[str] = CHECKS, *, arithmetic: str = "float32",
                  bounds: ranges.Ranges | None = None) -> Hardened:
-    """A copy of a model that computes the same outputs, and whether something went wrong on the way.
+    """A copy of a model that computes the same outputs, and whether something went wrong on the way; metadata stay, but for the
+    calibration of early exits.
 
     checks: of CHECKS. arithmetic: of ARITHMETIC, what will run the model. bounds: ranges of values, for the check "range".
     ModelError where the model has these outputs already, nothing can be checked, or its opset cannot be raised; OptionError
@@ -58,7 +60,7 @@ def harden_model(model: onnx.ModelProto, checks: Collection[str] = CHECKS, *, ar
         raise OptionError(f"--checks: expected some of {', '.join(CHECKS)}; found {', '.join(unknown) or 'none'}")
     if arithmetic not in ARITHMETIC:
         raise OptionError(f"--arithmetic: expected {', '.join(ARITHMETIC)}; found {arithmetic!r}")
-    graph = Graph(defined(model))
+    graph = Graph(defined(without_calibration(model)))
     verdict = Verdict(graph)
     checker = layers.Checker(graph, verdict, arithmetic)
     covered_by_silu: set[int] = set()
@@ -97,6 +99,15 @@ def harden_model(model: onnx.ModelProto, checks: Collection[str] = CHECKS, *, ar
     if bounds:
         metadata[ranges.KEY] = json.dumps({n: list(r) for n, r in bounds.items()})
     return Hardened(graph.finish(metadata), verdict.checks, rows, unchecked)
+
+
+def without_calibration(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy without the calibration of its exits, which fits one graph only."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    del copy.metadata_props[:]
+    copy.metadata_props.extend(p for p in model.metadata_props if p.key != CALIBRATION_KEY)
+    return copy
 
 
 def _note(kind: str, reason: str | None, kinds: list[str], reasons: list[str]) -> None:
