@@ -221,6 +221,33 @@ def test_zero_mean_inputs_hide_nothing():
     assert ran(changed(hardened.model, "w", lambda v: -v), x)[FAULT]
 
 
+def tf32(values):
+    """Rounded to 11 significant bits, as tensor cores take their operands."""
+    bits = values.view(np.uint32) + np.uint32(1 << 12)
+    return (bits & np.uint32(0xFFFFE000)).view(np.float32)
+
+
+@pytest.mark.parametrize("name", ["after relu", "plain", "depthwise", "large image", "dynamic", "gemm", "matmul of rows"])
+def test_tensor_cores_need_their_own_bounds(name):
+    """Weights as tensor cores round them raise no flag; a change that matters does."""
+    hardened = harden_model(model_of(CASES[name]), ["abft"], arithmetic="tf32").model
+    x = tf32(numbers(CASES[name][2], "normal"))
+    rounded = onnx.ModelProto()
+    rounded.CopyFrom(hardened)
+    held = next(i for i in rounded.graph.initializer if i.name == "w")
+    held.CopyFrom(numpy_helper.from_array(tf32(numpy_helper.to_array(held)), "w"))
+    assert not ran(rounded, x)[FAULT]
+    assert ran(changed(hardened, "w", lambda v: -8 * v), x)[FAULT]
+
+
+@pytest.mark.parametrize("name", ["after relu", "depthwise", "gemm", "matmul of rows"])
+def test_tensor_cores_are_beyond_the_bounds_of_float32(name):
+    hardened = harden_model(model_of(CASES[name]), ["abft"]).model
+    held = next(i for i in hardened.graph.initializer if i.name == "w")
+    held.CopyFrom(numpy_helper.from_array(tf32(numpy_helper.to_array(held)), "w"))
+    assert ran(hardened, tf32(numbers(CASES[name][2], "normal")))[FAULT]
+
+
 # -- products of two inputs, integers ---------------------------------------------------------------------------------
 
 

@@ -80,7 +80,7 @@ def check(graph: Graph, layer: Layer, verdict: Verdict, label: Check, batch: Bat
     axes_of_norm = range(1, source[1])
     norm = graph.reduce("ReduceL2", source[0], axes_of_norm) if positive else graph.squares(source[0], axes_of_norm)
     roundings = 2 * (chain.weight[0].size + sums.terms) + 10 + chain.roundings
-    each = factor(roundings, norms, count, arithmetic)
+    each = factor(roundings, norms, count + sums.terms, arithmetic)  # the window's own sums are rounded too
     floor = each * FLOOR * math.sqrt(count) + gamma(roundings) * held * chain.size + roundings * TINY
     verdict.bounded(label, batch, (sums.total, predicted), each, floor, (norm, source[1]),
                     square=not positive)
