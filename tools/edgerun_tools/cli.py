@@ -26,6 +26,8 @@ COMMANDS = {
     "inspect": "inspect",
     "bench": "bench",
     "compare": "compare",
+    "inject": "inject",
+    "campaign": "campaign",
     "info": "info",
 }
 """Sub-command → module of this package whose function `command` it is."""
@@ -44,6 +46,8 @@ Examples:
   edgerun harden model.onnx -o hardened.onnx           checks that every ONNX runtime computes along
   edgerun inspect model.onnx                           steps, kernels, memory, exits
   edgerun bench model.onnx --against ort               time against other runtimes
+  edgerun inject model.onnx --list                     where a fault can strike, and what comes of one
+  edgerun campaign model.onnx --data test.npz --out c  what the checks catch, counted over many faults
 
 Add --debug to any command to see the traceback of an error.
 """
