@@ -18,6 +18,7 @@ from edgerun.result import describe
 from edgerun_tools import common
 from edgerun_tools.common import answers
 from edgerun_tools.faults import isolate, places, spec, target, trial
+from edgerun_tools.faults.models import FLOW
 from edgerun_tools.faults.places import SITES, Place
 
 LIMIT = 60.0
@@ -120,11 +121,12 @@ def _show_places(known: list[Place], as_json: bool) -> None:
         common.print_json({"schema": "edgerun.inject.sites/1", "sites": places.to_rows(known)})
         return
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for name in ("site", "step", "node", "kernel", "values", "bits", "what it is"):
-        table.add_column(name, justify="right" if name in ("step", "values", "bits") else "left", no_wrap=name != "node")
+    for name in ("site", "step", "node", "kernel", "values", "bits", "indices", "what it is"):
+        table.add_column(name, justify="right" if name in ("step", "values", "bits", "indices") else "left", no_wrap=name != "node")
     last = ""
     for p in known:
-        table.add_row(p.site, str(p.step), escape(p.node or p.op), p.kernel, f"{p.elements:,}", str(p.bits or "–"),
+        indices = f"0 … {(p.elements - 1) * p.stride}" + (f" by {p.stride}" if p.stride > 1 else "")
+        table.add_row(p.site, str(p.step), escape(p.node or p.op), p.kernel, f"{p.elements:,}", str(p.bits or "–"), indices,
                       "" if p.site == last else SITES.get(p.site, ""))
         last = p.site
     answers.print(table)
@@ -135,7 +137,7 @@ def _show(report: dict[str, Any]) -> None:
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="bold")
     table.add_column()
-    bits = f", mask {fault['mask']:#x} ({fault['mode']})" if fault["mask"] else ""
+    bits = "" if fault["site"] in FLOW else f", mask {fault['mask']:#x} ({fault['mode']})"
     table.add_row("fault", f"{fault['site']} of step {fault['step']} {escape(fault['node'] or fault['op'])} ({fault['kernel']}), index "
                            f"{fault['index']}{bits}")
     table.add_row("input", escape(report["input"]))

@@ -9,7 +9,7 @@ from typing import Any
 from edgerun.errors import OptionError
 
 FLOW = {"skip": "a step is not executed", "repeat": "a step is executed twice", "swap": "a step and the next one change places",
-        "early": "the loop of a step ends early", "jump": "execution goes on at another step"}
+        "stop": "the loop of a step ends early", "jump": "execution goes on at another step"}
 """Sites of control flow: here the fault is the site, there are no bits."""
 BITS = {"bit": "one bit flips", "adjacent": "two bits beside each other flip", "double": "two bits anywhere in the value flip",
         "word": "every bit of the value flips or stays by chance, at least one flips", "stuck0": "one bit is 0 in every run",

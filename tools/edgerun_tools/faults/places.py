@@ -1,4 +1,4 @@
-"""Where a fault can strike: what the executor lists, joined with what the plan says about each step."""
+"""Where a fault can strike: what the executor lists, in values of the width that lies there, with what the plan says of the step."""
 
 from __future__ import annotations
 
@@ -7,20 +7,25 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgerun import Session
+from edgerun.executors.base import KERNEL_SITES
+from edgerun.planner.plan import ABSENT, DTYPES, Plan, Step
 from edgerun_tools.faults.models import FLOW
 
 SITES = {
     "result": "what a step computed, before it is checked", "accumulator": "sums of products, before bias and rescaling",
-    "rescaled": "int8 results of rescaling", "buffer": "a step's output in memory, after it was checked",
-    "weights": "packed weights", "constants": "other constants of the plan", "params": "parameters of a kernel",
-    "checksum": "the sums and checksums that the checks compare with", **FLOW,
+    "rescaled": "integer sums after rescaling", "buffer": "a step's outputs in memory, after they were checked",
+    "input": "a step's operands in memory, when it begins", "weights": "packed weights", "constants": "other constants",
+    "params": "parameters of a kernel: sizes, strides, bounds", "checksum": "the sums that the checks compare with", **FLOW,
 }
 """Site → what it is, in the order of reports."""
+WORD = 4
+"""Bytes of a value where nothing says otherwise."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """One site of one step: `elements` values of `bits` bits each (flow: `elements` ways to go wrong, 0 bits)."""
+    """One site of one step: `elements` values of `bits` bits each (flow: `elements` ways to go wrong, 0 bits). stride: how far the
+    indices of two neighbouring values lie apart (`Fault.index` counts bytes in memory)."""
 
     site: str
     step: int
@@ -29,16 +34,41 @@ class Place:
     node: str = ""
     op: str = ""
     kernel: str = ""
+    stride: int = 1
 
     @property
     def faults(self) -> int:
         """Different single faults that can strike here: bits, or ways to go wrong."""
         return self.elements * max(1, self.bits)
 
-    @property
-    def layer(self) -> str:
-        """What people call the step."""
-        return f"{self.step} {self.node or self.op}"
+
+def of(session: Session) -> list[Place]:
+    """The places of a session's plan."""
+    plan = session.plan
+    return [_place(plan, k, step, site, size) for k, (step, sizes) in enumerate(zip(plan.steps, session.sites(), strict=True))
+            for site, size in sizes.items()]
+
+
+def _place(plan: Plan, number: int, step: Step, site: str, size: int) -> Place:
+    told = step.node, step.op, step.kernel
+    if site in FLOW:
+        return Place(site, number, size, 0, *told)
+    width = _width(plan, step, site)
+    if site in KERNEL_SITES:
+        return Place(site, number, size, 8 * width, *told)
+    width = min(width, size)
+    return Place(site, number, size // width, 8 * width, *told, width)
+
+
+def _width(plan: Plan, step: Step, site: str) -> int:
+    """Bytes of a value at a site."""
+    slots = {"result": step.outputs, "buffer": step.outputs, "input": step.inputs, "constants": step.inputs}.get(site, ())
+    fitting = [plan.slots[k] for k in slots if k != ABSENT and (plan.slots[k].place == "const") == (site == "constants")]
+    if fitting:
+        return DTYPES[fitting[0].dtype].itemsize
+    if site == "weights" and not step.kernel.endswith("_f32"):
+        return 1
+    return WORD
 
 
 def covering(listed: Sequence[Sequence[Place]]) -> list[Place]:
@@ -55,10 +85,3 @@ def covering(listed: Sequence[Sequence[Place]]) -> list[Place]:
 def to_rows(places: Sequence[Place]) -> list[dict[str, Any]]:
     """Plain JSON values, for `inject --list --json`, the plan of a campaign and its report."""
     return [{**vars(p), "faults": p.faults} for p in places]
-
-
-def of(session: Session) -> list[Place]:
-    """The places of a session's plan."""
-    steps = session.plan.steps
-    return [Place(site, step, elements, bits, steps[step].node, steps[step].op, steps[step].kernel)
-            for site, step, elements, bits in session.sites()]

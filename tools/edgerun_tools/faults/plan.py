@@ -88,6 +88,7 @@ def _draws(place: Place, k: int, model: str, bits: Sequence[int], turn: int, des
     chance, begin = divmod(_digest(design.seed, place.site, place.step, k), values)
     for attempt in range(values * max(1, place.bits)):
         number, index = divmod((begin + attempt) % values, max(1, place.elements))
+        index *= place.stride
         if model in FLOW:
             yield Planned(0, place.site, place.step, index, 0, "flip", 1, model, -1, number)
             continue

@@ -29,8 +29,9 @@ def parse(text: str, known: Sequence[Place]) -> Fault:
         raise OptionError(f"--fault: site {told['site']}: expected step= one of {', '.join(map(str, steps))}; found {step}; --list "
                           "shows them")
     place, index = steps[step], _whole(told, "index", 0)
-    if not 0 <= index < max(1, place.elements):
-        raise OptionError(f"--fault: site {place.site}, step {step}: expected index= 0 … {place.elements - 1}; found {index}")
+    last = (max(1, place.elements) - 1) * place.stride
+    if not 0 <= index <= last:
+        raise OptionError(f"--fault: site {place.site}, step {step}: expected index= 0 … {last}; found {index}")
     runs = _whole(told, "runs", 1)
     mode = told.get("mode", "flip")
     if mode not in ("flip", "set", "clear"):
@@ -54,7 +55,7 @@ def _mask(told: Mapping[str, str], place: Place) -> int:
     if not place.bits:
         if given:
             raise OptionError(f"--fault: site {place.site} has no bits; leave {given[0]}= out")
-        return 0
+        return 1
     if len(given) != 1:
         raise OptionError(f"--fault: site {place.site}: expected one of bit=, bits= and mask=; found {', '.join(given) or 'none'}")
     if given == ["mask"]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from edgerun import Session
 from edgerun.errors import EdgeRunError
-from edgerun.executors.base import Fault
+from edgerun.executors.base import MEMORY_SITES, Fault
 from edgerun_tools.faults.models import FLOW, FOREVER, Planned
 from edgerun_tools.faults.target import REPAIRED, Answer, Feeds, observe
 
@@ -22,7 +22,7 @@ MASKED, DETECTED, LATE, CORRECTED, CRITICAL, TOLERABLE, DUE = CLASSES = (
 """masked: outputs as without the fault, and no alarm. detected: an alarm in the run that was hit. detected_late: an alarm in one of the
 runs after it. corrected: an alarm, and the outputs equal the clean ones bit for bit after a repair. sdc_critical: top-1 differs, no
 alarm. sdc_tolerable: outputs differ, top-1 does not, no alarm. due: crash, error or hang."""
-STAYING = frozenset({"weights", "constants", "params", "checksum"})
+STAYING = frozenset({*MEMORY_SITES, "checksum"})
 """Sites whose faults last until they are restored or healed."""
 STALE = frozenset({"params", *FLOW})
 """Sites whose faults may leave results of the run before in memory: that run is made the same one every time."""
@@ -84,7 +84,7 @@ class Target:
         if fault.site in STALE:
             observe(self.session, self.inputs[(fault.input + 1) % count])
         try:
-            self.session.inject(Fault(fault.site, fault.step, fault.index, fault.mask, fault.mode, fault.runs))
+            self.session.inject(Fault(fault.site, fault.step, fault.index, fault.mask or 1, fault.mode, fault.runs))
         except EdgeRunError:
             return Outcome(MASKED, absent=True)
         stays = fault.site in STAYING or fault.runs == FOREVER

@@ -42,12 +42,13 @@ def search(session: Session, places: Sequence[Place], inputs: Sequence[Feeds], l
     for candidate in sorted(beside, key=lambda c: (c[0].step, c[1], c[2])):
         scored[candidate] = damage(session, *candidate, inputs[:SHARE], labels)
     order = sorted(scored, key=lambda c: (-scored[c], c[0].step, c[1], c[2]))[:wanted]
-    return [Planned(0, "weights", p.step, i, 1 << b, "flip", 1, "worst", b, k % len(inputs)) for k, (p, i, b) in enumerate(order)]
+    return [Planned(0, "weights", p.step, i * p.stride, 1 << b, "flip", 1, "worst", b, k % len(inputs))
+            for k, (p, i, b) in enumerate(order)]
 
 
 def damage(session: Session, place: Place, index: int, bit: int, inputs: Sequence[Feeds], labels: Sequence[int]) -> float:
     """How far the right class falls behind the best other one, summed over inputs; each counts at most as much as a crash."""
-    session.inject(Fault("weights", place.step, index, 1 << bit, "flip", 1))
+    session.inject(Fault("weights", place.step, index * place.stride, 1 << bit))
     try:
         return sum(_behind(observe(session, feeds), label) for feeds, label in zip(inputs, labels, strict=False))
     finally:

@@ -1,0 +1,59 @@
+"""Trials that crash, hang or spoil their process: results, and no harm to the others. Real forks, real signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+
+from edgerun_tools.faults import isolate
+
+SPOILED = []
+
+
+def work(item: str) -> dict:
+    """What the words say; "spoil" leaves the process unsound."""
+    match item:
+        case "crash":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        case "hang":
+            time.sleep(60)
+        case "leave":
+            os._exit(3)
+        case "defect":
+            raise RuntimeError("a defect of the harness")
+        case "spoil":
+            SPOILED.append(1)
+    return {"item": item, "seen": len(SPOILED)}
+
+
+def run(*items: str) -> list[dict]:
+    return isolate.run(items, work, lambda: not SPOILED, lambda item, how: {"item": item, "lost": how}, 0.3)
+
+
+def test_results_come_in_order():
+    assert run("a", "b", "c") == [{"item": i, "seen": 0} for i in "abc"]
+    assert run() == []
+
+
+@pytest.mark.parametrize(("item", "how"), [("crash", "SIGSEGV"), ("hang", "hang"), ("leave", "exit 3"), ("defect", "exit 70")])
+def test_the_culprit_is_found_wherever_it_is(item, how):
+    expected = [{"item": "a", "seen": 0}, {"item": item, "lost": how}, {"item": "b", "seen": 0}, {"item": item, "lost": how}]
+    assert run("a", item, "b", item) == expected
+
+
+def test_a_spoiled_process_does_not_reach_the_others():
+    assert run("a", "spoil", "b") == [{"item": "a", "seen": 0}, {"item": "spoil", "seen": 1, "stained": True}, {"item": "b", "seen": 0}]
+
+
+def test_large_results_arrive_whole():
+    found = isolate.run([1, 2], lambda k: {"data": "x" * 300_000 * k}, lambda: True, lambda *_: {}, 10)
+    assert [len(r["data"]) for r in found] == [300_000, 600_000]
+
+
+def test_no_processes_are_left_behind():
+    run("a", "crash", "hang")
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
