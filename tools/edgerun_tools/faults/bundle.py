@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -19,9 +20,9 @@ from edgerun_tools.faults.trial import DUE, Outcome, Target
 
 CLEAN_EVERY = 10
 """After every so manieth fault a run without faults, under each preset: its findings are false alarms."""
-PATIENCE = 200
-"""A trial may take so many times the slowest clean run (and at least SECONDS) before it counts as hanging."""
-SECONDS = 10.0
+PATIENCE = 30
+"""A trial may take so many times as long as its runs do without faults, and at least SECONDS; then it is tried alone (`isolate.ALONE`)."""
+SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -65,17 +66,17 @@ class Bench:
         self.bundle = bundle
         self.targets: dict[str, Target] = {}
         self._stained = False  # set in a fork only
-        slowest, held = 0.0, sha256()
+        took, held = [], sha256()
         for name, checks in bundle.presets.items():
             session = open_session(bundle.model, checks, bundle.settings)
             golden = [observe(session, feeds) for feeds in bundle.inputs]
             for again, feeds, number in zip(golden, bundle.inputs, range(len(golden)), strict=True):
                 _sound(again, observe(session, feeds), name, number)
-                slowest = max(slowest, session.run(feeds).latency_ms / 1e3)
+                took.append(session.run(feeds).latency_ms / 1e3)
                 held.update(again.bits)
             self.targets[name] = Target(session, bundle.inputs, golden)
         self.digest = held.hexdigest()
-        self.limit = max(SECONDS, PATIENCE * slowest * (bundle.later + 2) * len(bundle.presets))
+        self.limit = max(SECONDS, PATIENCE * statistics.median(took) * (bundle.later + 3))
 
     def run(self, faults: list[Planned]) -> list[dict[str, Any]]:
         """One result a fault, in order: its fields; `out`: preset → outcome; `clean`: preset → findings, where runs without faults
