@@ -287,6 +287,11 @@ class Session:
         with self._lock:
             self._default().executor.arm(fault)
 
+    def sites(self) -> tuple[Mapping[str, int], ...]:
+        """For each step of the plan (of the model's own shapes) the sites where a fault can strike, see `Executor.sites`."""
+        with self._lock:
+            return self._default().executor.sites()
+
     def heal(self) -> None:
         """Disarm, and give memory that was struck its bytes back."""
         with self._lock:

@@ -7,6 +7,7 @@ after a stain every trial alone. So a result does not depend on what shared a ba
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import resource
@@ -67,15 +68,17 @@ def _attempt(items: Sequence[Item], work: Callable[[Item], Result], verify: Call
 
 def _child(items: Sequence[Item], work: Callable[[Item], Result], verify: Callable[[], bool], writer: int) -> None:
     """Never returns: the parent's buffers and handlers are not this process's business."""
-    code = 70
+    code, words = 70, os.dup(2)
     try:
+        faulthandler.disable()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the C library's last words
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         for item in items:
             _say(writer, work(item))
         _say(writer, {"end": "sound" if verify() else "stained"})
         code = 0
     except BaseException:  # not the engine's: `work` catches what a run raises
-        traceback.print_exc()
+        os.write(words, traceback.format_exc().encode())
     finally:
         os._exit(code)
 
