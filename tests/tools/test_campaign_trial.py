@@ -80,13 +80,14 @@ def row(number, off, full, **told):
     return base | told | {"out": {"off": off, "full": full}}
 
 
+WEIGHTS = {"check": "weights", "fired": "weights"}
 ROWS = [
     row(0, {"outcome": "masked"}, {"outcome": "detected", "check": "abft", "fired": "abft", "step": 0, "harmless": True}),
     row(1, {"outcome": "sdc_critical"}, {"outcome": "corrected", "check": "abft", "fired": "abft", "step": 2}),
     row(2, {"outcome": "sdc_critical"}, {"outcome": "sdc_critical"}),
     row(3, {"outcome": "due", "error": "SIGSEGV"}, {"outcome": "detected", "check": "flow", "fired": "flow+abft", "step": 1}),
-    row(4, {"outcome": "sdc_tolerable"}, {"outcome": "detected_late", "check": "weights", "fired": "weights", "left": "sdc_tolerable", "run": 2}),
-    row(5, {"outcome": "masked"}, {"outcome": "detected_late", "check": "weights", "fired": "weights", "left": "masked", "run": 1}),
+    row(4, {"outcome": "sdc_tolerable"}, {"outcome": "detected_late", "left": "sdc_tolerable", "run": 2} | WEIGHTS),
+    row(5, {"outcome": "masked"}, {"outcome": "detected_late", "left": "masked", "run": 1} | WEIGHTS),
     row(6, {"outcome": "sdc_critical"}, {"outcome": "masked", "absent": True}),
     row(7, {"outcome": "masked"}, {"outcome": "sdc_critical"}),
 ]

@@ -13,7 +13,7 @@ from rich.table import Table
 from edgerun.errors import OptionError
 from edgerun_tools import common, exit_runs
 from edgerun_tools.common import answers
-from edgerun_tools.faults import conduct, report
+from edgerun_tools.faults import conduct, report, setting
 
 
 def command(
@@ -66,12 +66,12 @@ def command(
 
       edgerun campaign model.onnx --data test.npz --out campaign --scheduler tcp://head:8786
     """
-    setting = conduct.Setting(model, data, conduct.presets(checks), sites, models, margin, confidence, seed, inputs, later, on_fault,
-                              threads, least, non_masked, worst)
+    asked = setting.Setting(model, data, setting.presets(checks), sites, models, margin, confidence, seed, inputs, later, on_fault,
+                            threads, least, non_masked, worst)
     if resume and not out.exists():
         raise OptionError(f"--resume: expected the results of an interrupted campaign in --out {out}; found nothing there")
     with exit_runs.bars(not as_json) as tick:
-        ready = conduct.prepare(setting, tick)
+        ready = conduct.prepare(asked, tick)
         rows = conduct.carry_out(ready, out, jobs=jobs or len(os.sched_getaffinity(0)), scheduler=scheduler, resume=resume, tick=tick)
         costs = conduct.costs_of(ready, out, cost) if cost else None
     summary = conduct.write_report(out, ready.header, rows, costs)

@@ -23,6 +23,10 @@ CLEAN_EVERY = 10
 PATIENCE = 30
 """A trial may take so many times as long as its runs do without faults, and at least SECONDS; then it is tried alone (`isolate.ALONE`)."""
 SECONDS = 1.0
+TRIED = 8
+"""Inputs that a candidate of an attack is tried on."""
+OFF = "off"
+"""The preset that every bundle has: nothing is checked."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,14 @@ class Bench:
                 result["clean"] = {n: r.get("clean", 0) for n, r in zip(self.targets, mine, strict=True)}
             results.append(result)
         return results
+
+    def damage(self, faults: list[Planned]) -> list[float]:
+        """How far each fault makes the right answer fall behind the best other one without checks, summed over TRIED inputs; a crash
+        counts as much as losing all of them."""
+        target = self.targets[OFF]
+        rows = isolate.run(faults, lambda f: {"damage": target.damage(f, TRIED)}, lambda: target.clean(0)[0],
+                           lambda *_: {"damage": float(TRIED)}, self.limit)
+        return [row["damage"] for row in rows]
 
     def close(self) -> None:
         """Give sessions and memory back."""

@@ -7,17 +7,15 @@ of their own, as here (`worker`): a Dask worker has threads and may not fork.
 from __future__ import annotations
 
 import atexit
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 from edgerun.errors import OptionError
 from edgerun_tools.faults.local import Batch, Results, agree
 from edgerun_tools.faults.models import Planned
-from edgerun_tools.faults.worker import Worker
+from edgerun_tools.faults.worker import Worker, started
 
 AHEAD = 3
 """Batches a worker thread has in hand or waiting: enough that none idles, few enough that little is lost with it."""
@@ -61,6 +59,8 @@ def _batch(bundle: bytes, key: str, digest: str, faults: Sequence[dict[str, Any]
     """On a Dask worker: run a batch in this thread's worker process, starting it where it is the first."""
     mine = key, threading.get_ident()
     if mine not in _WORKERS:
+        for other in [k for k in _WORKERS if k[1] == mine[1]]:  # of a campaign before
+            _WORKERS.pop(other).close()
         _WORKERS[mine] = _start(bundle, digest)
     try:
         return _WORKERS[mine].run([Planned(**f) for f in faults])
@@ -70,10 +70,8 @@ def _batch(bundle: bytes, key: str, digest: str, faults: Sequence[dict[str, Any]
 
 
 def _start(bundle: bytes, digest: str) -> Worker:
-    with tempfile.NamedTemporaryFile(prefix="edgerun-campaign-", suffix=".npz") as file:
-        file.write(bundle)
-        file.flush()
-        worker = Worker(Path(file.name))  # it has read the file when it is there
-    atexit.register(worker.close)
+    keep = started(bundle)
+    worker = keep.__enter__()
+    atexit.register(keep.__exit__, None, None, None)
     agree(worker.digest, digest)
     return worker

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import edgerun
-from edgerun.errors import ModelError, OptionError
-from edgerun.options import PRESETS, kinds_of
+from edgerun.errors import ModelError
 from edgerun_tools.faults import cluster, cost, inputs, local, models, places, plan, report, stats, store, tables, worst
-from edgerun_tools.faults.bundle import Bench, Bundle
+from edgerun_tools.faults.bundle import OFF, Bundle
 from edgerun_tools.faults.models import Planned
 from edgerun_tools.faults.places import Place
+from edgerun_tools.faults.setting import Setting
 from edgerun_tools.faults.target import open_session
+from edgerun_tools.faults.worker import started
 
 BATCH = 40
 """Faults a process is given at a time."""
@@ -28,38 +28,6 @@ ROUNDS = 4
 GROWTH = 8
 """How many times its first size a site may grow by them."""
 Tick = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What is asked for; `command` gives the words. non_masked: go on until so many faults of every site had an effect without checks (the
-    bound form); worst: targeted weight flips to add; least: faults of every place, at least."""
-
-    model: str
-    data: str
-    presets: Mapping[str, str]
-    sites: str = "all"
-    models: str = "all"
-    margin: float = 0.01
-    confidence: float = 0.95
-    seed: int = 1
-    inputs: int = 100
-    later: int = 8
-    on_fault: str = "retry"
-    threads: int = 1
-    least: int = plan.LEAST
-    non_masked: int = 0
-    worst: int = 0
-
-    @property
-    def command(self) -> str:
-        """The command that reproduces the campaign, on any number of cores and machines."""
-        options = {"data": self.data, "checks": ",".join(self.presets), "sites": self.sites, "models": self.models,
-                   "margin": f"{self.margin:g}", "confidence": f"{self.confidence:g}", "seed": self.seed, "inputs": self.inputs,
-                   "later": self.later, "on-fault": self.on_fault, "threads": self.threads, "least": self.least,
-                   "non-masked": self.non_masked, "worst": self.worst}
-        words = [w for k, v in options.items() for w in (f"--{k}", str(v))]
-        return shlex.join(["edgerun", "campaign", self.model, *words, "--out", "DIR"])
 
 
 @dataclass(frozen=True)
@@ -74,60 +42,49 @@ class Prepared:
     header: dict[str, Any]
 
 
-def presets(text: str) -> dict[str, str]:
-    """"off,maed,full-abft,maed+flow" → {name: checks}: presets, kinds joined by +, presets without kinds by -; `off` always first."""
-    found = {tables.OFF: "off"}
-    for name in (n.strip() for n in text.split(",")):
-        base, *without = name.split("-")
-        kinds = PRESETS[base] if base in PRESETS else kinds_of(base.replace("+", ","))
-        unknown = [w for w in without if w not in kinds]
-        if unknown:
-            raise OptionError(f"--checks {name}: expected kinds of {base} ({', '.join(kinds) or 'none'}) after -; found "
-                              f"{', '.join(unknown)}")
-        found[name] = name if name in PRESETS else ",".join(k for k in kinds if k not in without) or "off"
-    return found
-
-
 def prepare(setting: Setting, tick: Tick = lambda what, done, of: None) -> Prepared:
     """Choose inputs, list places, draw faults; everything that does not depend on who runs them. Raises EdgeRunError."""
     stats.require()
     settings = {"threads": setting.threads, "on_fault": setting.on_fault, "executor": "engine"}
+    tick("inputs", 0, 1)
     with open_session(setting.model, "off", settings) as bare:
         chosen = inputs.choose(bare, setting.model, setting.data, setting.inputs, setting.seed)
         bundle = Bundle(bare.proto.SerializeToString(), setting.presets, chosen.feeds, setting.later, settings)
-        found = []
-        for checks in setting.presets.values():
-            with open_session(bundle.model, checks, settings) as session:
-                found.append(places.of(session))
-        known = list(dict.fromkeys(p.site for p in places.covering(found)))
-        sites = models.choose(setting.sites, known, "--sites")
-        where = [p for p in places.covering(found) if p.site in sites]
-        kinds = models.choose(setting.models, tuple(models.BITS), "--models")
-        design = plan.Design(setting.seed, setting.inputs, setting.margin, setting.confidence, kinds, setting.least)
-        quotas = plan.quotas(where, design)
-        faults = plan.faults(quotas, design)
+    tick("inputs", 1, 1)
+    found = []
+    for checks in setting.presets.values():
+        with open_session(bundle.model, checks, settings) as session:
+            found.append(places.of(session))
+    there = places.covering(found)
+    sites = models.choose(setting.sites, tuple(dict.fromkeys(p.site for p in there)), "--sites")
+    where = [p for p in there if p.site in sites]
+    kinds = models.choose(setting.models, tuple(models.BITS), "--models")
+    design = plan.Design(setting.seed, setting.inputs, setting.margin, setting.confidence, kinds, setting.least)
+    quotas = plan.quotas(where, design)
+    faults = plan.faults(quotas, design)
+    tick("clean answers", 0, 1)
+    with started(bundle.pack()) as worker:
+        tick("clean answers", 1, 1)
         if setting.worst:
-            flips = worst.search(bare, found[0], chosen.feeds, chosen.labels, setting.worst, setting.seed,
-                                 lambda k, n: tick("attack", k, n))
-            faults += [models.numbered(f, len(faults) + k) for k, f in enumerate(flips)]
-    tick("golden", 0, 1)
-    bench = Bench(bundle)
-    tick("golden", 1, 1)
-    bench.close()
-    used = {f.model for f in faults}
-    build = edgerun.build_info()
-    header = {
-        "schema": "edgerun.campaign/1", "command": setting.command, "model": Path(setting.model).name,
-        "model_sha256": _sha256(setting.model), "version": edgerun.__version__, "binary_sha256": binary(), "isa": build["isa"],
-        "compiler": build["compiler"], "settings": settings, "presets": dict(setting.presets), "seed": setting.seed,
-        "margin": setting.margin, "confidence": setting.confidence, "least": setting.least, "later": setting.later,
-        "non_masked": setting.non_masked, "models": [m for m in models.MODELS if m in used],
+            faults += worst.search(worker.damage, found[0], len(chosen.feeds), setting.worst, setting.seed, len(faults))
+    header = _header(setting, settings, faults) | {
         "inputs": {"source": chosen.source, "count": len(chosen.feeds), "tried": chosen.tried, "sha256": chosen.digest,
                    "classes": inputs.balance(chosen)},
-        "golden_sha256": bench.digest, "places": places.to_rows(where), "faults": len(faults),
-        "faults_sha256": hashlib.sha256(b"".join(store.canonical(f.to_dict()) for f in faults)).hexdigest(),
+        "golden_sha256": worker.digest, "places": places.to_rows(where),
     }
     return Prepared(bundle, where, design, quotas, faults, header)
+
+
+def _header(setting: Setting, settings: Mapping[str, Any], faults: Sequence[Planned]) -> dict[str, Any]:
+    used, build = {f.model for f in faults}, edgerun.build_info()
+    return {
+        "schema": "edgerun.campaign/1", "command": setting.command, "model": Path(setting.model).name,
+        "model_sha256": _sha256(setting.model), "version": edgerun.__version__, "binary_sha256": binary(), "isa": build["isa"],
+        "compiler": build["compiler"], "settings": dict(settings), "presets": dict(setting.presets), "seed": setting.seed,
+        "margin": setting.margin, "confidence": setting.confidence, "least": setting.least, "later": setting.later,
+        "non_masked": setting.non_masked, "models": [m for m in models.MODELS if m in used], "faults": len(faults),
+        "faults_sha256": hashlib.sha256(b"".join(store.canonical(f.to_dict()) for f in faults)).hexdigest(),
+    }
 
 
 def carry_out(ready: Prepared, out: Path, *, jobs: int = 1, scheduler: str | None = None, resume: bool = False,
@@ -205,7 +162,7 @@ def _more(ready: Prepared, rows: Sequence[Mapping[str, Any]], drawn: Mapping[Pla
     result: dict[Place, int] = {}
     for site in dict.fromkeys(p.site for p in ready.places) if wanted else ():
         mine = [row for row in rows if row["site"] == site and row["model"] != "worst"]
-        hit = sum(row["out"][tables.OFF]["outcome"] in tables.HARM for row in mine)
+        hit = sum(row["out"][OFF]["outcome"] in tables.HARM for row in mine)
         where = [p for p in ready.places if p.site == site]
         room = GROWTH * sum(ready.quotas[p] for p in where) - sum(drawn[p] for p in where)
         extra = min(room, int(1.1 * (wanted - hit) * len(mine) / max(hit, 1)) + 1) if hit < wanted else 0
@@ -221,5 +178,3 @@ def _sha256(path: str) -> str:
     except OSError as e:
         raise ModelError(f"{path}: expected a model file; found: {e}") from e
 
-
-__all__ = ["Prepared", "Setting", "binary", "carry_out", "costs_of", "prepare", "presets", "write_report"]

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from edgerun_tools.faults.bundle import Bundle
-from edgerun_tools.faults.tables import OFF
+from edgerun_tools.faults.bundle import OFF, Bundle
 from edgerun_tools.faults.target import open_session
 from edgerun_tools.info import cpu_model
 from edgerun_tools.timing import interleave, ratio

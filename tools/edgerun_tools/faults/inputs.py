@@ -66,13 +66,16 @@ def choose(session: Session, model: str, data: str, count: int, seed: int) -> Ch
 
 
 def decision(result: Result) -> int:
-    """The class that was answered: the largest score, of an output that holds scores where the model says so, else of the first
-    output. -1 where a score is not finite: then nothing was decided."""
-    scores = result.scores if result.scores is not None else next(iter(result.outputs.values()))
-    flat = scores.reshape(-1)
+    """The class that was answered; -1 where a score is not finite: then nothing was decided."""
+    flat = scores_of(result).reshape(-1)
     if flat.dtype.kind == "f" and not np.isfinite(flat).all():
         return -1
     return int(flat.argmax())
+
+
+def scores_of(result: Result) -> np.ndarray:
+    """What the answer is taken from: the output that holds scores where the model says so, else the first one."""
+    return result.scores if result.scores is not None else next(iter(result.outputs.values()))
 
 
 def balance(chosen: Chosen) -> dict[str, int]:

@@ -8,9 +8,9 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
+from edgerun_tools.faults.bundle import OFF
 from edgerun_tools.faults.models import MODELS
 from edgerun_tools.faults.places import SITES
-from edgerun_tools.faults.tables import OFF
 from edgerun_tools.faults.trial import CLASSES
 
 COLOURS = {"masked": "#9aa5ad", "detected": "#3b7dd8", "detected_late": "#8fb8ef", "corrected": "#2e9e6b", "sdc_critical": "#d23f31",

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from edgerun_tools.faults import stats
-from edgerun_tools.faults.bundle import CLEAN_EVERY
+from edgerun_tools.faults.bundle import CLEAN_EVERY, OFF
 from edgerun_tools.faults.trial import (
     CLASSES,
     CORRECTED,
@@ -26,7 +26,6 @@ from edgerun_tools.faults.trial import (
     Outcome,
 )
 
-OFF = "off"
 HARM, SERIOUS = frozenset({CRITICAL, TOLERABLE, DUE}), frozenset({CRITICAL, DUE})
 Row = Mapping[str, Any]
 Pairs = Sequence[tuple[Row, Outcome, Outcome]]

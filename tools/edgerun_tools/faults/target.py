@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from edgerun import Session
 from edgerun.errors import FaultError
 from edgerun.executors.base import Finding
 from edgerun.options import Options
-from edgerun_tools.faults.inputs import decision
+from edgerun_tools.faults.inputs import decision, scores_of
 
 Feeds = Mapping[str, np.ndarray]
 REPAIRED = frozenset({"corrected", "restored", "rerun"})
@@ -21,11 +21,13 @@ REPAIRED = frozenset({"corrected", "restored", "rerun"})
 
 @dataclass(frozen=True)
 class Answer:
-    """What one run came to. bits: all outputs and the exit, as bytes; answer: class, -1 for none; error: "" or what was raised."""
+    """What one run came to. bits: all outputs and the exit, as bytes; answer: class, -1 for none; scores: what it was taken from; error:
+    "" or what was raised."""
 
     bits: bytes = b""
     answer: int = -1
     values: tuple[np.ndarray, ...] = ()
+    scores: np.ndarray = field(default_factory=lambda: np.zeros(0))
     findings: tuple[Finding, ...] = ()
     error: str = ""
 
@@ -33,6 +35,14 @@ class Answer:
     def alarmed(self) -> bool:
         """Whether a check spoke up."""
         return bool(self.findings)
+
+    def behind(self, label: int) -> float:
+        """How far the score of a class lies below the best other one, as a share of the largest; in [-1, 1], and 1 without an answer."""
+        if self.error or self.answer < 0:
+            return 1.0
+        scores = self.scores.reshape(-1).astype(np.float64)
+        ahead = float(np.delete(scores, label).max() - scores[label])
+        return float(np.clip(ahead / (np.abs(scores).max() or 1.0), -1, 1))
 
     def difference(self, golden: Answer) -> float:
         """Largest difference of any output value; infinite where one is not finite or outputs are missing."""
@@ -54,7 +64,7 @@ def observe(session: Session, feeds: Feeds) -> Answer:
         return Answer(error=type(e).__name__)
     values = tuple(result.outputs.values())
     bits = b"".join([bytes([result.exit.index]), *(np.ascontiguousarray(v).tobytes() for v in values)])
-    return Answer(bits, decision(result), values, result.checks.findings)
+    return Answer(bits, decision(result), values, scores_of(result), result.checks.findings)
 
 
 def open_session(model: str | bytes, checks: str, settings: Mapping[str, Any]) -> Session:

@@ -93,6 +93,15 @@ class Target:
         finally:
             self.session.heal()
 
+    def damage(self, fault: Planned, inputs: int) -> float:
+        """How far a fault makes the clean answer fall behind the best other one, as a share of the largest score; at most 1 an input."""
+        self.session.inject(Fault(fault.site, fault.step, fault.index, fault.mask, fault.mode, fault.runs))
+        try:
+            pairs = zip(self.inputs[:inputs], self.golden, strict=False)
+            return sum(observe(self.session, feeds).behind(golden.answer) for feeds, golden in pairs)
+        finally:
+            self.session.heal()
+
     def _watch(self, first: int, runs: int) -> Outcome:
         """The run that was hit and those after it, up to the first alarm or error."""
         worst = Outcome(MASKED)

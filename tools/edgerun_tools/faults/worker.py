@@ -1,6 +1,6 @@
 """A process that runs batches of faults, and its handle.
 
-`python -m edgerun_tools.faults.worker BUNDLE` reads batches (JSON lists of faults, one a line) from stdin and answers one line each.
+`python -m edgerun_tools.faults.worker BUNDLE` reads batches of faults (one JSON line each) from stdin and answers one line each.
 It has one thread, so it may fork (`isolate`); it ends when stdin does, so it never outlives the process that started it, kill -9 included.
 """
 
@@ -12,10 +12,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from edgerun import errors
 from edgerun.errors import EdgeRunError
 from edgerun_tools.faults.models import Planned
 
@@ -32,19 +35,26 @@ class Worker:
 
     def run(self, faults: Sequence[Planned]) -> list[dict[str, Any]]:
         """See Bench.run."""
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(json.dumps([f.to_dict() for f in faults]).encode() + b"\n")
-            self._process.stdin.flush()
-        except OSError:
-            pass  # it ended: reading says how
-        results: list[dict[str, Any]] = self._read()["results"]
-        return results
+        return self._ask("run", faults)
+
+    def damage(self, faults: Sequence[Planned]) -> list[float]:
+        """See Bench.damage."""
+        return self._ask("damage", faults)
 
     def close(self) -> None:
         """End the process, in the middle of a batch too."""
         self._process.kill()
         self._process.communicate()
+
+    def _ask(self, what: str, faults: Sequence[Planned]) -> list[Any]:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps([what, [f.to_dict() for f in faults]]).encode() + b"\n")
+            self._process.stdin.flush()
+        except OSError:
+            pass  # it ended: reading says how
+        results: list[Any] = self._read()["results"]
+        return results
 
     def _read(self) -> dict[str, Any]:
         assert self._process.stdout is not None
@@ -55,8 +65,21 @@ class Worker:
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             self._process.wait()
-            raise EdgeRunError(f"fault-injection worker: {answer['error']}")
+            raise getattr(errors, answer["kind"])(answer["error"])
         return answer
+
+
+@contextmanager
+def started(bundle: bytes) -> Iterator[Worker]:
+    """A worker for a packed bundle, which is not kept."""
+    with tempfile.NamedTemporaryFile(prefix="edgerun-campaign-", suffix=".npz") as file:
+        file.write(bundle)
+        file.flush()
+        worker = Worker(Path(file.name))  # it has read the file when it is there
+    try:
+        yield worker
+    finally:
+        worker.close()
 
 
 def main(path: str) -> None:
@@ -74,13 +97,15 @@ def main(path: str) -> None:
     try:
         bench = Bench(Bundle.unpack(Path(path).read_bytes()))
     except EdgeRunError as e:
-        say({"error": str(e)})
+        say({"error": str(e), "kind": type(e).__name__})
         return
     gc.collect()
     gc.freeze()  # forks share what is there
     say({"digest": bench.digest})
     for line in sys.stdin.buffer:
-        results = bench.run([Planned(**f) for f in json.loads(line)])
+        what, faults = json.loads(line)
+        asked: Callable[[list[Planned]], list[Any]] = bench.run if what == "run" else bench.damage
+        results = asked([Planned(**f) for f in faults])
         try:
             say({"results": results})
         except BrokenPipeError:  # nobody is there any more

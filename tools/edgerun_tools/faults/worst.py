@@ -12,55 +12,36 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from edgerun import Session
-from edgerun.executors.base import Fault
-from edgerun_tools.faults.models import Planned
+from edgerun_tools.faults.models import Planned, numbered
 from edgerun_tools.faults.places import Place
-from edgerun_tools.faults.target import Answer, Feeds, observe
 
-SHARE = 8
-"""Inputs that a candidate is tried on."""
 CANDIDATES = 48
 """Weights of every step that are tried before the search narrows down."""
 TOP_BITS = {8: (7, 6), 16: (15, 14), 32: (30, 29, 28)}
 """Bits that change a value most, by width."""
-Tick = Callable[[int, int], None]
+Spot = tuple[Place, int, int]
+"""Weight number `index` of a place, and the bit."""
 
 
-def search(session: Session, places: Sequence[Place], inputs: Sequence[Feeds], labels: Sequence[int], wanted: int, seed: int,
-           tick: Tick = lambda done, of: None) -> list[Planned]:
-    """`wanted` flips, worst first, inputs taking turns. session: of the preset without checks."""
+def search(damage: Callable[[Sequence[Planned]], Sequence[float]], places: Sequence[Place], inputs: int, wanted: int, seed: int,
+           first: int) -> list[Planned]:
+    """`wanted` flips, worst first, inputs taking turns; ids from `first` on. damage: what each of some flips does (Bench.damage)."""
     rng = np.random.default_rng(seed)
     places = [p for p in places if p.site == "weights" and p.bits in TOP_BITS]
-    drawn = [(p, int(i), b) for p in places for i in rng.integers(0, p.elements, CANDIDATES) for b in TOP_BITS[p.bits][:1]]
-    scored: dict[tuple[Place, int, int], float] = {}
-    for k, candidate in enumerate(drawn):
-        scored[candidate] = damage(session, *candidate, inputs[:SHARE], labels)
-        tick(k + 1, len(drawn))
-    best = sorted(scored, key=lambda c: -scored[c])[: max(wanted, 8)]
+    drawn = dict.fromkeys((p, int(i), TOP_BITS[p.bits][0]) for p in places for i in rng.integers(0, p.elements, CANDIDATES))
+    scored = dict(zip(drawn, damage([_flip(s) for s in drawn]), strict=True))
+    best = sorted(scored, key=lambda s: -scored[s])[: max(wanted, 8)]
     beside = {(p, i + d, b) for p, i, _ in best for d in (-1, 0, 1) for b in TOP_BITS[p.bits] if 0 <= i + d < p.elements} - set(scored)
-    for candidate in sorted(beside, key=lambda c: (c[0].step, c[1], c[2])):
-        scored[candidate] = damage(session, *candidate, inputs[:SHARE], labels)
-    order = sorted(scored, key=lambda c: (-scored[c], c[0].step, c[1], c[2]))[:wanted]
-    return [Planned(0, "weights", p.step, i * p.stride, 1 << b, "flip", 1, "worst", b, k % len(inputs))
-            for k, (p, i, b) in enumerate(order)]
+    around = sorted(beside, key=_order)
+    scored |= dict(zip(around, damage([_flip(s) for s in around]), strict=True))
+    order = sorted(scored, key=lambda s: (-scored[s], *_order(s)))[:wanted]
+    return [numbered(_flip(s, k % inputs), first + k) for k, s in enumerate(order)]
 
 
-def damage(session: Session, place: Place, index: int, bit: int, inputs: Sequence[Feeds], labels: Sequence[int]) -> float:
-    """How far the right class falls behind the best other one, summed over inputs; each counts at most as much as a crash."""
-    session.inject(Fault("weights", place.step, index * place.stride, 1 << bit))
-    try:
-        return sum(_behind(observe(session, feeds), label) for feeds, label in zip(inputs, labels, strict=False))
-    finally:
-        session.heal()
+def _flip(spot: Spot, number: int = 0) -> Planned:
+    place, index, bit = spot
+    return Planned(0, "weights", place.step, index * place.stride, 1 << bit, "flip", 1, "worst", bit, number)
 
 
-def _behind(answer: Answer, label: int) -> float:
-    if answer.error or answer.answer < 0:
-        return 1.0
-    scores = np.concatenate([v.reshape(-1) for v in answer.values[-1:]]).astype(np.float64)
-    if label >= scores.size:
-        return 0.0
-    others = np.delete(scores, label)
-    spread = float(np.abs(scores).max()) or 1.0
-    return float(np.clip((others.max() - scores[label]) / spread, -1, 1))
+def _order(spot: Spot) -> tuple[int, int, int]:
+    return spot[0].step, spot[1], spot[2]
