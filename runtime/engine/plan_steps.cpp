@@ -22,7 +22,7 @@ std::vector<int32_t> operands(const Plan& plan, f::Range r, bool output, int64_t
 }
 
 uint32_t guard_of(const std::string& kind, int64_t index) {
-  if (kind == "maed") return kMaed;
+  if (kind == "maed" || kind == "maed_paper") return kMaed;  // which identities: the kernel's attribute
   if (kind == "abft") return kAbft;
   fail("step " + std::to_string(index) + ": unknown check '" + kind + "'", index);
 }
