@@ -1,6 +1,7 @@
 # Every kernel source is compiled once per instruction set, in a namespace of its own (kernels/cpp/isa.h).
 find_package(Threads REQUIRED)
 file(GLOB EDGERUN_KERNEL_SOURCES CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/kernels/cpp/*/*.cpp)
+list(REMOVE_ITEM EDGERUN_KERNEL_SOURCES ${CMAKE_CURRENT_SOURCE_DIR}/kernels/cpp/integrity/crc32c.cpp)
 list(APPEND EDGERUN_KERNEL_SOURCES ${CMAKE_CURRENT_SOURCE_DIR}/kernels/cpp/table.cpp)
 
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
@@ -38,7 +39,7 @@ foreach(over avx512vnni avxvnni neondot)
 endforeach()
 set(EDGERUN_LIST_neoni8mm matrix.inc igemm.cpp qconv2d.cpp qmatmul.cpp qwinograd.cpp)
 
-add_library(edgerun_kernels STATIC kernels/cpp/dispatch.cpp)
+add_library(edgerun_kernels STATIC kernels/cpp/dispatch.cpp kernels/cpp/integrity/crc32c.cpp)
 target_include_directories(edgerun_kernels PUBLIC ${CMAKE_CURRENT_SOURCE_DIR}/kernels/cpp)
 foreach(isa IN LISTS EDGERUN_ISAS)
   add_library(edgerun_kernels_${isa} OBJECT ${EDGERUN_KERNEL_SOURCES})

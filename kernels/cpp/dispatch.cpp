@@ -2,7 +2,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "kernel.h"
+#include "integrity/word_sum.h"
 
 #if defined(EDGERUN_HAS_avxvnni)
 #include <cpuid.h>
@@ -15,7 +15,10 @@
 #endif
 
 #define EDGERUN_DECLARE(isa) \
-  namespace edgerun::isa { const Kernel* const* entries(int32_t*); }
+  namespace edgerun::isa { \
+  const Kernel* const* entries(int32_t*); \
+  void word_sum(const void*, size_t, uint64_t*); \
+  }
 #ifdef EDGERUN_HAS_avx512vnni
 EDGERUN_DECLARE(avx512vnni)
 #endif
@@ -64,6 +67,7 @@ constexpr int32_t kKernels = 0
 
 struct Tables {
   KernelTable all[6];
+  WordSum sums[6];
   int32_t count = 0;
   int32_t chosen = 0;
   const Kernel* merged[2][kKernels];
@@ -87,7 +91,10 @@ struct Tables {
     return {isa, list, base.count};
   }
 
-  void add(const KernelTable& t) { all[count++] = t; }
+  void add(const KernelTable& t, WordSum sum) {
+    sums[count] = sum;
+    all[count++] = t;
+  }
 
   Tables() {
 #ifdef EDGERUN_HAS_avx512
@@ -95,22 +102,22 @@ struct Tables {
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
       const KernelTable plain = table("avx512", avx512::entries);
 #ifdef EDGERUN_HAS_avx512vnni
-      if (__builtin_cpu_supports("avx512vnni")) add(over("avx512vnni", avx512vnni::entries, plain));
+      if (__builtin_cpu_supports("avx512vnni")) add(over("avx512vnni", avx512vnni::entries, plain), avx512::word_sum);
 #endif
-      add(plain);
+      add(plain, avx512::word_sum);
     }
 #endif
 #ifdef EDGERUN_HAS_avx2
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
       const KernelTable plain = table("avx2", avx2::entries);
 #ifdef EDGERUN_HAS_avxvnni
-      if (has_avx_vnni()) add(over("avxvnni", avxvnni::entries, plain));
+      if (has_avx_vnni()) add(over("avxvnni", avxvnni::entries, plain), avx2::word_sum);
 #endif
-      add(plain);
+      add(plain, avx2::word_sum);
     }
 #endif
 #ifdef EDGERUN_HAS_sse2
-    add(table("sse2", sse2::entries));
+    add(table("sse2", sse2::entries), sse2::word_sum);
 #endif
 #ifdef EDGERUN_HAS_neon
     const KernelTable plain = table("neon", neon::entries);
@@ -118,15 +125,15 @@ struct Tables {
     if (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) {
       const KernelTable dot = over("neondot", neondot::entries, plain);
 #ifdef EDGERUN_HAS_neoni8mm
-      if (getauxval(AT_HWCAP2) & HWCAP2_I8MM) add(over("neoni8mm", neoni8mm::entries, dot));
+      if (getauxval(AT_HWCAP2) & HWCAP2_I8MM) add(over("neoni8mm", neoni8mm::entries, dot), neon::word_sum);
 #endif
-      add(dot);
+      add(dot, neon::word_sum);
     }
 #endif
-    add(plain);
+    add(plain, neon::word_sum);
 #endif
 #ifdef EDGERUN_HAS_generic
-    add(table("generic", generic::entries));
+    add(table("generic", generic::entries), generic::word_sum);
 #endif
     const char* wanted = std::getenv("EDGERUN_ISA");
     for (int32_t k = 0; wanted && k < count; ++k)
@@ -147,6 +154,13 @@ int32_t supported_tables(const KernelTable** out, int32_t capacity) {
   const Tables& t = tables();
   for (int32_t k = 0; k < t.count && k < capacity; ++k) out[k] = &t.all[k];
   return t.count;
+}
+
+WordSum word_sum_of(const KernelTable& t) {
+  const Tables& all = tables();
+  int32_t k = 0;
+  while (k < all.count - 1 && all.all[k].kernels != t.kernels) ++k;
+  return all.sums[k];
 }
 
 const Kernel* find_kernel(const KernelTable& t, const char* name) {

@@ -90,8 +90,8 @@ struct PySession {
   std::vector<void*> out;
   FieldNames names;
 
-  PySession(std::shared_ptr<PyPlan> p, int threads, bool checks, int spin_us, int64_t timeout_ns)
-      : plan(std::move(p)), session(plan->plan, SessionOptions{threads, checks, spin_us, timeout_ns}),
+  PySession(std::shared_ptr<PyPlan> p, int threads, bool checks, int spin_us, int64_t timeout_ns, int64_t scrub_bytes)
+      : plan(std::move(p)), session(plan->plan, SessionOptions{threads, checks, spin_us, timeout_ns, scrub_bytes}),
         in(plan->inputs.size()), out(plan->outputs.size()) {}
 
   // The array's data, after checking that it is exactly what the plan wants.
@@ -164,18 +164,23 @@ struct PySession {
     return result(std::move(outputs));
   }
 
+  py::tuple findings() const {
+    py::tuple all(session.findings().size());
+    for (size_t k = 0; k < all.size(); ++k) {
+      const EngineFinding& f = session.findings()[k];
+      all[k] = py::make_tuple(f.step, f.flags, f.index, f.expected, f.got, f.bound);
+    }
+    return all;
+  }
+
   // What the last run did, keyed by the fields of RawRun; `findings` are still bare tuples.
   py::dict result(py::tuple outputs) const {
     const RunInfo& info = session.info();
     const auto reached = session.scores().size();
-    py::tuple scores(reached), classes(reached), findings(session.findings().size());
+    py::tuple scores(reached), classes(reached);
     for (size_t k = 0; k < reached; ++k) {
       scores[k] = session.scores()[k];
       classes[k] = session.classes()[k];
-    }
-    for (size_t k = 0; k < findings.size(); ++k) {
-      const EngineFinding& f = session.findings()[k];
-      findings[k] = py::make_tuple(f.step, f.flags, f.index, f.expected, f.got, f.bound);
     }
     py::object difficulty = py::none();
     if (info.has_difficulty)
@@ -189,7 +194,7 @@ struct PySession {
     d[names.classes] = std::move(classes);
     d[names.steps_run] = info.steps_run;
     d[names.values_checked] = info.values_checked;
-    d[names.findings] = std::move(findings);
+    d[names.findings] = findings();
     d[names.elapsed_ns] = info.elapsed_ns;
     return d;
   }
@@ -263,6 +268,28 @@ struct PySession {
     return py::bytes(bytes.data(), bytes.size());
   }
 
+  py::tuple scrub() {
+    std::unique_lock<std::mutex> lock(session.mutex(), std::defer_lock);
+    {
+      const py::gil_scoped_release release;
+      lock.lock();
+      session.scrub();
+    }
+    return findings();
+  }
+
+  // "sound", "restored" or "lost"; copy: the plan's bytes once more, or none.
+  std::string restore(size_t step, const py::object& copy) {
+    py::buffer_info info;
+    if (!copy.is_none()) info = py::buffer(copy).request();
+    const py::gil_scoped_release release;
+    const std::lock_guard<std::mutex> lock(session.mutex());
+    if (step >= plan->plan->steps.size()) throw std::out_of_range("restore: no step " + std::to_string(step));
+    const Repair r = info.ptr ? restore_constants(*plan->plan, step, info.ptr, static_cast<size_t>(info.size * info.itemsize))
+                              : restore_prepared(*plan->plan, step);
+    return r == Repair::sound ? "sound" : r == Repair::restored ? "restored" : "lost";
+  }
+
   void set_coefficients(const std::vector<std::vector<double>>& rows) {
     size_t width = 0;
     for (const auto& row : rows) width = std::max(width, row.size());
@@ -320,8 +347,8 @@ PYBIND11_MODULE(_engine, m) {
   });
   py::class_<PyPlan, std::shared_ptr<PyPlan>>(m, "Plan").def(py::init<py::buffer>(), py::arg("data"));
   py::class_<PySession>(m, "Session")
-      .def(py::init<std::shared_ptr<PyPlan>, int, bool, int, int64_t>(), py::arg("plan"), py::arg("threads") = 0,
-           py::arg("checks") = true, py::arg("spin_us") = 30, py::arg("timeout_ns") = 0)
+      .def(py::init<std::shared_ptr<PyPlan>, int, bool, int, int64_t, int64_t>(), py::arg("plan"), py::arg("threads") = 0,
+           py::arg("checks") = true, py::arg("spin_us") = 30, py::arg("timeout_ns") = 0, py::arg("scrub_bytes") = 0)
       .def("run", &PySession::run, py::arg("feeds"))
       .def("profile", &PySession::profile, py::arg("feeds"), py::arg("repeats") = 10)
       .def("tune", &PySession::tune, py::arg("feeds"), py::arg("rounds") = 5)
@@ -330,6 +357,9 @@ PYBIND11_MODULE(_engine, m) {
       .def("sites", &PySession::sites)
       .def("capture", &PySession::capture, py::arg("step"))
       .def("captured", &PySession::captured)
+      .def("scrub", &PySession::scrub)
+      .def("restore", &PySession::restore, py::arg("step"), py::arg("copy") = py::none())
+      .def_property_readonly("scrub_runs", [](const PySession& s) { return s.session.scrub_runs(); })
       .def("set_coefficients", &PySession::set_coefficients, py::arg("coeff"))
       .def_property_readonly("step_threads", &PySession::step_threads)
       .def_property_readonly("threads", [](const PySession& s) { return s.session.threads(); });

@@ -17,13 +17,17 @@ CHECKS = {
     "maed": "activations by their identities, results for being finite",
     "maed-paper": "relu, sigmoid, tanh and exp by the identities as published, for comparison; raises false alarms",
     "abft": "checksums over convolutions and matrix products",
+    "weights": "weights, constants and the engine's tables by CRC-32C, some in every run",
+    "flow": "that the steps ran in order, each once and to its end",
+    "buffers": "intermediate results, inputs and outputs by sums: unchanged from where they are written to where they are read",
+    "duplicate": "steps that no checksum covers by computing them twice",
 }
 """Kind of check → what it verifies (docs/checks.md)."""
 PRESETS: dict[str, tuple[str, ...]] = {
     "off": (),
     "maed": ("maed",),
-    "standard": ("maed", "abft"),
-    "full": ("maed", "abft"),
+    "standard": ("maed", "abft", "weights", "flow"),
+    "full": ("maed", "abft", "weights", "flow", "buffers", "duplicate"),
 }
 """Name → kinds of checks."""
 EXECUTORS = ("auto", "engine", "python")
@@ -45,6 +49,7 @@ class Options:
     budget_ms     time budget of one run in milliseconds (policy "deadline")
     thresholds    one threshold for all exits but the last, or one each, instead of those in the model
     patience      agreeing exits after the first that policy "patience" asks for
+    scrub_bytes   weights that check "weights" verifies in every run; None: as many as fit into about 1 % of its time
     tune          after a few runs measure which steps gain from several threads (some dozen runs' time, three times a plan)
     plan_cache    how many plans (one per combination of input shapes) are kept
     nonfinite     "error": NaN or infinity in an input raises InputError, NaN in a weight ModelFormatError; "allow": it is
@@ -74,6 +79,7 @@ class Options:
     budget_ms: float | None = None
     thresholds: tuple[float, ...] | None = None
     patience: int | None = None
+    scrub_bytes: int | None = None
     tune: bool = True
     plan_cache: int = 8
     nonfinite: str = "error"
@@ -109,7 +115,7 @@ class Options:
                              for name, shape in _named("shapes", self.shapes)})
         self._set("dimensions", {name: _size(f"dimensions: {name!r}", d)
                                  for name, d in _named("dimensions", self.dimensions)})
-        for bound in ("max_memory", "max_file", "max_nodes", "max_depth", "max_name", "max_trips"):
+        for bound in ("scrub_bytes", "max_memory", "max_file", "max_nodes", "max_depth", "max_name", "max_trips"):
             if getattr(self, bound) is not None:
                 self._set(bound, _size(bound, getattr(self, bound)))
         if self.timeout is not None:

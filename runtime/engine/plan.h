@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "guard_weights.h"
 #include "kernel.h"
 #include "policy.h"
 
@@ -36,8 +37,9 @@ class Block {
 enum class Place : uint8_t { input = 0, constant = 1, arena = 2 };
 enum class Op : uint8_t { kernel, difficulty, branch, jump, exit };  // difficulty: a kernel whose result decisions use
 
-// Kinds of checks (plan.Check.kind). maed: what the kernel verifies of its own results. abft: the checksum of its products.
-enum Guard : uint32_t { kMaed = 1u, kAbft = 2u };
+// Kinds of checks (plan.Check.kind, docs/checks.md). maed: what the kernel verifies of its own results. abft: the checksum of its
+// products. The others are the engine's: guard_*.h, session_guards.cpp.
+enum Guard : uint32_t { kMaed = 1u, kAbft = 2u, kGuardWeights = 4u, kGuardBuffers = 8u, kGuardFlow = 16u, kGuardDuplicate = 32u };
 
 struct Slot {
   std::string name;
@@ -85,6 +87,8 @@ struct Plan {
   Block constants;  // only when the caller's buffer could not be referenced
   bool writable = true;  // constants may be written to (fault injection); not in a caller's read-only buffer
   Block prepared;   // parameters and packed constants of every step
+  std::vector<SumBlock> sums;  // of prepared and constants, where a step has the check weights
+  double scrub_share = 0;      // how much of a run's time verifying them may take (Check.bound)
   std::vector<int64_t> ints;
   std::vector<float> floats;
   std::vector<std::string> attr_names;
@@ -95,6 +99,8 @@ struct Plan {
 std::unique_ptr<Plan> read_plan(const void* data, size_t bytes, bool borrow);
 // Resolves kernels, sizes them and packs constants. Throws PlanError or std::bad_alloc.
 void prepare_plan(Plan&);
+// What prepare fills of one step, into memory of the caller (params: Need::params bytes, packed: Need::packed bytes, zeroed).
+void prepare_step(const Plan&, size_t step, void* params, void* packed);
 const char* reason(Status);
 inline bool is_kernel(Op op) { return op == Op::kernel || op == Op::difficulty; }
 

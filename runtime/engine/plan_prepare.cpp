@@ -71,6 +71,12 @@ const char* reason(Status s) {
   return "failed";
 }
 
+void prepare_step(const Plan& plan, size_t step, void* params, void* packed) {
+  const Views v(plan, plan.steps[step]);
+  const Status status = plan.steps[step].kernel->prepare(v.request, params, packed);
+  if (status != Status::ok) refuse(plan, step, reason(status));
+}
+
 void prepare_plan(Plan& plan) {
   const KernelTable& table = kernels();
   plan.isa = table.isa;
@@ -95,13 +101,13 @@ void prepare_plan(Plan& plan) {
     s.packed_at = reserve(k, s.need.packed);
   }
   plan.prepared = Block(total);
+  bool guarded = false;
   for (size_t k = 0; k < plan.steps.size(); ++k) {
     const Step& s = plan.steps[k];
-    if (!is_kernel(s.op)) continue;
-    const Views v(plan, s);
-    const Status status = s.kernel->prepare(v.request, plan.prepared.data() + s.params_at, plan.prepared.data() + s.packed_at);
-    if (status != Status::ok) refuse(plan, k, reason(status));
+    guarded |= (s.guards & kGuardWeights) != 0;
+    if (is_kernel(s.op)) prepare_step(plan, k, plan.prepared.data() + s.params_at, plan.prepared.data() + s.packed_at);
   }
+  if (guarded) plan.sums = sum_blocks(plan);
   for (const Port& port : plan.outputs) {
     const Slot& out = plan.slots[port.slot];
     int64_t ready = -1;

@@ -1,4 +1,6 @@
 // Steps of a stored plan: operands, attributes and control targets, checked so that every run stays in bounds and ends.
+#include <algorithm>
+
 #include "plan_bytes.h"
 
 namespace edgerun {
@@ -22,8 +24,13 @@ std::vector<int32_t> operands(const Plan& plan, f::Range r, bool output, int64_t
 }
 
 uint32_t guard_of(const std::string& kind, int64_t index) {
-  if (kind == "maed" || kind == "maed_paper") return kMaed;  // which identities: the kernel's attribute
-  if (kind == "abft") return kAbft;
+  static constexpr struct {
+    const char* kind;
+    uint32_t bit;
+  } kKinds[] = {{"maed", kMaed}, {"maed_paper", kMaed}, {"abft", kAbft}, {"weights", kGuardWeights}, {"buffers", kGuardBuffers}, {"flow", kGuardFlow},
+                {"duplicate", kGuardDuplicate}};
+  for (const auto& k : kKinds)
+    if (kind == k.kind) return k.bit;
   fail("step " + std::to_string(index) + ": unknown check '" + kind + "'", index);
 }
 
@@ -76,7 +83,11 @@ void read_steps(const Reader& r, Plan& plan) {
     Reader::within(s.attrs, views.size(), "attributes");
     Reader::within(s.checks, checks.size(), "checks");
     step.attrs.assign(views.begin() + s.attrs.at, views.begin() + s.attrs.at + s.attrs.count);
-    for (uint32_t c = s.checks.at; c < s.checks.at + s.checks.count; ++c) step.guards |= guard_of(r.text(checks[c].kind), index);
+    for (uint32_t c = s.checks.at; c < s.checks.at + s.checks.count; ++c) {
+      const uint32_t guard = guard_of(r.text(checks[c].kind), index);
+      step.guards |= guard;
+      if (guard == kGuardWeights && checks[c].bound > 0) plan.scrub_share = std::min<double>(std::max<double>(plan.scrub_share, checks[c].bound), 1);
+    }
     step.op = step.kernel_name == "branch" ? Op::branch : step.kernel_name == "jump" ? Op::jump
               : step.kernel_name == "exit" ? Op::exit : Op::kernel;
     if (step.op != Op::kernel) read_control(plan, step, index);

@@ -19,10 +19,11 @@ int64_t split(int64_t units, int64_t n, int64_t k) { return units / n * k + std:
 
 }  // namespace
 
+// inputs = null: between runs nothing points into callers' memory, and the tables are always the same.
 void Session::place_inputs(const void* const* inputs) {
-  for (size_t k = 0; k < inputs_.size(); ++k) inputs_[k] = inputs[k];
+  for (size_t k = 0; k < inputs_.size(); ++k) inputs_[k] = inputs ? inputs[k] : nullptr;
   for (const Patch& p : patches_) {
-    const void* data = inputs[static_cast<size_t>(p.input)];
+    const void* data = inputs_[static_cast<size_t>(p.input)];
     if (p.view) p.view->data = const_cast<void*>(data);
     else *p.condition = static_cast<const uint8_t*>(data);
   }
@@ -44,35 +45,56 @@ void Session::chunk(const void* job, int32_t chunk, int32_t thread) {
   call.begin = split(units, chunks, chunk);
   call.end = split(units, chunks, chunk + 1);
   (j.audit ? j.step->audit : j.step->run)(call);
+  s.done_[t].units += call.end - call.begin;
 }
 
 // With a time limit in pieces, so that a long step can be left in its midst.
 void Session::run_alone(const LiveStep& step, const Run& whole) {
-  if (deadline_ == 0 || step.slices == 1) return step.run(whole);
+  if (deadline_ == 0 || step.slices == 1) {
+    step.run(whole);
+    done_[0].units += whole.end - whole.begin;
+    return;
+  }
   Run call = whole;
   for (int32_t k = 0; k < step.slices && !late(); ++k) {
     call.begin = split(whole.end, step.slices, k);
     call.end = split(whole.end, step.slices, k + 1);
     step.run(call);
+    done_[0].units += call.end - call.begin;
   }
 }
 
-void Session::compute(const LiveStep& step, size_t index, bool armed) {
-  if (step.call.end == 0) return;
-  const bool sink = step.checked || armed;
-  if (armed)
-    for (CheckSink& s : sinks_) s.fault = &fault_;
-  const int32_t threads = team_ ? step.threads : 1;
+// Returns how many units were done.
+int64_t Session::run_step(const LiveStep& step, bool sink, int32_t threads) {
   if (threads > 1) {
     const Job job{this, &step, sink, false};
     team_->run(&Session::chunk, &job, step.chunks);
-  } else if (armed && !step.checked) {
+  } else if (sink != (step.call.sink != nullptr)) {
     Run call = step.call;
-    call.sink = sinks_.data();
+    call.sink = sink ? sinks_.data() : nullptr;
     run_alone(step, call);
   } else {
     run_alone(step, step.call);
   }
+  int64_t units = 0;
+  for (size_t t = 0; t < (threads > 1 ? done_.size() : 1); ++t) {
+    units += done_[t].units;
+    done_[t].units = 0;
+  }
+  return units;
+}
+
+void Session::compute(const LiveStep& step, size_t index, bool armed) {
+  if (step.call.end == 0) return flow_.did(step.number, 0);
+  const bool sink = step.checked || armed;
+  if (armed)
+    for (CheckSink& s : sinks_) s.fault = &fault_;
+  const int32_t threads = team_ ? step.threads : 1;
+  if (buffers_.any()) verify_operands(step.call.in, index);
+  if (step.shadow) shadow(step, threads);
+  flow_.did(step.number, run_step(step, sink, threads));
+  if (step.shadow) compare(step, index);
+  if (buffers_.any()) sum_results(index);
   if (step.audit) audit(step, threads);
   if (sink) {
     uint32_t flags = sinks_[0].flags;
@@ -117,6 +139,10 @@ void Session::record(size_t step, int32_t threads) {
   }
   if (!threads) return;
   if (!(f.bound > 0)) locate(steps_[step], &f);
+  add_finding(f);
+}
+
+void Session::add_finding(const EngineFinding& f) {
   ++info_.findings;
   if (findings_.size() < kMaxFindings) findings_.push_back(f);
   else ++info_.findings_dropped;
@@ -171,10 +197,22 @@ RunError Session::loop(int64_t begin, int64_t* ns) {
         info_.has_difficulty = true;
         break;
       case Op::branch:
+        if (buffers_.any()) verify_operands(step.call.in, at);
         if (!*step.condition) k = step.target;
+        flow_.did(step.number, 0);
+        if (flow_on_) flow_.went(at, next_of_branch(at));
         break;
-      case Op::jump: k = step.target; break;
-      case Op::exit: stop = at_exit(step.target, now_ns() - begin) && !kProfile; break;
+      case Op::jump:
+        k = step.target;
+        flow_.did(step.number, 0);
+        if (flow_on_) flow_.went(at, plan_->steps[at].target);
+        break;
+      case Op::exit:
+        if (buffers_.any()) verify_operands(step.call.in, at);
+        flow_.did(step.number, 0);
+        check_flow(at, at + 1);
+        stop = at_exit(step.target, now_ns() - begin) && !kProfile;
+        break;
     }
     if (late()) return {static_cast<int32_t>(at), 0, 0, 0, true};
     if constexpr (kProfile) {
@@ -188,6 +226,7 @@ RunError Session::loop(int64_t begin, int64_t* ns) {
     }
   }
   stopped_at_ = static_cast<int64_t>(count);
+  if (count) check_flow(count - 1, count);
   const auto exits = static_cast<int32_t>(plan_->exits.size());
   if (info_.exit_index < exits - 1) at_exit(static_cast<uint32_t>(exits - 1), 0);
   return {};
@@ -202,6 +241,7 @@ RunError Session::execute(const void* const* inputs, void* const* outputs, int64
   classes_.clear();
   stopped_at_ = 0;
   deadline_ = timeout_ns_ ? begin + timeout_ns_ : 0;
+  scrub_some();
   place_inputs(inputs);
   if (any_parallel_) {
     if (pool_->lost()) pool_ = ThreadPool::get(threads_, spin_us_);
@@ -210,23 +250,21 @@ RunError Session::execute(const void* const* inputs, void* const* outputs, int64
       team_->wake();
     }
   }
+  begin_guards();
   const bool armed = armed_ && !kProfile;
   const RunError error = __builtin_expect(armed, 0) ? loop<false, true>(begin, ns) : loop<kProfile, false>(begin, ns);
+  for (size_t k = 0; k < plan_->outputs.size() && error.step < 0; ++k)
+    if (outputs && outputs[k] && output_ready(k)) deliver(k, outputs[k]);
   if (team_) team_->release();
   team_ = nullptr;
+  if (weights_on_) place_inputs(nullptr);
   if (armed) after_armed_run();
   for (CheckSink& s : sinks_) {
     info_.values_checked += s.checked;
     s.checked = 0;
   }
   info_.exits_reached = static_cast<int32_t>(scores_.size());
-  for (size_t k = 0; k < plan_->outputs.size() && error.step < 0; ++k) {
-    const Slot& slot = plan_->slots[plan_->outputs[k].slot];
-    if (!outputs || !outputs[k] || !output_ready(k)) continue;
-    const void* from = slot.place == Place::input ? inputs_[static_cast<size_t>(slot.offset)] : resolve(slot);
-    if (slot.bytes) std::memcpy(outputs[k], from, slot.bytes);
-  }
-  info_.elapsed_ns = now_ns() - begin;
+  last_ns_ = info_.elapsed_ns = now_ns() - begin;
   return error;
 }
 

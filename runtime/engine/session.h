@@ -6,6 +6,9 @@
 #include <vector>
 
 #include "fault.h"
+#include "guard_buffers.h"
+#include "guard_flow.h"
+#include "integrity/word_sum.h"
 #include "plan.h"
 #include "thread_pool.h"
 
@@ -16,6 +19,7 @@ struct SessionOptions {
   bool checks = true;
   int32_t spin_us = 30;   // how long workers spin after a run before they sleep
   int64_t timeout_ns = 0; // a run that takes longer ends with RunError.late; 0: no limit
+  int64_t scrub_bytes = 0; // of weights verified in every run; 0: as many as fit into the plan's share of its time
 };
 
 struct EngineFinding {
@@ -62,6 +66,10 @@ class Session {
   // The next run keeps the bytes of the outputs of `step`, one after another, as it was computed (before a fault in the buffer).
   std::string capture(int64_t step);
   const std::vector<char>& captured() const { return captured_; }
+  // Verifies all weights, constants and tables now (check weights). The findings are those of this call.
+  const std::vector<EngineFinding>& scrub();
+  // Runs after which all of them were verified once, at the rate of the latest run; 0: never, nothing is verified.
+  int64_t scrub_runs() const;
   // Replaces the policy; returns what does not fit (then nothing changes).
   std::string set_policy(Policy policy);
 
@@ -92,11 +100,23 @@ class Session {
     uint32_t target = 0;
     bool indexed = false;
     const uint8_t* condition = nullptr;  // branch
+    uint64_t number = 0;                 // Flow::number
+    const TensorView* shadow = nullptr;  // with the check duplicate: where the outputs are computed once more
   };
   struct Job {
     const Session* session;
     const LiveStep* step;
     bool sink, audit;
+  };
+  struct SumJob {
+    WordSum sum;
+    const char* data;
+    size_t bytes;
+    uint64_t* sums;
+    int32_t chunks;
+  };
+  struct alignas(kCacheLine) Done {
+    int64_t units = 0;
   };
   struct Patch {  // a view or branch condition that points into a caller's buffer
     TensorView* view;
@@ -126,6 +146,28 @@ class Session {
   void judge(const LiveStep& step, int32_t threads);
   void accuse(const LiveStep& step, const Checksum& all, double bound);
   void run_alone(const LiveStep& step, const Run& call);
+  int64_t run_step(const LiveStep& step, bool sink, int32_t threads);
+  void add_finding(const EngineFinding& f);
+  // Guards (session_guards.cpp, session_scrub.cpp)
+  void build_guards();
+  void begin_guards();
+  void verify_operands(const TensorView* in, size_t index);
+  void verify(int32_t range, const char* data, size_t reader);
+  void sum_results(size_t index);
+  void sum(const char* data, size_t bytes, uint64_t* sums);
+  static void sum_chunk(const void* job, int32_t chunk, int32_t thread);
+  void deliver(size_t output, void* to);
+  void shadow(const LiveStep& step, int32_t threads);
+  void compare(const LiveStep& step, size_t index);
+  size_t next_of_branch(size_t at) const;
+  void check_flow(size_t at, size_t end);
+  void start_scrub();
+  void keep_threads();
+  void scrub_some();
+  size_t scrub_items() const;
+  size_t item_bytes(size_t item) const;
+  double scrub_bytes_a_run() const;
+  void verify_item(size_t item);
   bool late() const;
   static void chunk(const void* job, int32_t chunk, int32_t thread);
   void record(size_t step, int32_t threads);
@@ -156,6 +198,21 @@ class Session {
   std::vector<double> scores_;
   std::vector<int32_t> classes_;
   RunInfo info_;
+  // Guards: each is off where the plan does not ask for it.
+  bool flow_on_ = false, weights_on_ = false;
+  Flow flow_;
+  Buffers buffers_;
+  WordSum word_sum_ = nullptr;
+  std::vector<Done> done_;  // one a thread, as sinks_
+  Block shadow_;
+  std::vector<TensorView> shadow_views_;
+  std::vector<LiveStep> kept_steps_;    // copies of the tables, from which a damaged one is mended
+  std::vector<TensorView> kept_views_;
+  std::vector<uint32_t> table_sums_;    // of each step and its views
+  std::vector<size_t> views_at_;        // first view of each step; one more entry for the end
+  int64_t scrub_bytes_ = 0, last_ns_ = 0;
+  size_t scrub_next_ = 0, scrub_total_ = 0;
+  double scrub_rate_ = 0, scrub_credit_ = 0;  // bytes a nanosecond; bytes
   // Fault injection: armed_ is all that a run looks at.
   bool armed_ = false;
   FaultSpec spec_;

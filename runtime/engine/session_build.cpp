@@ -25,7 +25,9 @@ Session::Session(std::shared_ptr<const Plan> plan, const SessionOptions& options
       spin_us_(std::max(0, options.spin_us)),
       timeout_ns_(std::max<int64_t>(0, options.timeout_ns)),
       checks_(options.checks) {
+  scrub_bytes_ = std::max<int64_t>(0, options.scrub_bytes);
   build();
+  build_guards();
   if (threads_ > 1) pool_ = ThreadPool::get(threads_, spin_us_);
 }
 
@@ -62,6 +64,7 @@ void Session::build() {
   checksums_.resize(static_cast<size_t>(threads_));
   for (size_t t = 0; t < sinks_.size(); ++t) sinks_[t].checksum = &checksums_[t];
   bad_indices_.resize(static_cast<size_t>(threads_));
+  done_.resize(static_cast<size_t>(threads_));
   views_.reserve(operands + plan.exits.size());  // never grows: steps hold pointers into it
   const auto view = [&](int32_t index) {
     TensorView v{};
@@ -83,8 +86,10 @@ void Session::build() {
     LiveStep& live = steps_[k];
     live.op = s.op;
     live.target = s.target;
-    live.checked = checks_ && s.guards;
+    live.checked = checks_ && (s.guards & (kMaed | kAbft));
+    live.number = Flow::number(k);
     live.indexed = s.need.indexed;
+    views_at_.push_back(views_.size());
     const TensorView* in = views_.data() + views_.size();
     for (int32_t index : s.in) view(index);
     const TensorView* out = views_.data() + views_.size();

@@ -21,6 +21,7 @@ RunError Session::tune(const void* const* inputs, int32_t rounds) {
     for (LiveStep& s : steps_)
       if (is_kernel(s.op)) use_threads(s, threads, 0);
     any_parallel_ = threads > 1;
+    keep_threads();
     for (int32_t round = 0; round < std::max(1, rounds); ++round) {
       std::fill(ns.begin(), ns.end(), 0);
       if (const RunError e = profile(inputs, nullptr, ns.data()); e.step >= 0) return e;
@@ -41,6 +42,7 @@ RunError Session::tune(const void* const* inputs, int32_t rounds) {
     use_threads(steps_[k], choice[k], best[k] == kNone ? 0 : best[k] * choice[k]);
     any_parallel_ |= steps_[k].threads > 1;
   }
+  keep_threads();
   return {};
 }
 

@@ -13,12 +13,22 @@ from edgerun.planner.plan import DTYPES, Plan, Step
 from edgerun_kernels.types import BadIndex
 
 
+_SAID = {
+    "weights": "expected the bytes that were loaded, got others in that block",
+    "flow": "expected the steps in the order of the plan, got others, or one that ended early",
+    "buffers": "expected the bytes that were written, got others in the block that begins there",
+}
+
+
 @dataclass(frozen=True)
 class Finding:
-    """One violated check. `check` is "maed" (an identity does not hold) or "finite" (a NaN or infinity appeared);
-    `index` is the flat output index of (or the start of the row holding) the first violation of the step, in the
-    layout of the step's output slot; `action` says what was done about it ("reported"). `expected`, `got` and `bound` are
-    NaN where the kernel keeps no values: the engine's fused checks are gathered over a row or tile, and only the value of
+    """One violated check. `check` is "finite" (a NaN or infinity appeared) or a kind of edgerun.options.CHECKS.
+
+    `index` is the flat output index of (or the start of the row or block holding) the first violation of the step, in the
+    layout of the step's output slot; of "weights" the block (of 4 KiB) of the step's parameters, packed weights and constants,
+    -1 for the engine's own tables; of "flow" the number of steps done. `step`: of "buffers" the one whose output was altered (the
+    one that was to read it, where it is an input), of "flow" the one before which the run left the plan. `action` says what was done about it ("reported"). `expected`, `got` and `bound` are
+    NaN where no values are kept: the engine's fused checks are gathered over a row or tile, and only the value of
     a non-finite output can still be told afterwards."""
 
     step: int
@@ -39,7 +49,7 @@ class Finding:
             return f"expected {self.expected:g}, got {self.got:g}"
         if self.check == "finite":
             return f"expected a finite value, got {self.got:g}"
-        return "the identity does not hold in the row or tile that begins there"
+        return _SAID.get(self.check, "the identity does not hold in the row or tile that begins there")
 
 
 SITES = ("result", "accumulator", "rescaled", "buffer", "input", "weights", "params", "constants",
@@ -147,6 +157,12 @@ class Executor(Protocol):
 
     def captured(self) -> bytes:
         """The bytes of the captured step's outputs, one after another, before any fault in its buffer; b"" if it was not run."""
+
+    def scrub(self) -> tuple[Finding, ...]:
+        """Verify now all weights, constants and tables that the check weights covers, and tell what does not hold."""
+
+    def restore(self, step: int) -> bool:
+        """Make the weights and constants that `step` uses again from the plan. Whether they hold now."""
 
     def set_coefficients(self, coeff: Sequence[Sequence[float]]) -> None:
         """Replace Policy.coeff (one row per exit, one factor per class) for the following runs."""

@@ -19,7 +19,7 @@ try:
 except ImportError:  # built without a C++ compiler
     _engine = None  # type: ignore[assignment]
 
-FLAGS = ((2, "finite"), (16, "abft"), (1, "maed"))
+FLAGS = ((2, "finite"), (128, "weights"), (256, "flow"), (64, "buffers"), (32, "duplicate"), (16, "abft"), (1, "maed"))
 """CheckFlag bits of kernels/cpp/kernel.h and the checks they stand for; the first that is set names the finding."""
 
 
@@ -43,13 +43,14 @@ class EngineExecutor:
     threads: 0 means the physical cores this process may use. checks: whether the plan's checks are performed.
     spin_us: microseconds that idle workers spin after a run before they sleep.
     seconds: time a run may take (DeadlineExceeded beyond it); None: no limit.
+    scrub_bytes: what the check weights verifies in every run; 0: as much as its share of the time allows.
     share: an executor of the same plan whose packed constants are used again (for one executor per Python thread).
     Raises PlanError for a plan the engine refuses.
     """
 
     def __init__(
         self, plan: Plan, threads: int = 0, checks: bool = True, spin_us: int = 30, share: EngineExecutor | None = None,
-        seconds: float | None = None,
+        seconds: float | None = None, scrub_bytes: int = 0,
     ) -> None:
         reason = unsupported(plan)
         if reason:
@@ -60,7 +61,7 @@ class EngineExecutor:
         timeout_ns = 0 if seconds is None else max(1, int(min(seconds * 1e9, 2**62)))
         try:
             self._loaded: _engine.Plan = _engine.Plan(to_buffer(plan)) if share is None else share._loaded
-            self._session = _engine.Session(self._loaded, threads, checks, spin_us, timeout_ns)
+            self._session = _engine.Session(self._loaded, threads, checks, spin_us, timeout_ns, scrub_bytes)
         except (_engine.EnginePlanError, MemoryError) as e:
             raise PlanError(str(e) or "the plan needs more memory than there is") from e
         except RuntimeError as e:  # std::system_error: no more threads to be had
@@ -139,6 +140,24 @@ class EngineExecutor:
         defect = self._session.arm(SITES.index(fault.site), fault.step, fault.index, fault.mask, MODES.index(fault.mode), fault.runs)
         if defect:
             raise PlanError(defect)
+
+    def scrub(self) -> tuple[Finding, ...]:
+        """Verify all that the check weights covers, now; see base.Executor."""
+        return tuple(map(self._finding, self._session.scrub()))
+
+    @property
+    def scrub_runs(self) -> int:
+        """Runs in which all of it is verified once, at the rate of the latest; 0: nothing is."""
+        return int(self._session.scrub_runs)
+
+    def restore(self, step: int) -> bool:
+        """Make the weights of `step` again; see base.Executor."""
+        if not 0 <= step < len(self.plan.steps):
+            raise PlanError(f"restore: step: expected 0 to {len(self.plan.steps) - 1}; found {step}")
+        found = self._session.restore(step)
+        if found == "lost":  # the constants, too: there is one more copy of them, here
+            found = self._session.restore(step, to_buffer(self.plan))
+        return found != "lost"
 
     def set_coefficients(self, coeff: Sequence[Sequence[float]]) -> None:
         """Replace Policy.coeff for the following runs."""

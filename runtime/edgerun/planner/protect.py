@@ -10,8 +10,11 @@ from edgerun.options import kinds_of
 
 from . import paper
 from .checks import AUDITED, maed_of
-from .plan import ABSENT, Check, Plan, Slot, Step
+from .plan import ABSENT, CONTROL, Check, Plan, Slot, Step
+from .select import FALLBACK, GRAPH
 
+SCRUB, FULL_SCRUB = 0.01, 0.02
+"""Share of a run's time in which weights are verified (the bound of check "weights"), and where buffers are verified, too."""
 _OWN = ("abft", "nonnegative", *paper.HINT)
 """Attributes that belong to this pass."""
 _NONNEGATIVE_CODES = frozenset({1, 4, 6})
@@ -26,12 +29,13 @@ def protect(plan: Plan, mode: str) -> Plan:
     kinds = kinds_of(mode)
     if paper.MODE in kinds:
         paper.check_apart(plan.steps)
+    scrub = FULL_SCRUB if "buffers" in kinds else SCRUB
     bare = [replace(s, checks=(), attrs={k: v for k, v in s.attrs.items() if k not in _OWN}) for s in plan.steps]
     sure = nonnegative(plan.slots, bare)
-    return replace(plan, steps=tuple(_protected(s, sure[k], kinds) for k, s in enumerate(bare)))
+    return replace(plan, steps=tuple(_protected(s, sure[k], kinds, scrub) for k, s in enumerate(bare)))
 
 
-def _protected(step: Step, sure: bool, kinds: tuple[str, ...]) -> Step:
+def _protected(step: Step, sure: bool, kinds: tuple[str, ...], scrub: float) -> Step:
     checks: tuple[Check, ...] = maed_of(step.kernel, step.attrs) if "maed" in kinds else ()
     published = paper.paper_of(step.kernel) if paper.MODE in kinds else ()
     if published:
@@ -41,6 +45,15 @@ def _protected(step: Step, sure: bool, kinds: tuple[str, ...]) -> Step:
         checks += (Check("abft"),)
         hints = {"abft": (1,), "nonnegative": (1,)} if sure else {"abft": (1,)}
         step = replace(step, attrs={**step.attrs, **hints})
+    computes = step.kernel not in CONTROL
+    if "weights" in kinds and computes:
+        checks += (Check("weights", scrub),)
+    if "flow" in kinds:
+        checks += (Check("flow"),)
+    if "buffers" in kinds and computes:
+        checks += (Check("buffers"),)
+    if "duplicate" in kinds and computes and step.kernel not in (FALLBACK, GRAPH):
+        checks += (Check("duplicate"),)
     return replace(step, checks=checks)
 
 

@@ -1,0 +1,39 @@
+// CRC-32C over what every run of a plan reads and none writes: the kernels' parameters and packed constants, and the constants
+// themselves. Formed once when the plan is prepared; sessions check a few blocks in every run (session_scrub.cpp).
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace edgerun {
+
+struct Plan;
+
+inline constexpr size_t kSumBlock = 4096;
+
+// At most kSumBlock bytes that belong to one step: `index` counts its blocks, parameters and packed constants first, then the
+// constants among its operands (those that several steps read belong to the first).
+struct SumBlock {
+  const char* at;
+  uint32_t bytes, crc;
+  int32_t step, index;
+
+  bool holds() const;
+};
+
+// In order of the steps.
+std::vector<SumBlock> sum_blocks(const Plan&);
+
+enum class Repair : uint8_t {
+  sound,       // every block of the step holds: nothing to do
+  restored,    // prepared again from sound constants, or copied from another copy of the plan; every block holds now
+  source_lost, // the step's constants are damaged, too (or the checksum of a block is)
+};
+// Prepares the step once more and replaces its damaged parameters and packed constants. Other sessions of the plan may run:
+// only bytes that differ are written. Allocates.
+Repair restore_prepared(const Plan&, size_t step);
+// Takes the damaged constants of the step (and of all that read the same) from a stored copy of the same plan, and prepares it
+// again. The constants must lie in memory that may be written. Throws PlanError where the copy is damaged or of another plan.
+Repair restore_constants(const Plan&, size_t step, const void* copy, size_t bytes);
+
+}  // namespace edgerun
