@@ -164,6 +164,6 @@ class Plans:
         if reason:
             from edgerun.executors.python import PythonExecutor  # not at the top: Numba takes a second to import
 
-            return PythonExecutor(plan, self._part, **self._bounds())
+            return PythonExecutor(plan, self._part, scrub_bytes=self._options.scrub_bytes or 0, **self._bounds())
         return engine.EngineExecutor(plan, self._threads, self._options.checks != "off", seconds=self._options.timeout,
                                      scrub_bytes=self._options.scrub_bytes or 0)

@@ -65,6 +65,14 @@ class PlanBuilder {
     return static_cast<uint32_t>(steps_.size() - 1);
   }
 
+  // One more check on the last step; its first one came with it, or this is it.
+  void check(const std::string& kind, float bound = 0) {
+    f::Step& s = steps_.back();
+    if (s.checks.count == 0) s.checks.at = static_cast<uint32_t>(checks_.size());
+    ++s.checks.count;
+    checks_.push_back({text(kind), bound, 0});
+  }
+
   void in(uint32_t slot) { inputs_.push_back({text("in"), text("[]"), slot, 0}); }
   void out(uint32_t slot) { outputs_.push_back({text("out"), text("[]"), slot, 0}); }
   void exit(uint32_t slot, bool logits, uint32_t step) { exits_.push_back({text("exit"), slot, logits, step, 0, 0}); }

@@ -12,7 +12,6 @@ from edgerun.errors import InputError, OptionError, PlanError
 from edgerun.planner.plan import DTYPES, Plan, Step
 from edgerun_kernels.types import BadIndex
 
-
 _SAID = {
     "weights": "expected the bytes that were loaded, got others in that block",
     "flow": "expected the steps in the order of the plan, got others, or one that ended early",
@@ -27,9 +26,9 @@ class Finding:
     `index` is the flat output index of (or the start of the row or block holding) the first violation of the step, in the
     layout of the step's output slot; of "weights" the block (of 4 KiB) of the step's parameters, packed weights and constants,
     -1 for the engine's own tables; of "flow" the number of steps done. `step`: of "buffers" the one whose output was altered (the
-    one that was to read it, where it is an input), of "flow" the one before which the run left the plan. `action` says what was done about it ("reported"). `expected`, `got` and `bound` are
-    NaN where no values are kept: the engine's fused checks are gathered over a row or tile, and only the value of
-    a non-finite output can still be told afterwards."""
+    one that was to read it, where it is an input), of "flow" the one before which the run left the plan. `action` says what was
+    done about it ("reported"). `expected`, `got` and `bound` are NaN where no values are kept: the engine's fused checks are
+    gathered over a row or tile, and only the value of a non-finite output can still be told afterwards."""
 
     step: int
     node: str

@@ -336,6 +336,15 @@ class DynamicExecutor:
         """Nothing."""
         return b""
 
+    def scrub(self) -> tuple[Finding, ...]:
+        """Nothing: the plans of the nodes verify what they hold while they run."""
+        return ()
+
+    def restore(self, step: int) -> bool:
+        """Refused, as `arm_fault` is."""
+        self.arm_fault(step, 0, 0)
+        return False
+
     def set_coefficients(self, coeff: Sequence[Sequence[float]]) -> None:
         """Nothing to do: such a model has no exits."""
 

@@ -48,14 +48,14 @@ class Weights:
     def __post_init__(self) -> None:
         known = set()
         self._share = max((c.bound for s in self.plan.steps for c in s.checks if c.kind == "weights"), default=0.0)
-        for k, step in enumerate(self.plan.steps if self._share else ()):
+        for k in range(len(self.plan.steps) if self._share else 0):
             index = 0
             for i in self._constants(k):
                 if self.plan.slots[i].offset in known:
                     continue
                 known.add(self.plan.slots[i].offset)
                 for at in range(0, self.plan.slots[i].nbytes, BLOCK):
-                    self._blocks.append((i, at, zlib.crc32(self._block(i, at)), k, index))
+                    self._blocks.append((i, at, _crc(self._block(i, at)), k, index))
                     index += 1
 
     def some(self, last_ns: int) -> list[Finding]:
@@ -89,7 +89,7 @@ class Weights:
 
     def _verify(self, k: int) -> list[Finding]:
         slot, at, crc, step, index = self._blocks[k]
-        return [] if zlib.crc32(self._block(slot, at)) == crc else [finding(self.plan, "weights", step, index)]
+        return [] if _crc(self._block(slot, at)) == crc else [finding(self.plan, "weights", step, index)]
 
 
 @dataclass
@@ -190,4 +190,4 @@ def _place(slot: Slot) -> Place:
 
 
 def _crc(array: Array) -> int:
-    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)

@@ -14,6 +14,7 @@ from edgerun.executors.base import Fault, Finding, RawRun, check_feeds, check_si
 from edgerun.executors.dynamic import Interpreter
 from edgerun.executors.fallback import Reference, copied, write_results
 from edgerun.executors.faults import Injector
+from edgerun.executors.guarding import Buffers, Flow, Place, Weights, asks, differing, finding
 from edgerun.executors.sites import Serve
 from edgerun.limits import Clock, Limits
 from edgerun.planner.decide import exit_score, should_stop
@@ -30,10 +31,12 @@ Array = np.ndarray[Any, Any]
 class PythonExecutor:
     """Runs a plan in Python; see base.Executor. Raises PlanError for a plan it cannot run.
 
+    scrub_bytes: what the check weights verifies in every run; 0: as much as its share of the time allows.
     serve: makes the executors for the nodes of loops (default: this class); limits: what these may use, and the time of a
     run; settings: further ones of dynamic.Interpreter."""
 
-    def __init__(self, plan: Plan, serve: Serve | None = None, limits: Limits | None = None, **settings: Any) -> None:
+    def __init__(self, plan: Plan, serve: Serve | None = None, limits: Limits | None = None, scrub_bytes: int = 0,
+                 **settings: Any) -> None:
         self.plan = plan
         self._limits = limits or Limits()
         self._graphs: dict[int, Interpreter] = {}
@@ -54,6 +57,9 @@ class PythonExecutor:
         self._slots: list[Array | None] = [self._bind(k) for k in range(len(plan.slots))]
         self._producers = [_producer(plan, port.slot) for port in plan.outputs]
         self._faults = Injector(plan, self._slots)
+        self._weights = Weights(plan, self._slots, scrub_bytes)
+        self._flow, self._buffers = Flow(plan), Buffers(plan)
+        self._last_ns = 0
 
     @property
     def fell_back(self) -> int:
@@ -101,6 +107,14 @@ class PythonExecutor:
         """The bytes of the captured step's outputs."""
         return self._faults.captured
 
+    def scrub(self) -> tuple[Finding, ...]:
+        """Verify all constants now; see base.Executor."""
+        return tuple(self._weights.all())
+
+    def restore(self, step: int) -> bool:
+        """Read the plan's own constants again where `step` reads others. Whether they hold."""
+        return self._weights.restore(step)
+
     def set_coefficients(self, coeff: Sequence[Sequence[float]]) -> None:
         """Replace Policy.coeff for the following runs."""
         self._coeff = tuple(tuple(float(c) for c in row) for row in coeff)
@@ -129,12 +143,16 @@ class PythonExecutor:
                 slots[k] = arrays[slot.offset].reshape(slot.shape)
         faults = self._faults
         findings: list[Finding] = []
+        flow, buffers = self._flow, self._buffers
         scores: list[float] = []
         classes: list[int] = []
         checked = steps_run = pc = 0
         exit_index = len(plan.exits) - 1
         clock = Clock(self._limits.seconds)
         begin = time.perf_counter_ns()
+        findings += self._weights.some(self._last_ns)
+        flow.begin()
+        buffers.begin(arrays)
         while pc < len(plan.steps):
             step = plan.steps[pc]
             if clock.over:
@@ -142,13 +160,19 @@ class PythonExecutor:
             before = time.perf_counter_ns() if spent is not None else 0
             steps_run += 1
             following = pc + 1
+            if step.kernel in CONTROL:
+                findings += self._verified(pc)
+                flow.did(pc)
             if step.kernel == "branch":
                 taken = bool(self._array(step.inputs[0]).reshape(-1)[0])
                 following = pc + 1 if taken else int(step.attrs["target"][0])
+                flow.went(pc, following)
             elif step.kernel == "jump":
                 following = int(step.attrs["target"][0])
+                flow.went(pc, following)
             elif step.kernel == "exit":
                 index = int(step.attrs["index"][0])
+                findings += flow.check(pc, pc + 1)
                 self._judge(index, scores, classes)
                 elapsed = time.perf_counter_ns() - begin
                 if spent is None and should_stop(
@@ -158,23 +182,36 @@ class PythonExecutor:
                     break
             else:
                 faults.before(pc)
-                sink = Sink(fault=faults.within(pc)) if step.checks or faults.within(pc) else None
+                in_kernel = asks(step, "maed") or asks(step, "abft")
+                sink = Sink(fault=faults.within(pc)) if in_kernel or faults.within(pc) else None
                 if not faults.skips(pc):
+                    findings += self._verified(pc)
+                    again = self._again(pc, step, clock) if asks(step, "duplicate") else None
                     self._call(pc, step, sink, clock)
+                    flow.did(pc)
+                    outputs = [self._array(k) for k in step.outputs]
+                    if again is not None and (wrong := differing(again, outputs)) is not None:
+                        findings.append(finding(plan, "duplicate", pc, *wrong))
+                    buffers.written(pc, outputs)
                 faults.after(pc)
                 if pc in self._graphs:
                     checked += self._graphs[pc].checked
                     findings.extend(replace(f, step=pc) for f in self._graphs[pc].findings)
-                if sink is not None and step.checks:
+                if sink is not None and in_kernel:
                     checked += sink.checked
                     findings.extend(_findings(pc, step, sink))
             if spent is not None:
                 spent[pc] += time.perf_counter_ns() - before
             pc = following
         else:
+            if plan.steps:
+                findings += flow.check(len(plan.steps) - 1, len(plan.steps))
             if plan.exits:
                 self._judge(exit_index, scores, classes)
-        elapsed = time.perf_counter_ns() - begin
+        for port, producer in zip(plan.outputs, self._producers, strict=True):
+            if producer < pc:
+                findings += buffers.verify(plan.slots[port.slot], self._at, len(plan.steps) - 1)
+        self._last_ns = elapsed = time.perf_counter_ns() - begin
         return RawRun(
             outputs=tuple(
                 self._array(port.slot).copy() if producer < pc else None
@@ -205,9 +242,32 @@ class PythonExecutor:
         scores.append(value)
         classes.append(predicted)
 
-    def _call(self, index: int, step: Step, sink: Sink | None, clock: Clock) -> None:
+    def _verified(self, index: int) -> list[Finding]:
+        """What is wrong with the bytes that a step is about to read."""
+        if not self._buffers.on:
+            return []
+        step = self.plan.steps[index]
+        read = [k for k in step.inputs if k != ABSENT]
+        if step.kernel == "exit":
+            read.append(self.plan.exits[int(step.attrs["index"][0])].slot)
+        return [f for k in dict.fromkeys(read) for f in self._buffers.verify(self.plan.slots[k], self._at, index)]
+
+    def _at(self, place: Place) -> Array:
+        """The array or bytes at a place: inputs by their number, else bytes of the arena."""
+        kind, at, size = place
+        if kind == "input":
+            return next(self._array(k) for k, s in enumerate(self.plan.slots) if s.place == "input" and s.offset == at)
+        return self._arena[at : at + size]
+
+    def _again(self, index: int, step: Step, clock: Clock) -> list[Array]:
+        """The step's results, in arrays of their own; before it is done, since its result may be written over an operand."""
+        outputs = [np.empty_like(self._array(k)) for k in step.outputs]
+        self._call(index, step, None, clock, outputs)
+        return outputs
+
+    def _call(self, index: int, step: Step, sink: Sink | None, clock: Clock, outputs: list[Array] | None = None) -> None:
         inputs = [None if k == ABSENT else self._array(k) for k in step.inputs]
-        outputs = [self._array(k) for k in step.outputs]
+        outputs = [self._array(k) for k in step.outputs] if outputs is None else outputs
         if step.kernel == FALLBACK:
             reference = self._references[index]
             watched(clock, "the plan", f"in {step.op}, node '{step.node}'", lambda: reference(inputs[1:], outputs))
