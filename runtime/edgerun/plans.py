@@ -14,7 +14,7 @@ from edgerun import importer, planner
 from edgerun.describe import Description
 from edgerun.errors import EdgeRunWarning, InputError, PlanError
 from edgerun.executors import engine
-from edgerun.executors.base import Executor
+from edgerun.executors.base import Executor, Finding
 from edgerun.executors.dynamic import DynamicExecutor
 from edgerun.exits import Calibration
 from edgerun.exits.adaptive import Adaptive
@@ -105,6 +105,10 @@ class Plans:
         """Hand adaptive factors to every executor."""
         for held in self._held.values():
             held.executor.set_coefficients(coeff)
+
+    def scrub(self) -> tuple[Finding, ...]:
+        """What does not hold of the weights and tables of every executor."""
+        return tuple(f for held in self._held.values() for f in held.executor.scrub())
 
     def close(self) -> None:
         """Close every executor; `ready` refuses from now on."""

@@ -15,7 +15,7 @@ import numpy as np
 from edgerun import exits
 from edgerun.describe import class_count, describe, restricted
 from edgerun.errors import InputError, ModelFormatError, OptionError, PolicyError, ShapeError
-from edgerun.executors.base import Fault, RawRun
+from edgerun.executors.base import Fault, Finding, RawRun
 from edgerun.exits import store
 from edgerun.exits.adaptive import Adaptive, Observation
 from edgerun.feeds import FeedChecker, TensorInfo, check_feeds
@@ -296,6 +296,11 @@ class Session:
         """Disarm, and give memory that was struck its bytes back."""
         with self._lock:
             self._default().executor.heal()
+
+    def scrub(self) -> tuple[Finding, ...]:
+        """Verify now, in every plan that is kept, all that the check "weights" verifies in turns; () without that check."""
+        with self._lock:
+            return self._plans.scrub()
 
     # -- end ----------------------------------------------------------------------------------------------------------
 

@@ -88,6 +88,7 @@ Repair restore_prepared(const Plan& plan, size_t step) {
 }
 
 Repair restore_constants(const Plan& plan, size_t step, const void* copy, size_t bytes) {
+  if (!plan.writable) return Repair::source_lost;
   const std::unique_ptr<Plan> other = read_plan(copy, bytes, true);
   if (other->slots.size() != plan.slots.size() || other->steps.size() != plan.steps.size())
     throw PlanError("the copy is of another plan: it has " + std::to_string(other->slots.size()) + " slots, expected " +

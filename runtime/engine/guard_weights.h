@@ -30,10 +30,10 @@ enum class Repair : uint8_t {
   source_lost, // the step's constants are damaged, too (or the checksum of a block is)
 };
 // Prepares the step once more and replaces its damaged parameters and packed constants. Other sessions of the plan may run:
-// only bytes that differ are written. Allocates.
+// only damaged blocks are written. Allocates.
 Repair restore_prepared(const Plan&, size_t step);
 // Takes the damaged constants of the step (and of all that read the same) from a stored copy of the same plan, and prepares it
-// again. The constants must lie in memory that may be written. Throws PlanError where the copy is damaged or of another plan.
+// again; source_lost where the constants lie in memory that must not be written. Throws PlanError where the copy is damaged or of another plan.
 Repair restore_constants(const Plan&, size_t step, const void* copy, size_t bytes);
 
 }  // namespace edgerun

@@ -145,6 +145,19 @@ def test_weights_and_their_constants_are_restored_from_the_plan(mnist, image):
     assert not run.findings and bits(run) == bits(clean)
 
 
+@pytest.mark.parametrize("executor", ["engine", "python"])
+def test_the_session_scrubs(executor):
+    if executor == "engine" and not engine.available():
+        pytest.skip("the C++ engine is not built")
+    with edgerun.Session(MNIST, checks="weights", executor=executor) as session:
+        assert session.scrub() == ()
+        step = next(k for k, s in enumerate(session.plan.steps) if s.kernel == "matmul_f32")
+        session.inject(Fault("weights", step, 100, 1))
+        assert [(f.check, f.step) for f in session.scrub()] == [("weights", step)]
+        session.heal()
+        assert session.scrub() == ()
+
+
 @needs_engine
 def test_what_is_verified_in_a_run_depends_on_its_time(mnist, image):
     executor = EngineExecutor(protect(mnist, "standard"))
