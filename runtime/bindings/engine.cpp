@@ -78,9 +78,14 @@ struct PyPlan {
   }
 };
 
+PyObject*& fault_type() {  // _engine.EngineFault
+  static PyObject* type = nullptr;
+  return type;
+}
+
 struct FieldNames {  // of edgerun.executors.base.RawRun, made once: building them costs more than a small step
   py::str outputs{"outputs"}, exit_index{"exit_index"}, n_exits{"n_exits"}, difficulty{"difficulty"}, scores{"scores"},
-      classes{"classes"}, steps_run{"steps_run"}, values_checked{"values_checked"}, findings{"findings"}, elapsed_ns{"elapsed_ns"};
+      classes{"classes"}, steps_run{"steps_run"}, values_checked{"values_checked"}, findings{"findings"}, elapsed_ns{"elapsed_ns"}, reruns{"reruns"};
 };
 
 struct PySession {
@@ -90,8 +95,9 @@ struct PySession {
   std::vector<void*> out;
   FieldNames names;
 
-  PySession(std::shared_ptr<PyPlan> p, int threads, bool checks, int spin_us, int64_t timeout_ns, int64_t scrub_bytes)
-      : plan(std::move(p)), session(plan->plan, SessionOptions{threads, checks, spin_us, timeout_ns, scrub_bytes}),
+  PySession(std::shared_ptr<PyPlan> p, int threads, bool checks, int spin_us, int64_t timeout_ns, int64_t scrub_bytes, int reaction)
+      : plan(std::move(p)),
+        session(plan->plan, SessionOptions{threads, checks, spin_us, timeout_ns, scrub_bytes, static_cast<Reaction>(reaction)}),
         in(plan->inputs.size()), out(plan->outputs.size()) {}
 
   // The array's data, after checking that it is exactly what the plan wants.
@@ -132,6 +138,10 @@ struct PySession {
       PyErr_SetString(PyExc_TimeoutError, ("operator " + s.op_name + ", node '" + s.node + "'").c_str());
       throw py::error_already_set();
     }
+    if (e.fault) {  // EngineFault(message, findings)
+      PyErr_SetObject(fault_type(), py::make_tuple("operator " + s.op_name + ", node '" + s.node + "'", findings()).ptr());
+      throw py::error_already_set();
+    }
     throw py::index_error("operator " + s.op_name + ", node '" + s.node + "': expected indices in [" + std::to_string(-e.extent) + ", " +
                           std::to_string(e.extent - 1) + "], found " + std::to_string(e.value) + "; check the indices that were fed");
   }
@@ -168,7 +178,7 @@ struct PySession {
     py::tuple all(session.findings().size());
     for (size_t k = 0; k < all.size(); ++k) {
       const EngineFinding& f = session.findings()[k];
-      all[k] = py::make_tuple(f.step, f.flags, f.index, f.expected, f.got, f.bound);
+      all[k] = py::make_tuple(f.step, f.flags, f.index, f.expected, f.got, f.bound, static_cast<int>(f.action), f.permanent);
     }
     return all;
   }
@@ -196,6 +206,7 @@ struct PySession {
     d[names.values_checked] = info.values_checked;
     d[names.findings] = findings();
     d[names.elapsed_ns] = info.elapsed_ns;
+    d[names.reruns] = info.reruns;
     return d;
   }
 
@@ -338,6 +349,8 @@ PYBIND11_MODULE(_engine, m) {
   py::list sites;
   for (int k = 0; k < kSites; ++k) sites.append(name_of(static_cast<Site>(k)));
   m.attr("SITES") = py::tuple(sites);
+  fault_type() = PyErr_NewException("edgerun._engine.EngineFault", PyExc_Exception, nullptr);
+  m.add_object("EngineFault", py::reinterpret_borrow<py::object>(fault_type()));
   m.def("isa", [] { return kernels().isa; }, "Instruction set of the kernels in use.");
   m.def("default_threads", &default_threads, "Physical cores this process may use.");
   m.def("kernel_names", [] {
@@ -347,8 +360,9 @@ PYBIND11_MODULE(_engine, m) {
   });
   py::class_<PyPlan, std::shared_ptr<PyPlan>>(m, "Plan").def(py::init<py::buffer>(), py::arg("data"));
   py::class_<PySession>(m, "Session")
-      .def(py::init<std::shared_ptr<PyPlan>, int, bool, int, int64_t, int64_t>(), py::arg("plan"), py::arg("threads") = 0,
-           py::arg("checks") = true, py::arg("spin_us") = 30, py::arg("timeout_ns") = 0, py::arg("scrub_bytes") = 0)
+      .def(py::init<std::shared_ptr<PyPlan>, int, bool, int, int64_t, int64_t, int>(), py::arg("plan"), py::arg("threads") = 0,
+           py::arg("checks") = true, py::arg("spin_us") = 30, py::arg("timeout_ns") = 0, py::arg("scrub_bytes") = 0,
+           py::arg("reaction") = 0)
       .def("run", &PySession::run, py::arg("feeds"))
       .def("profile", &PySession::profile, py::arg("feeds"), py::arg("repeats") = 10)
       .def("tune", &PySession::tune, py::arg("feeds"), py::arg("rounds") = 5)

@@ -30,6 +30,8 @@ PRESETS: dict[str, tuple[str, ...]] = {
     "full": ("maed", "abft", "weights", "flow", "buffers", "duplicate"),
 }
 """Name → kinds of checks."""
+REACTIONS = ("flag", "retry", "abort", "exit-early")
+"""What is done about a finding, in the engine's order: see Options.on_fault and docs/checks.md."""
 EXECUTORS = ("auto", "engine", "python")
 
 
@@ -39,6 +41,12 @@ class Options:
 
     exit_policy   name of a policy in `edgerun.exits.REGISTRY`: none, confidence, entropy, patience, deadline, dart
     checks        a preset ("off", "maed" (default), "standard", "full") or kinds of checks, "maed,abft"; see CHECKS
+    on_fault      what is done about a finding: "flag" reports it; the others compute the step again, with weights made again if
+                  need be, then the whole run, and if that does not help "retry" reports it, "abort" raises FaultError, and
+                  "exit-early" gives the answer of the last exit before it (FaultError without one). None: "flag" where checks is
+                  "off" or "maed", else "retry"
+    fault_log     file to which every finding is appended as one line of JSON, flushed to the disk; at 1 MiB it is renamed to
+                  FILE.1, at most three such files are kept. None: none
     threads       worker threads; None: the physical cores this process may use
     executor      "engine" (C++), "python" (Numba/NumPy), "auto": the engine where it is built
     shapes        fixed input shapes by name, for inputs with symbolic dimensions
@@ -69,6 +77,8 @@ class Options:
 
     exit_policy: str = "none"
     checks: str = "maed"
+    on_fault: str | None = None
+    fault_log: str | os.PathLike[str] | None = None
     threads: int | None = None
     executor: str = "auto"
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
@@ -94,6 +104,10 @@ class Options:
 
     def __post_init__(self) -> None:
         kinds_of(self.checks)
+        if self.on_fault is not None:
+            _one_of("on_fault", self.on_fault, REACTIONS)
+        if self.fault_log is not None and not isinstance(self.fault_log, (str, os.PathLike)):
+            raise OptionError(f"fault_log: expected the path of a file; found {self.fault_log!r}")
         _one_of("executor", self.executor, EXECUTORS)
         _one_of("nonfinite", self.nonfinite, ("error", "allow"))
         if self.threads is not None:
@@ -126,6 +140,13 @@ class Options:
             self._set("allowed_ops", _listed("allowed_ops", self.allowed_ops))
         if self.adaptive and self.exit_policy != "dart":
             raise PolicyError(f"adaptive belongs to exit_policy 'dart'; found policy {self.exit_policy!r}")
+
+    @property
+    def reaction(self) -> str:
+        """What `on_fault` comes to, one of REACTIONS."""
+        if self.on_fault is not None:
+            return self.on_fault
+        return "flag" if set(kinds_of(self.checks)) <= {"maed"} else "retry"
 
     @property
     def limits(self) -> Limits:

@@ -194,9 +194,10 @@ class InferenceSession:
             warnings.warn(f"exit policy {session.policy.kind}: a batch runs to the last exit and returns all outputs; "
                           "feed single samples, or use run_verified()", EdgeRunWarning, stacklevel=2)
         raw = session.run_raw(arrays, learn=True)
-        if raw.findings:
-            first = raw.findings[0]
-            warnings.warn(f"{len(raw.findings)} check(s) failed, first in step {first.step} ({first.op} "
+        failed = [f for f in raw.findings if not f.cured]
+        if failed:
+            first = failed[0]
+            warnings.warn(f"{len(failed)} check(s) failed, first in step {first.step} ({first.op} "
                           f"{first.node!r}); use run_verified()", FaultWarning, stacklevel=2)
         outputs: list[Any] = list(raw.outputs)
         return outputs if wanted is None else [outputs[k] for k in wanted]

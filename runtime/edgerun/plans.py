@@ -13,8 +13,8 @@ import numpy as np
 from edgerun import importer, planner
 from edgerun.describe import Description
 from edgerun.errors import EdgeRunWarning, InputError, PlanError
-from edgerun.executors import engine
-from edgerun.executors.base import Executor, Finding
+from edgerun.executors import engine, reaction
+from edgerun.executors.base import Executor, Finding, RawRun
 from edgerun.executors.dynamic import DynamicExecutor
 from edgerun.exits import Calibration
 from edgerun.exits.adaptive import Adaptive
@@ -37,7 +37,7 @@ class Ready:
 
     work: multiply-accumulates up to each exit, or of the whole plan; names: of the outputs; taken: one entry per exit, at
     least one; audit: an executor that decides nothing and runs to the last exit, for adaptive thresholds; untuned: runs
-    until the threads of the steps are measured next, 0 when that is done or not wanted; tuned: how often that happened.
+    until the threads of the steps are measured next, 0 when that is done or not wanted; tuned: how often that happened; on_fault: one of options.REACTIONS.
     """
 
     plan: Plan
@@ -49,6 +49,12 @@ class Ready:
     audit: Executor | None = None
     untuned: int = 0
     tuned: int = 0
+    on_fault: str = "flag"
+
+    def run(self, arrays: Sequence[np.ndarray], executor: Executor | None = None) -> RawRun:
+        """One answer of `executor`, or of the plan's own. What is done about findings the engine does itself."""
+        chosen = executor or self.executor
+        return chosen.run(arrays) if self.kind == "engine" else reaction.run(chosen, arrays, self.on_fault)
 
     def tune(self, arrays: Sequence[np.ndarray]) -> None:
         """Count a run; at the right one, measure which steps gain from several threads. Answers do not change."""
@@ -123,7 +129,8 @@ class Plans:
             raise InputError(f"{self._name}: expected batches of at least one sample; found {', '.join(empty)}")
         single = all(len(s) == 0 or s[0] == 1 for s in shapes)  # an exit decides for one sample
         return planner.make_plan(importer.load(self._checked, shapes=named), policy=self._policy if single else Policy(),
-                                 calibration=self._calibration, strict=self._options.strict, checks=self._options.checks)
+                                 calibration=self._calibration, strict=self._options.strict, checks=self._options.checks,
+                                 in_place=self._options.reaction == "flag")
 
     def _serve(self, plan: Plan) -> Ready:
         wanted = self._options.executor
@@ -144,7 +151,8 @@ class Plans:
     def _ready(self, plan: Plan, executor: Executor, kind: str, audit: Executor | None = None) -> Ready:
         tune = self._options.tune and kind == "engine" and self._threads > 1
         return Ready(plan, executor, kind, tuple(e.macs for e in plan.exits) or (plan.macs,),
-                     tuple(p.name for p in plan.outputs), self._taken(plan), audit, TUNE_AFTER[0] if tune else 0)
+                     tuple(p.name for p in plan.outputs), self._taken(plan), audit, TUNE_AFTER[0] if tune else 0,
+                     on_fault=self._options.reaction)
 
     def _part(self, plan: Plan) -> Executor:
         """The executor of one node of a model that runs node by node: the engine's where that is built."""
@@ -170,4 +178,4 @@ class Plans:
 
             return PythonExecutor(plan, self._part, scrub_bytes=self._options.scrub_bytes or 0, **self._bounds())
         return engine.EngineExecutor(plan, self._threads, self._options.checks != "off", seconds=self._options.timeout,
-                                     scrub_bytes=self._options.scrub_bytes or 0)
+                                     scrub_bytes=self._options.scrub_bytes or 0, on_fault=self._options.reaction)

@@ -31,7 +31,7 @@ class ExitTaken:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What was verified: `mode` "maed", "maed-paper" or "off", `run` the number of values checked, `findings` what failed."""
+    """What was verified: `mode` is Options.checks, `run` the number of values checked, `findings` what failed."""
 
     mode: str
     run: int
@@ -39,7 +39,8 @@ class CheckReport:
 
     @property
     def ok(self) -> bool:
-        return not self.findings
+        """Whether the answer depends on nothing that failed: there are no findings, or they were cured (Finding.cured)."""
+        return all(f.cured for f in self.findings)
 
 
 @dataclass(slots=True)

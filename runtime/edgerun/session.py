@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
@@ -14,12 +14,13 @@ import numpy as np
 
 from edgerun import exits
 from edgerun.describe import class_count, describe, restricted
-from edgerun.errors import InputError, ModelFormatError, OptionError, PolicyError, ShapeError
+from edgerun.errors import FaultError, InputError, ModelFormatError, OptionError, PolicyError, ShapeError
 from edgerun.executors.base import Fault, Finding, RawRun
 from edgerun.exits import store
 from edgerun.exits.adaptive import Adaptive, Observation
 from edgerun.feeds import FeedChecker, TensorInfo, check_feeds
 from edgerun.importer.read import read
+from edgerun.ledger import Counters, Ledger
 from edgerun.options import Options, default_threads
 from edgerun.planner.plan import Plan, Policy
 from edgerun.plans import Plans, Ready
@@ -47,17 +48,18 @@ class Session:
             print(result.top, result.exit, result.checks)
 
     model: path, or the file's bytes. Keyword arguments are the fields of `edgerun.options.Options`; `labels` replaces
-    the class names in the model. Raises ModelError (file, operators, shapes), PolicyError, OptionError.
+    the class names in the model; `on_finding` is called with every `Finding`, after the run and while nothing is locked (what it
+    raises, `run` raises). Raises ModelError (file, operators, shapes), PolicyError, OptionError.
 
     Input shapes may differ from run to run where the model's dimensions are symbolic; one plan per combination of
     shapes is kept, the last `plan_cache` ones. Any number of sessions may run at once; calls of one session queue up.
     """
 
     def __init__(self, model: str | os.PathLike[str] | bytes, *, labels: Sequence[str] | None = None,
-                 **options: Any) -> None:
+                 on_finding: Callable[[Finding], object] | None = None, **options: Any) -> None:
         unknown = sorted(set(options) - set(Options.__dataclass_fields__))
         if unknown:
-            known = ", ".join(["labels", *Options.__dataclass_fields__])
+            known = ", ".join(["labels", "on_finding", *Options.__dataclass_fields__])
             raise OptionError(f"Session: expected options among {known}; found {', '.join(unknown)}")
         self.options = Options(**options)
         self.threads = self.options.threads or default_threads()
@@ -77,6 +79,7 @@ class Session:
         self.adaptive = self._adaptive()
         self.check = FeedChecker(self.inputs, self.refuses_nonfinite)
         self._lock = threading.RLock()
+        self._ledger = Ledger(self.name, on_finding, self.options.fault_log)
         self._plans = Plans(checked, said, self.options, self.policy, self.calibration, self.adaptive)
         self.fixed_inputs = self._fixed_inputs()
         if all(i.fixed for i in self.fixed_inputs):  # say now, not at the first run, what cannot be planned
@@ -180,12 +183,17 @@ class Session:
     def run_raw(self, arrays: Sequence[np.ndarray], learn: bool = False) -> RawRun:
         """Execute checked arrays in the order of the inputs; for callers that need no Result. learn: adaptive
         thresholds learn from this run."""
-        with self._lock:
-            ready = self._plans.ready(tuple([a.shape for a in arrays]))
-            adaptive = self.adaptive if learn and ready.plan.policy.kind != "none" else None
-            raw = ready.executor.run(arrays) if adaptive is None else self._adapt(adaptive, ready, arrays)
-            if ready.untuned:
-                ready.tune(arrays)
+        try:
+            with self._lock:
+                ready = self._plans.ready(tuple([a.shape for a in arrays]))
+                adaptive = self.adaptive if learn and ready.plan.policy.kind != "none" else None
+                raw = ready.run(arrays) if adaptive is None else self._adapt(adaptive, ready, arrays)
+                if ready.untuned:
+                    ready.tune(arrays)
+        except FaultError as e:
+            self._aborted(e)
+            raise
+        self._ledger.ran(raw.findings, raw.reruns)
         return raw
 
     def run(self, feeds: Any) -> Result:
@@ -198,13 +206,26 @@ class Session:
         arrays = self.check(feeds)
         if self.policy.kind != "none" and any(a.ndim and a.shape[0] != 1 for a in arrays):
             return self._run_each(arrays, started)
-        with self._lock:
-            ready = self._plans.ready(tuple([a.shape for a in arrays]))
-            raw = ready.executor.run(arrays) if self.adaptive is None else self._adapt(self.adaptive, ready, arrays)
-            result = self._result(ready, raw, started)
-            if ready.untuned:
-                ready.tune(arrays)
+        try:
+            with self._lock:
+                ready = self._plans.ready(tuple([a.shape for a in arrays]))
+                raw = ready.run(arrays) if self.adaptive is None else self._adapt(self.adaptive, ready, arrays)
+                result = self._result(ready, raw, started)
+                if ready.untuned:
+                    ready.tune(arrays)
+        except FaultError as e:
+            self._aborted(e)
+            raise
+        self._ledger.ran(raw.findings, raw.reruns)
         return result
+
+    def _aborted(self, error: FaultError) -> None:
+        self._ledger.ran(error.findings, int(any(f.action == "rerun" for f in error.findings)), aborted=True)
+
+    @property
+    def counters(self) -> Counters:
+        """What the checks found since the session was opened, and what became of it."""
+        return self._ledger.counters
 
     def stream(self, state: Mapping[str, str] | None = None, initial: Mapping[str, np.ndarray] | None = None) -> Stream:
         """Run a model with state frame by frame, see `edgerun.stream.Stream`.
@@ -219,7 +240,7 @@ class Session:
     def _adapt(self, adaptive: Adaptive, ready: Ready, arrays: Sequence[np.ndarray]) -> RawRun:
         """One run whose exits teach the thresholds; now and then, as an audit, it goes on to the last exit."""
         audit = adaptive.want_audit() and ready.audit is not None
-        raw = (ready.audit if audit and ready.audit else ready.executor).run(arrays)
+        raw = ready.run(arrays, ready.audit if audit else None)
         alpha = raw.difficulty[0] if raw.difficulty else 0.0
         if adaptive.observe(Observation(raw.classes, raw.scores, alpha, audit)):
             self._plans.set_coefficients(adaptive.coefficients())
@@ -308,6 +329,7 @@ class Session:
         """Give memory and threads back; the session must not be used afterwards. Closing twice is harmless."""
         with self._lock:
             self._plans.close()
+        self._ledger.close()
 
     def __enter__(self) -> Session:
         return self

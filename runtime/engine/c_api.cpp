@@ -88,6 +88,9 @@ edgerun_status finish(const Session& s, const RunError& e) {
   const Step& step = s.plan().steps[static_cast<size_t>(e.step)];
   if (e.late)
     return fail(EDGERUN_TIMEOUT, "the time was over at " + step.op_name + " '" + step.node + "' (step " + std::to_string(e.step) + ")");
+  if (e.fault)
+    return fail(EDGERUN_FAULT, "a check was violated at " + step.op_name + " '" + step.node + "' (step " + std::to_string(e.step) +
+                                   ") and computing it again did not help; see edgerun_session_finding");
   return fail(EDGERUN_BAD_INDEX, step.op_name + " '" + step.node + "' (step " + std::to_string(e.step) + "): index " +
                                      std::to_string(e.value) + " at position " + std::to_string(e.position) +
                                      " is outside [-" + std::to_string(e.extent) + ", " + std::to_string(e.extent) + ")");
@@ -136,13 +139,16 @@ edgerun_status edgerun_plan_step(const edgerun_plan* plan, size_t index, edgerun
 edgerun_status edgerun_session_create(const edgerun_plan* plan, const edgerun_session_options* options, edgerun_session** session) {
   if (!plan || !session) return null_argument();
   *session = nullptr;
-  edgerun_session_options o{sizeof o, 0, 1, -1, 0};
+  edgerun_session_options o{sizeof o, 0, 1, -1, 0, EDGERUN_REACTION_FLAG};
   if (options) {
     if (options->size < sizeof(size_t)) return fail(EDGERUN_INVALID_ARGUMENT, "options: size is not set");
     std::memcpy(&o, options, std::min(options->size, sizeof o));
   }
+  if (o.reaction < EDGERUN_REACTION_FLAG || o.reaction > EDGERUN_REACTION_EXIT_EARLY)
+    return fail(EDGERUN_INVALID_ARGUMENT, "options: reaction: expected 0 to 3, found " + std::to_string(o.reaction));
   return guarded([&] {
     SessionOptions s;
+    s.reaction = static_cast<Reaction>(o.reaction);
     s.threads = o.threads;
     s.checks = o.checks != 0;
     s.timeout_ns = o.timeout_ns;
@@ -184,6 +190,7 @@ edgerun_status edgerun_session_info(edgerun_session* session, edgerun_run_info* 
   out.values_checked = r.values_checked;
   out.findings = r.findings;
   out.findings_dropped = r.findings_dropped;
+  out.reruns = r.reruns;
   return give(info, out);
 }
 
@@ -210,7 +217,7 @@ edgerun_status edgerun_session_finding(edgerun_session* session, size_t index, e
   const std::lock_guard<std::mutex> lock(s.mutex());
   if (index >= s.findings().size()) return fail(EDGERUN_INVALID_ARGUMENT, "no such finding");
   const EngineFinding& f = s.findings()[index];
-  return give(finding, edgerun_finding{0, f.step, f.flags, f.index, f.expected, f.got, f.bound});
+  return give(finding, edgerun_finding{0, f.step, f.flags, f.index, f.expected, f.got, f.bound, static_cast<int32_t>(f.action), f.permanent});
 }
 
 edgerun_status edgerun_session_profile(edgerun_session* session, const void* const* inputs, size_t input_count, int64_t* ns,

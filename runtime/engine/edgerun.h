@@ -34,7 +34,8 @@ typedef enum edgerun_status {
   EDGERUN_BAD_INDEX = 4,        /* an index tensor points outside the gathered dimension */
   EDGERUN_BAD_POLICY = 5,       /* a policy that does not fit the plan's exits */
   EDGERUN_INTERNAL = 6,
-  EDGERUN_TIMEOUT = 7           /* a run took longer than its session allows; its outputs are not complete */
+  EDGERUN_TIMEOUT = 7,          /* a run took longer than its session allows; its outputs are not complete */
+  EDGERUN_FAULT = 8             /* a check was violated, nothing helped, and the session's reaction is to abort */
 } edgerun_status;
 
 typedef enum edgerun_dtype {
@@ -61,12 +62,20 @@ typedef struct edgerun_step_info {
   int32_t checked;
 } edgerun_step_info;
 
+/* What is done about a violated check. All but FLAG: the step is computed again, its weights are made again, the run is done
+ * again; each at most once. Where that does not help RETRY reports, ABORT ends the run with EDGERUN_FAULT, and EXIT_EARLY gives the
+ * answer of the last exit that was reached in order (without one: EDGERUN_FAULT). */
+typedef enum edgerun_reaction {
+  EDGERUN_REACTION_FLAG = 0, EDGERUN_REACTION_RETRY = 1, EDGERUN_REACTION_ABORT = 2, EDGERUN_REACTION_EXIT_EARLY = 3
+} edgerun_reaction;
+
 typedef struct edgerun_session_options {
   size_t size;
   int32_t threads; /* 0: physical cores this process may use */
   int32_t checks;  /* 0: off, 1: as the plan says */
   int32_t spin_us; /* how long idle workers spin before they sleep; -1: default */
   int64_t timeout_ns; /* time a run may take; 0: no limit */
+  int32_t reaction;   /* edgerun_reaction */
 } edgerun_session_options;
 
 typedef struct edgerun_run_info {
@@ -81,10 +90,20 @@ typedef struct edgerun_run_info {
   uint64_t values_checked;
   uint64_t findings;         /* steps whose check was violated */
   uint64_t findings_dropped; /* of those, beyond what is kept */
+  int32_t reruns;            /* how often the run was begun again */
 } edgerun_run_info;
 
 #define EDGERUN_FLAG_IDENTITY 1u   /* an activation's identity does not hold */
 #define EDGERUN_FLAG_NON_FINITE 2u /* a NaN or an infinity appeared */
+
+typedef enum edgerun_action { /* what became of a finding; the answer does not depend on what CORRECTED, RESTORED and RERUN were about */
+  EDGERUN_REPORTED = 0,
+  EDGERUN_CORRECTED = 1, /* computed again, it holds */
+  EDGERUN_RESTORED = 2,  /* with weights made again, it holds */
+  EDGERUN_RERUN = 3,     /* the run was begun again; what was still wrong then is a finding of its own */
+  EDGERUN_DEGRADED = 4,  /* the answer is that of an earlier exit */
+  EDGERUN_ABORTED = 5
+} edgerun_action;
 
 typedef struct edgerun_finding {
   size_t size;
@@ -92,6 +111,8 @@ typedef struct edgerun_finding {
   uint32_t flags;
   int64_t index; /* flat index in the step's output, or the start of the row that holds the violation */
   float expected, got, bound; /* NaN where the kernel keeps none */
+  int32_t action;             /* edgerun_action */
+  int32_t permanent;          /* violated again when it was computed again */
 } edgerun_finding;
 
 EDGERUN_API uint32_t edgerun_abi_version(void);

@@ -25,7 +25,8 @@ struct FaultSpec {
   int64_t step = 0, index = 0;
   uint64_t mask = 1;  // bytes are struck from `index` on, its lowest byte first, as many as it has
   Fault::Mode mode = Fault::Mode::flip;
-  int32_t runs = 1;   // during the next so many runs; memory (weights, params, constants) stays struck until heal()
+  int32_t runs = 1;   // 1: transient, it strikes once, in the next run. More: permanent for so many runs, it strikes whenever the
+                      // step is computed, again and again if need be. Memory (weights, params, constants) stays struck until heal()
 };
 
 // Exclusive bounds of FaultSpec::index by site; 0: the step has nothing there.

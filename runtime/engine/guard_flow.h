@@ -25,8 +25,14 @@ class Flow {
   }
   // A step was done; `number`: its own, kept with what is executed.
   void did(uint64_t number, int64_t units) {
+    before_ = seen_;
     seen_ = seen_ * kBase + number + static_cast<uint64_t>(units) * kUnit;
     ++steps_;
+  }
+  // The step that was done last is done again.
+  void undo() {
+    seen_ = before_;
+    --steps_;
   }
   // From step `at`, a branch or jump that was done, the plan goes on with `next`.
   void went(size_t at, size_t next);
@@ -42,7 +48,7 @@ class Flow {
   uint64_t reach(size_t end) const;
 
   std::vector<uint64_t> prefix_, power_;  // signature of steps [0, k); kBase^k
-  uint64_t seen_ = 0, expected_ = 0;      // expected_: before step from_
+  uint64_t seen_ = 0, before_ = 0, expected_ = 0;  // expected_: before step from_
   size_t from_ = 0;
   int64_t steps_ = 0;
 };

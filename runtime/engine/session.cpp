@@ -212,8 +212,11 @@ RunError Session::loop(int64_t begin, int64_t* ns) {
         flow_.did(step.number, 0);
         check_flow(at, at + 1);
         stop = at_exit(step.target, now_ns() - begin) && !kProfile;
+        if (!open_findings()) trusted_ = {static_cast<int32_t>(step.target), static_cast<int64_t>(at), scores_.size()};
         break;
     }
+    if (open_findings())
+      if (RunError e; !react(at, kArmed, &e)) return e;
     if (late()) return {static_cast<int32_t>(at), 0, 0, 0, true};
     if constexpr (kProfile) {
       const int64_t t = now_ns();
@@ -237,12 +240,8 @@ RunError Session::execute(const void* const* inputs, void* const* outputs, int64
   const int64_t begin = now_ns();
   info_ = RunInfo{};
   findings_.clear();
-  scores_.clear();
-  classes_.clear();
-  stopped_at_ = 0;
   deadline_ = timeout_ns_ ? begin + timeout_ns_ : 0;
-  scrub_some();
-  place_inputs(inputs);
+  begin_reaction(kProfile);
   if (any_parallel_) {
     if (pool_->lost()) pool_ = ThreadPool::get(threads_, spin_us_);
     if (pool_->try_acquire()) {
@@ -250,11 +249,20 @@ RunError Session::execute(const void* const* inputs, void* const* outputs, int64
       team_->wake();
     }
   }
-  begin_guards();
   const bool armed = armed_ && !kProfile;
-  const RunError error = __builtin_expect(armed, 0) ? loop<false, true>(begin, ns) : loop<kProfile, false>(begin, ns);
-  for (size_t k = 0; k < plan_->outputs.size() && error.step < 0; ++k)
-    if (outputs && outputs[k] && output_ready(k)) deliver(k, outputs[k]);
+  RunError error;
+  for (int32_t pass = 0; error.step < 0 && (pass == 0 || again_); ++pass) {
+    begin_pass(pass);
+    if (pass == 0) scrub_some();
+    if (open_findings() && !mend(&error)) break;
+    place_inputs(inputs);
+    begin_guards();
+    error = __builtin_expect(armed, 0) ? loop<false, true>(begin, ns) : loop<kProfile, false>(begin, ns);
+    if (error.step >= 0 || again_) continue;
+    for (size_t k = 0; outputs && k < plan_->outputs.size(); ++k)
+      if (outputs[k] && output_ready(k)) deliver(k, outputs[k]);
+    if (open_findings()) escalate(steps_.size() - 1, false, &error);
+  }
   if (team_) team_->release();
   team_ = nullptr;
   if (weights_on_) place_inputs(nullptr);

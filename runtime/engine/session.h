@@ -14,12 +14,28 @@
 
 namespace edgerun {
 
+// What is done about a violated check (session_react.cpp). All but flag: the step is computed again, its weights are made again,
+// the run is done again; where that does not help retry reports, abort ends the run with RunError.fault, and exit_early gives the
+// answer of the last exit that was reached in order (without one it aborts).
+enum class Reaction : uint8_t { flag = 0, retry, abort, exit_early };
+
 struct SessionOptions {
   int32_t threads = 0;    // 0: physical cores
   bool checks = true;
   int32_t spin_us = 30;   // how long workers spin after a run before they sleep
   int64_t timeout_ns = 0; // a run that takes longer ends with RunError.late; 0: no limit
   int64_t scrub_bytes = 0; // of weights verified in every run; 0: as many as fit into the plan's share of its time
+  Reaction reaction = Reaction::flag;
+};
+
+// What became of a finding. corrected, restored and rerun: the answer does not depend on what was wrong.
+enum class Action : uint8_t {
+  reported = 0,
+  corrected,  // computed again, it holds
+  restored,   // with parameters and weights prepared again, it holds
+  rerun,      // the run was begun again; what was still wrong then is a finding of its own
+  degraded,   // the answer is that of an exit before it
+  aborted,
 };
 
 struct EngineFinding {
@@ -27,12 +43,15 @@ struct EngineFinding {
   uint32_t flags;  // CheckFlag bits
   int64_t index;
   float expected, got, bound;
+  Action action = Action::reported;
+  bool permanent = false;  // violated again when it was computed again: it sits in memory or in the machine
 };
 
 struct RunInfo {
   int32_t exit_index = -1, exits_reached = 0;
   int64_t steps_run = 0, elapsed_ns = 0;
   uint64_t values_checked = 0, findings = 0, findings_dropped = 0;
+  int32_t reruns = 0;
   float difficulty[4] = {0, 0, 0, 0};
   bool has_difficulty = false;
 };
@@ -42,6 +61,7 @@ struct RunError {
   int32_t step = -1;  // -1: no error
   int64_t position = 0, value = 0, extent = 0;
   bool late = false;  // the time was over after (or within) this step; otherwise a bad index
+  bool fault = false; // a finding at this step that nothing helped against
 };
 
 class Session {
@@ -93,6 +113,7 @@ class Session {
     int32_t slices = 1;   // pieces in which one thread runs it where there is a time limit
     Op op = Op::kernel;
     bool checked = false;
+    bool repeatable = false;  // no result lies over an operand
     void (*audit)(const Run&) = nullptr;  // with the check abft: after run, on audit_units units
     int64_t audit_units = 0;
     int32_t audit_sums = 0;
@@ -129,12 +150,29 @@ class Session {
     int32_t operand;
   };
 
+  struct Trusted {  // the last exit reached without an open finding
+    int32_t exit = -1;
+    int64_t step = 0;
+    size_t reached = 0;
+  };
+
   void build();
   void use_threads(LiveStep& live, int32_t threads, int64_t cost_ns) const;
   void place_inputs(const void* const* inputs);
   template <bool kProfile> RunError execute(const void* const* inputs, void* const* outputs, int64_t* ns);
   template <bool kProfile, bool kArmed> RunError loop(int64_t begin, int64_t* ns);
   void compute(const LiveStep& step, size_t index, bool armed);
+  // Reaction (session_react.cpp)
+  void begin_reaction(bool off);
+  void begin_pass(int32_t pass);
+  bool mend(RunError* error);
+  bool open_findings() const { return __builtin_expect(info_.findings > settled_, 0); }
+  bool react(size_t at, bool armed, RunError* error);
+  bool clean_again(size_t at, bool armed);
+  bool escalate(size_t at, bool permanent, RunError* error);
+  Repair restore(size_t at);
+  void settle(Action action, bool permanent);
+  // Fault injection (session_fault.cpp)
   bool divert(size_t* at, size_t* next);
   void compute_armed(size_t at);
   void strike_memory();
@@ -168,6 +206,7 @@ class Session {
   size_t item_bytes(size_t item) const;
   double scrub_bytes_a_run() const;
   void verify_item(size_t item);
+  bool table_holds(size_t k) const;
   bool late() const;
   static void chunk(const void* job, int32_t chunk, int32_t thread);
   void record(size_t step, int32_t threads);
@@ -217,12 +256,19 @@ class Session {
   bool armed_ = false;
   FaultSpec spec_;
   int32_t fault_runs_ = 0;
-  int32_t fault_phase_ = 0;           // of this run: what changes the order happens once
+  int32_t fault_phase_ = 0;           // of this pass: what changes the order happens once
+  bool fault_spent_ = false;          // struck, and not to strike again in this run
   Fault fault_{};                     // as kernels get it
   std::vector<Struck> struck_;
   std::vector<char> struck_input_, original_, captured_;
   int64_t capture_step_ = -1;
   int64_t stopped_at_ = 0;
+  Reaction reaction_ = Reaction::flag;
+  uint64_t settled_ = 0;     // findings that were dealt with; the greatest number where none is
+  bool again_ = false;       // this pass over the steps is given up for another one
+  int64_t failed_at_ = -1;   // the step at which the first pass was
+  int64_t known_ = -1, uncured_ = -1;  // the step at which nothing helped in the run before, in this one
+  Trusted trusted_;
   std::mutex mutex_;
 };
 

@@ -16,6 +16,19 @@ constexpr double kMinGainNs = 15000;      // a run must gain this much, or wakin
 constexpr double kSliceNs = 1e6;          // how often a time limit is looked at within a step
 constexpr int64_t kManyChunksNs = 200000; // from here on smaller chunks even out cores that are busy elsewhere
 
+// Whether no output of the step shares bytes with an operand: it can then be computed again.
+bool apart(const Plan& plan, const Step& s) {
+  for (int32_t in : s.in) {
+    if (in < 0 || plan.slots[static_cast<size_t>(in)].place != Place::arena) continue;
+    const Slot& x = plan.slots[static_cast<size_t>(in)];
+    for (int32_t out : s.out) {
+      const Slot& y = plan.slots[static_cast<size_t>(out)];
+      if (x.offset < y.offset + y.bytes && y.offset < x.offset + x.bytes) return false;
+    }
+  }
+  return true;
+}
+
 }  // namespace
 
 Session::Session(std::shared_ptr<const Plan> plan, const SessionOptions& options)
@@ -26,6 +39,7 @@ Session::Session(std::shared_ptr<const Plan> plan, const SessionOptions& options
       timeout_ns_(std::max<int64_t>(0, options.timeout_ns)),
       checks_(options.checks) {
   scrub_bytes_ = std::max<int64_t>(0, options.scrub_bytes);
+  reaction_ = options.reaction;
   build();
   build_guards();
   if (threads_ > 1) pool_ = ThreadPool::get(threads_, spin_us_);
@@ -104,6 +118,7 @@ void Session::build() {
                     static_cast<int32_t>(s.out.size()), bad_indices_.data()};
     if (!is_kernel(s.op)) continue;
     live.run = s.kernel->run;
+    live.repeatable = apart(plan, s);
     if (live.checked && (s.guards & kAbft) && s.need.audit_units > 0) {
       live.audit = s.kernel->audit;
       live.audit_units = s.need.audit_units;

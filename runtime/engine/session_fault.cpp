@@ -58,6 +58,8 @@ std::string Session::arm(const FaultSpec& f) {
     return who + where + ": the plan lies in memory that must not be written; copy it first";
   spec_ = f;
   fault_runs_ = f.runs;
+  fault_phase_ = 0;
+  fault_spent_ = false;
   if (in_memory(f.site)) {
     strike_memory();
     fault_runs_ = 0;
@@ -136,7 +138,7 @@ std::string Session::capture(int64_t step) {
 // Which step comes where the order says `at`, and which after it. False: none.
 bool Session::divert(size_t* at, size_t* next) {
   const auto step = static_cast<size_t>(spec_.step);
-  if (fault_runs_ == 0 || fault_phase_ == 2) return true;
+  if (fault_runs_ == 0 || fault_phase_ == 2 || spec_.site < Site::skip) return true;
   if (fault_phase_ == 1) {  // in the midst of a swap, or of a repetition
     fault_phase_ = 2;
     if (spec_.site == Site::swap && *at == step) *next = step + 2;
@@ -161,21 +163,25 @@ bool Session::divert(size_t* at, size_t* next) {
 
 void Session::compute_armed(size_t at) {
   const LiveStep& step = steps_[at];
-  const bool here = fault_runs_ > 0 && at == static_cast<size_t>(spec_.step);
+  const bool here = fault_runs_ > 0 && !fault_spent_ && at == static_cast<size_t>(spec_.step) && spec_.site <= Site::constants;
+  const bool stops = fault_runs_ > 0 && !fault_spent_ && at == static_cast<size_t>(spec_.step) && spec_.site == Site::stop;
+  fault_spent_ |= (here || stops) && spec_.runs == 1;  // transient: not when the step is computed again
   if (here && spec_.site == Site::input) strike_operand(at);
   if (here && in_kernel(spec_.site)) aim(step);
-  if (here && spec_.site == Site::stop) {
+  if (stops) {
     LiveStep shorter = step;
     shorter.call.end = spec_.index + 1;
     compute(shorter, at, false);
   } else {
     compute(step, at, here && in_kernel(spec_.site));
   }
-  if (static_cast<int64_t>(at) == capture_step_)
+  if (static_cast<int64_t>(at) == capture_step_) {
+    captured_.clear();
     for (int32_t k = 0; k < step.call.n_out; ++k) {
       const char* from = step.call.out[k].as<const char>();
       captured_.insert(captured_.end(), from, from + step.call.out[k].elements() * static_cast<int64_t>(size_of(step.call.out[k].dtype)));
     }
+  }
   if (!here || spec_.site != Site::buffer) return;
   const Target t = target(plan_->steps[at].out, step.call.out, false);
   strike_bytes(t.at, t.mask, spec_.mode);
@@ -205,6 +211,7 @@ void Session::aim(const LiveStep& step) {
 
 void Session::after_armed_run() {
   fault_phase_ = 0;
+  fault_spent_ = false;
   if (fault_runs_ > 0) --fault_runs_;
   capture_step_ = -1;
   armed_ = fault_runs_ > 0;

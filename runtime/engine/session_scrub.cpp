@@ -60,6 +60,10 @@ size_t Session::item_bytes(size_t item) const {
   return sizeof(LiveStep) + (views_at_[k + 1] - views_at_[k]) * sizeof(TensorView) + kItemBytes;
 }
 
+bool Session::table_holds(size_t k) const {
+  return sum_of(views_, views_at_[k], views_at_[k + 1], sum_of(steps_, k, k + 1, 0)) == table_sums_[k];
+}
+
 // A damaged table would lead astray: it gets its bytes back at once, where the copy holds.
 void Session::verify_item(size_t item) {
   if (item < plan_->sums.size()) {
@@ -68,7 +72,7 @@ void Session::verify_item(size_t item) {
     return;
   }
   const size_t k = item - plan_->sums.size(), from = views_at_[k], to = views_at_[k + 1];
-  if (__builtin_expect(sum_of(views_, from, to, sum_of(steps_, k, k + 1, 0)) == table_sums_[k], 1)) return;
+  if (__builtin_expect(table_holds(k), 1)) return;
   if (sum_of(kept_views_, from, to, sum_of(kept_steps_, k, k + 1, 0)) == table_sums_[k]) {
     std::memcpy(static_cast<void*>(&steps_[k]), &kept_steps_[k], sizeof(LiveStep));
     std::memcpy(views_.data() + from, kept_views_.data() + from, (to - from) * sizeof(TensorView));

@@ -34,7 +34,7 @@ PlanPtr load(const Bytes& bytes) {
 
 SessionPtr open(const PlanPtr& plan, int threads = 1, int checks = 1) {
   edgerun_session* s = nullptr;
-  const edgerun_session_options options{sizeof options, threads, checks, 20, 0};
+  const edgerun_session_options options{sizeof options, threads, checks, 20, 0, 0};
   REQUIRE(edgerun_session_create(plan.get(), &options, &s) == EDGERUN_OK);
   return SessionPtr(s);
 }
@@ -109,7 +109,7 @@ TEST_CASE("a run that takes too long ends with a status, and the next one is who
   for (int threads : {1, 2}) {
     CAPTURE(threads);
     edgerun_session* late = nullptr;
-    const edgerun_session_options options{sizeof options, threads, 1, 20, 1000000};
+    const edgerun_session_options options{sizeof options, threads, 1, 20, 1000000, 0};
     REQUIRE(edgerun_session_create(plan.get(), &options, &late) == EDGERUN_OK);
     const SessionPtr s(late);
     std::vector<float> y(x.size(), -7.f);
@@ -128,7 +128,7 @@ TEST_CASE("time enough: the pieces of a step give what the whole gives") {
   const auto plan = load(relu_chain(4 << 20, 3).bytes());
   const auto x = wave(4 << 20);
   edgerun_session* s = nullptr;
-  const edgerun_session_options options{sizeof options, 1, 1, 20, int64_t{3600} * 1000000000};
+  const edgerun_session_options options{sizeof options, 1, 1, 20, int64_t{3600} * 1000000000, 0};
   REQUIRE(edgerun_session_create(plan.get(), &options, &s) == EDGERUN_OK);
   const SessionPtr owner(s);
   CHECK(run(owner, x) == relu(x));

@@ -35,8 +35,13 @@ errors = _console(stderr=True)
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="An ONNX file.", show_default=False)]
 Threads = Annotated[int | None, typer.Option("--threads", "--num-threads", "-x", min=1, show_default="physical cores",
                                              help="Worker threads.")]
-Checks = Annotated[str, typer.Option("--checks", metavar="maed|maed-paper|off", help=(
-    "What is verified while the model runs; maed-paper: the published identities, for comparison."))]
+OnFault = Annotated[str | None, typer.Option("--on-fault", metavar="flag|retry|abort|exit-early", show_default=(
+    "flag where --checks is maed or off, else retry"), help="What is done about a fault that a check finds.")]
+FaultLog = Annotated[str | None, typer.Option("--fault-log", metavar="FILE", help=(
+    "Append every finding as a line of JSON; at 1 MiB the file is renamed to FILE.1, three are kept."))]
+Checks = Annotated[str, typer.Option("--checks", metavar="PRESET|KINDS", help=(
+    "What is verified while the model runs: off, maed, standard, full, or kinds such as maed,abft,weights (docs/checks.md); maed-paper: "
+    "the published identities, for comparison."))]
 ExitPolicy = Annotated[str, typer.Option("--exit-policy", metavar="NAME", help=(
     "When a model with early exits may stop: none, confidence, entropy, patience, deadline, dart."))]
 Executor = Annotated[str, typer.Option("--executor", metavar="auto|engine|python", help=(

@@ -31,6 +31,8 @@ def command(
         "An image, .npy, .npz, a folder of them, or - for standard input (repeatable)."))] = None,
     exit_policy: common.ExitPolicy = "none",
     checks: common.Checks = "maed",
+    on_fault: common.OnFault = None,
+    fault_log: common.FaultLog = None,
     threads: common.Threads = None,
     as_json: common.AsJson = False,
     labels: Annotated[str | None, typer.Option("--labels", metavar="FILE", help="Class names, one a line.")] = None,
@@ -77,8 +79,8 @@ def command(
     if bool(input) == random:
         raise OptionError("expected --input FILE or --random, found " + ("both" if random else "neither") +
                           "; --input takes an image, .npy, .npz, a folder or -, --random makes numbers up")
-    with Session(model, exit_policy=exit_policy, checks=checks, threads=threads, executor=executor, strict=strict,
-                 shapes=common.parse_shapes(shape), adaptive=adaptive, budget_ms=budget_ms, patience=patience,
+    with Session(model, exit_policy=exit_policy, checks=checks, on_fault=on_fault, fault_log=fault_log, threads=threads,
+                 executor=executor, strict=strict, shapes=common.parse_shapes(shape), adaptive=adaptive, budget_ms=budget_ms, patience=patience,
                  thresholds=_numbers(thresholds), labels=common.read_labels(labels),
                  **common.bounds(max_memory, timeout, bound)) as session:
         if adaptive_state and session.adaptive is None:
@@ -106,7 +108,7 @@ def command(
             _save_state(adaptive_state, session.adaptive.state_dict())
     if save_outputs:
         _save(save_outputs, results)
-    if any(r.checks.findings for r in results):
+    if not all(r.checks.ok for r in results):
         raise typer.Exit(common.FAULT_FOUND)
 
 
@@ -140,13 +142,13 @@ def _save_state(path: str, state: dict[str, Any]) -> None:
 
 
 def _median_of(session: Session, sample: Sample, repeat: int) -> Result:
-    """The last of `repeat` runs with the median time of all; a run with findings is returned at once."""
+    """The last of `repeat` runs with the median time of all; a run whose findings were not cured is returned at once."""
     times = []
     for _ in range(repeat):
         with common.naming(sample.source):
             result = session.run(sample.feeds)
         times.append(result.latency_ms)
-        if result.checks.findings:
+        if not result.checks.ok:
             break
     result.latency_ms = statistics.median(times)
     return result
@@ -196,7 +198,7 @@ def show_one(sample: Sample, result: Result, top: int = 0) -> None:
     table.add_row("checks", _checks(result))
     for f in result.checks.findings:
         table.add_row("", f"[red]step {f.step} {escape(f.node or f.op)}[/red] ({f.kernel}): {f.check} at {f.index}: "
-                          f"{f.values}; {f.action}")
+                          f"{f.values}; {f.action}{', permanent' if f.permanent else ''}")
     answers.print(table)
 
 
@@ -240,8 +242,9 @@ def _checks(r: Result) -> str:
     if r.checks.mode == "off":
         return "off"
     found = len(r.checks.findings)
+    color = "bold yellow" if r.checks.ok else "bold red"
     return f"{r.checks.mode}: {r.checks.run:,} values checked, " + (
-        f"[bold red]{found} finding{'s' * (found > 1)}[/bold red]" if found else "nothing found")
+        f"[{color}]{found} finding{'s' * (found > 1)}[/{color}]{', cured' * r.checks.ok}" if found else "nothing found")
 
 
 def _range(a: np.ndarray) -> str:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from edgerun.errors import InputError, OptionError, PlanError
+from edgerun.errors import FaultError, InputError, OptionError, PlanError
 from edgerun.planner.plan import DTYPES, Plan, Step
 from edgerun_kernels.types import BadIndex
 
@@ -26,9 +26,14 @@ class Finding:
     `index` is the flat output index of (or the start of the row or block holding) the first violation of the step, in the
     layout of the step's output slot; of "weights" the block (of 4 KiB) of the step's parameters, packed weights and constants,
     -1 for the engine's own tables; of "flow" the number of steps done. `step`: of "buffers" the one whose output was altered (the
-    one that was to read it, where it is an input), of "flow" the one before which the run left the plan. `action` says what was
-    done about it ("reported"). `expected`, `got` and `bound` are NaN where no values are kept: the engine's fused checks are
-    gathered over a row or tile, and only the value of a non-finite output can still be told afterwards."""
+    one that was to read it, where it is an input), of "flow" the one before which the run left the plan. `expected`, `got` and
+    `bound` are NaN where no values are kept: the engine's fused checks are gathered over a row or tile, and only the value of a
+    non-finite output can still be told afterwards.
+
+    `action` says what was done about it (`Options.on_fault`): "reported"; "corrected", computed again it holds; "restored", with
+    weights made again it holds; "rerun", the run was begun again (what was wrong then, too, is a finding of its own); "degraded",
+    the answer is that of an earlier exit; "aborted". `permanent`: computed again it was violated again, so it sits in memory or in
+    the machine, not in one computation."""
 
     step: int
     node: str
@@ -40,6 +45,12 @@ class Finding:
     got: float
     bound: float
     action: str = "reported"
+    permanent: bool = False
+
+    @property
+    def cured(self) -> bool:
+        """Whether the answer does not depend on what was wrong."""
+        return self.action in CURED
 
     @property
     def values(self) -> str:
@@ -50,6 +61,10 @@ class Finding:
             return f"expected a finite value, got {self.got:g}"
         return _SAID.get(self.check, "the identity does not hold in the row or tile that begins there")
 
+
+ACTIONS = ("reported", "corrected", "restored", "rerun", "degraded", "aborted")
+"""What became of a finding, in the engine's order (Action of runtime/engine/session.h)."""
+CURED = ACTIONS[1:4]
 
 SITES = ("result", "accumulator", "rescaled", "buffer", "input", "weights", "params", "constants",
          "skip", "repeat", "swap", "stop", "jump")
@@ -74,7 +89,8 @@ class Fault:
     index    elements, bytes (buffer … constants), units or a step, as said; 0 where there is nothing to choose
     mask     the bits that are struck: 32 of an element, or as many bytes (at most 8) as the mask has, the lowest first
     mode     "flip", "set" or "clear" those bits
-    runs     during so many runs from the next on; memory stays struck until `heal`, whatever this says
+    runs     1: transient, it strikes once, in the next run; more: permanent for so many runs, in which it strikes whenever the
+             step is computed, also when `Options.on_fault` has it computed again. Memory stays struck until `heal`
 
     OptionError for a site, mode, mask or runs that no step could have; `Executor.arm` raises PlanError for what this plan lacks.
     """
@@ -112,6 +128,7 @@ class RawRun:
     difficulty: (alpha, edge, variance, laplacian), or None when the plan has no estimator.
     scores, classes: one entry per exit reached, in order (`edgerun.planner.decide.score`).
     values_checked: activation values verified. elapsed_ns: wall-clock time of the steps, in nanoseconds.
+    reruns: how often the run was begun again because of a finding.
     """
 
     outputs: tuple[np.ndarray | None, ...]
@@ -124,6 +141,7 @@ class RawRun:
     values_checked: int
     findings: tuple[Finding, ...]
     elapsed_ns: int
+    reruns: int = 0
 
 
 class Executor(Protocol):
@@ -203,6 +221,14 @@ def check_feeds(plan: Plan, feeds: Sequence[np.ndarray]) -> list[np.ndarray]:
             )
         result.append(np.asarray(array, order="C"))
     return result
+
+
+def fault_error(where: str, findings: Sequence[Finding]) -> FaultError:
+    """What a run raises when nothing helped against a finding and the answer must not be used."""
+    last = findings[-1] if findings else None
+    told = f"{last.values}; the fault is {'permanent' if last.permanent else 'not known to be permanent'}" if last else "a check was violated"
+    return FaultError(f"{where}: {told}; expected every check to hold, also when it was computed again. Do not use an answer of this "
+                      "run; on_fault='retry' would report it and go on", tuple(findings))
 
 
 def index_error(step: Step, bad: BadIndex) -> InputError:

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from edgerun.errors import DeadlineExceeded, InputError, PlanError, PolicyError
-from edgerun.executors.base import KERNEL_SITES, MODES, SITES, Fault, Finding, RawRun, check_feeds, check_site
+from edgerun.errors import DeadlineExceeded, FaultError, InputError, PlanError, PolicyError
+from edgerun.executors.base import ACTIONS, KERNEL_SITES, MODES, SITES, Fault, Finding, RawRun, check_feeds, check_site, fault_error
 from edgerun.limits import Clock
+from edgerun.options import REACTIONS
 from edgerun.planner.checks import struck_within
 from edgerun.planner.plan import CONTROL, Plan
 from edgerun.planner.serialize import to_buffer
@@ -44,13 +45,14 @@ class EngineExecutor:
     spin_us: microseconds that idle workers spin after a run before they sleep.
     seconds: time a run may take (DeadlineExceeded beyond it); None: no limit.
     scrub_bytes: what the check weights verifies in every run; 0: as much as its share of the time allows.
+    on_fault: what is done about findings, see options.REACTIONS; FaultError with "abort" (and "exit-early" before any exit).
     share: an executor of the same plan whose packed constants are used again (for one executor per Python thread).
     Raises PlanError for a plan the engine refuses.
     """
 
     def __init__(
         self, plan: Plan, threads: int = 0, checks: bool = True, spin_us: int = 30, share: EngineExecutor | None = None,
-        seconds: float | None = None, scrub_bytes: int = 0,
+        seconds: float | None = None, scrub_bytes: int = 0, on_fault: str = "flag",
     ) -> None:
         reason = unsupported(plan)
         if reason:
@@ -61,7 +63,7 @@ class EngineExecutor:
         timeout_ns = 0 if seconds is None else max(1, int(min(seconds * 1e9, 2**62)))
         try:
             self._loaded: _engine.Plan = _engine.Plan(to_buffer(plan)) if share is None else share._loaded
-            self._session = _engine.Session(self._loaded, threads, checks, spin_us, timeout_ns, scrub_bytes)
+            self._session = _engine.Session(self._loaded, threads, checks, spin_us, timeout_ns, scrub_bytes, REACTIONS.index(on_fault))
         except (_engine.EnginePlanError, MemoryError) as e:
             raise PlanError(str(e) or "the plan needs more memory than there is") from e
         except RuntimeError as e:  # std::system_error: no more threads to be had
@@ -87,6 +89,8 @@ class EngineExecutor:
             raise InputError(str(e)) from None
         except TimeoutError as e:
             raise self._late(e) from None
+        except _engine.EngineFault as e:
+            raise self._fault(e) from None
         if raw["findings"]:
             raw["findings"] = tuple(map(self._finding, raw["findings"]))
         # The engine's dict holds exactly RawRun's fields; taking it over costs a tenth of calling the constructor.
@@ -177,15 +181,22 @@ class EngineExecutor:
             raise InputError(str(e)) from None
         except TimeoutError as e:
             raise self._late(e) from None
+        except _engine.EngineFault as e:
+            raise self._fault(e) from None
+
+    def _fault(self, error: Exception) -> FaultError:
+        where, raw = error.args
+        findings = tuple(map(self._finding, raw))
+        return fault_error(where, findings)
 
     def _late(self, error: TimeoutError) -> DeadlineExceeded:
         return Clock(self._seconds).late("the plan", f"at {error}")
 
-    def _finding(self, raw: tuple[int, int, int, float, float, float]) -> Finding:
-        index, flags, position, expected, got, bound = raw
+    def _finding(self, raw: tuple[int, int, int, float, float, float, int, bool]) -> Finding:
+        index, flags, position, expected, got, bound, action, permanent = raw
         step = self.plan.steps[index]
         check = next(name for bit, name in FLAGS if flags & bit)
-        return Finding(index, step.node, step.op, step.kernel, check, position, expected, got, bound)
+        return Finding(index, step.node, step.op, step.kernel, check, position, expected, got, bound, ACTIONS[action], permanent)
 
 
 __all__ = ["EngineExecutor", "available", "unsupported"]

@@ -33,13 +33,15 @@ def make_plan(
     optimize: bool = True,
     without: Collection[str] = (),
     calibration: Any = None,
+    in_place: bool = True,
 ) -> Plan:
     """The plan of an imported model. The graph is used up: import again for another plan.
 
     policy: tables of the exit policy. difficulty: constants of the estimate, wanted where the policy needs them;
     `calibration` (an object with `.difficulty`) stands for it with policy "dart".
     checks: a preset or a list of kinds (edgerun.options). strict: UnsupportedOpError where only onnx.reference could run a node
-    (otherwise an EdgeRunWarning). optimize, without: passes to leave out (for tests).
+    (otherwise an EdgeRunWarning). in_place: whether results may be written over operands that nobody needs any more; such a step
+    cannot be computed again. optimize, without: passes to leave out (for tests).
     Raises PlanError, OptionError, PolicyError, ModelFormatError, UnsupportedOpError, LimitError.
     """
     policy = policy or Policy()
@@ -58,14 +60,14 @@ def make_plan(
         raise PlanError(f"{graph.name}: this graph was already made into a plan; import the model again")
     graph.model.graph.meta["used"] = True
     try:
-        return _Maker(graph, policy, exits, strict).make(difficulty, checks, optimize, without)
+        return _Maker(graph, policy, exits, strict, in_place).make(difficulty, checks, optimize, without)
     except Unsupported as refusal:
         return whole_model(graph, refusal.reason, strict)
 
 
 class _Maker:
-    def __init__(self, graph: Graph, policy: Policy, exits: list[int], strict: bool) -> None:
-        self.graph, self.policy, self.exits = graph, policy, exits
+    def __init__(self, graph: Graph, policy: Policy, exits: list[int], strict: bool, in_place: bool) -> None:
+        self.graph, self.policy, self.exits, self.in_place = graph, policy, exits, in_place
         self.root = graph.model.graph
         self.draft = Draft(dict(self.root.opset_imports), strict)
         self.outputs: dict[int, int] = {}
@@ -151,7 +153,7 @@ class _Maker:
     def _assemble(self, estimate: Difficulty | None, checks: str) -> Plan:
         draft = self.draft
         kept = [*self.outputs.values(), *([estimate.slot] if estimate else [])]
-        offsets, arena, _ = memory.place(draft.slots, draft.steps, kept)
+        offsets, arena, _ = memory.place(draft.slots, draft.steps, kept, self.in_place)
         need = arena + sum(c.nbytes for c in draft.constants)
         if need > self.graph.budget:
             raise refuse(self.graph.name, "memory of weights and intermediate results", size(need), size(self.graph.budget),

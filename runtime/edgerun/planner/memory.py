@@ -25,9 +25,10 @@ class Block:
 
 
 def place(
-    slots: Sequence[DraftSlot], steps: Sequence[DraftStep], kept: Collection[int]
+    slots: Sequence[DraftSlot], steps: Sequence[DraftStep], kept: Collection[int], in_place: bool = True
 ) -> tuple[dict[int, int], int, list[Block]]:
-    """Byte offset of every arena root, arena size, and the map. `kept`: slots whose bytes must survive to the end."""
+    """Byte offset of every arena root, arena size, and the map. `kept`: slots whose bytes must survive to the end.
+    in_place: whether a result may be written over an operand that dies there; without, any step can be computed again."""
     first: dict[int, int] = {}
     last: dict[int, int] = {}
     for k, step in enumerate(steps):
@@ -42,7 +43,7 @@ def place(
             first.setdefault(root, 0)
             last[root] = len(steps)
     size = {root: max(slots[root].nbytes, 1) for root in first}
-    same = _in_place(slots, steps, first, last, {slots[s].root for s in kept})
+    same = _in_place(slots, steps, first, last, {slots[s].root for s in kept}) if in_place else {}
     groups: dict[int, list[int]] = {}
     for root in first:
         groups.setdefault(_find(same, root), []).append(root)
