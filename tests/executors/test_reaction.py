@@ -16,6 +16,7 @@ from edgerun.executors.base import Fault, RawRun
 from edgerun.executors.engine import EngineExecutor
 from edgerun.options import REACTIONS
 from edgerun.planner.plan import Policy
+from edgerun.planner.protect import protect
 
 ROOT = Path(__file__).resolve().parents[2]
 MNIST = ROOT / "models/zoo/mnist_alexnet/model.onnx"
@@ -120,6 +121,44 @@ def test_a_transient_fault_is_corrected_before_anything_is_given_up(case, reacti
     executor.arm(Fault("accumulator", products(plan)[-1], 5, 1 << 30))
     run = executor.run(feeds)
     assert [f.action for f in run.findings] == ["corrected"] and bits(run) == bits(clean)
+
+
+@pytest.mark.parametrize(("site", "check"), [("buffer", "buffers"), ("skip", "flow"), ("repeat", "flow"), ("swap", "flow"), ("jump", "flow")])
+def test_what_cannot_be_computed_from_is_left_to_the_whole_run(case, site, check):
+    plan, feeds = protect(case[0], "full"), case[1]
+    executor = EngineExecutor(plan, on_fault="abort")
+    clean = executor.run(feeds)
+    executor.arm(Fault(site, products(plan)[1], len(plan.steps) if site == "jump" else 0, 1 << 6))
+    run = executor.run(feeds)
+    assert {(f.check, f.action) for f in run.findings} >= {(check, "rerun")}
+    assert {f.action for f in run.findings} <= {"rerun", "corrected"} and run.reruns == 1
+    assert bits(run) == bits(clean)
+    assert executor.run(feeds).findings == ()
+
+
+@pytest.mark.parametrize("reaction", LADDER)
+def test_scrubbed_weights_are_made_again_before_they_are_used(case, reaction):
+    plan, feeds = protect(case[0], "weights"), case[1]
+    executor = EngineExecutor(plan, on_fault=reaction, scrub_bytes=1 << 30)
+    clean = executor.run(feeds)
+    for site in ("weights", "params"):  # first those in front: addresses, which would end the process if they were used
+        executor.arm(Fault(site, products(case[0])[-1], 0, 0xFF))
+        run = executor.run(feeds)
+        assert [(f.check, f.action, f.permanent) for f in run.findings] == [("weights", "restored", True)]
+        assert bits(run) == bits(clean) and run.reruns == 0
+        assert executor.run(feeds).findings == ()
+
+
+@pytest.mark.parametrize("reaction", LADDER)
+def test_struck_constants_come_back_from_the_plan(case, reaction):
+    plan, feeds = protect(case[0], "weights"), case[1]
+    executor = EngineExecutor(plan, on_fault=reaction, scrub_bytes=1 << 30)
+    clean = executor.run(feeds)
+    executor.arm(Fault("constants", products(case[0])[-1], 8, 0xFF))
+    run = executor.run(feeds)
+    assert [(f.check, f.action) for f in run.findings] == [("weights", "restored")]
+    assert bits(run) == bits(clean) and run.reruns == 1
+    assert executor.run(feeds).findings == ()
 
 
 def mnist_exits(on_fault):

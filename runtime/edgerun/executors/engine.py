@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,7 @@ class EngineExecutor:
             raise PlanError(f"{reason}; use the Python executor")
         self.plan = plan
         self._seconds = seconds
+        self._reacts = on_fault != "flag"
         self._sites: tuple[Mapping[str, int], ...] | None = None
         timeout_ns = 0 if seconds is None else max(1, int(min(seconds * 1e9, 2**62)))
         try:
@@ -90,9 +92,11 @@ class EngineExecutor:
         except TimeoutError as e:
             raise self._late(e) from None
         except _engine.EngineFault as e:
-            raise self._fault(e) from None
+            return self._recovered(feeds, self._fault(e))
         if raw["findings"]:
             raw["findings"] = tuple(map(self._finding, raw["findings"]))
+            if self._reacts and not all(f.cured for f in raw["findings"]):
+                return self._recovered(feeds, RawRun(**raw))
         # The engine's dict holds exactly RawRun's fields; taking it over costs a tenth of calling the constructor.
         answer = object.__new__(RawRun)
         object.__setattr__(answer, "__dict__", raw)
@@ -183,6 +187,27 @@ class EngineExecutor:
             raise self._late(e) from None
         except _engine.EngineFault as e:
             raise self._fault(e) from None
+
+    def _recovered(self, feeds: Sequence[np.ndarray], first: RawRun | FaultError) -> RawRun:
+        """The last rung, for weights and constants that nothing in the engine's memory could mend: the executor's plan has them
+        once more. Then the run again; where they were not what is wrong, `first` as it is."""
+        wrong = {f.step for f in first.findings if not f.cured and (f.permanent or f.check == "weights")}
+        if not self._reacts or not any([self._reread(step) for step in sorted(wrong)]):
+            if isinstance(first, FaultError):
+                raise first from None
+            return first
+        self._reacts = False  # once is enough
+        try:
+            again = self.run(feeds)
+        finally:
+            self._reacts = True
+        mended = tuple(f if f.cured else replace(f, action="restored") for f in first.findings)
+        return replace(again, findings=(*mended, *again.findings), reruns=again.reruns + 1)
+
+    def _reread(self, step: int) -> bool:
+        """Whether something was wrong with the weights of `step` and is no more."""
+        found = self._session.restore(step)
+        return (self._session.restore(step, to_buffer(self.plan)) if found == "lost" else found) == "restored"
 
     def _fault(self, error: Exception) -> FaultError:
         where, raw = error.args
