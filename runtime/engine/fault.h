@@ -9,15 +9,16 @@
 namespace edgerun {
 
 // Where a fault strikes. index counts elements of the first output (result, accumulator, rescaled), bytes of what is named
-// (buffer … constants), or is the last unit still computed (stop), or the step that follows (jump).
+// (buffer … constants, checksum), or is the last unit still computed (stop), or the step that follows (jump).
 enum class Site : uint8_t {
   result, accumulator, rescaled,  // within the kernel (FaultSite)
   buffer,                         // the step's outputs, one after another, when they are computed and checked
   input,                          // the step's operands that are no constants, one after another, when it begins
   weights, params, constants,     // packed constants; the kernel's own parameters; constant operands: in memory until heal()
   skip, repeat, swap, stop, jump, // the order of steps: left out, done twice, after its successor; units left out; elsewhere
+  checksum,                       // what checks compare with: CRCs of the step's weights (in memory until heal()), then its results' sums
 };
-inline constexpr int kSites = 13;
+inline constexpr int kSites = 14;
 const char* name_of(Site);
 
 struct FaultSpec {

@@ -177,6 +177,9 @@ class Session {
   void compute_armed(size_t at);
   void strike_memory();
   void strike_operand(size_t index);
+  void strike_sums(size_t index);
+  int64_t crc_bytes(size_t index) const;
+  Target crc_target() const;
   Target target(const std::vector<int32_t>& slots, const TensorView* views, bool constants) const;
   void aim(const LiveStep& step);
   void after_armed_run();

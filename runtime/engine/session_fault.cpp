@@ -8,11 +8,12 @@ namespace edgerun {
 namespace {
 
 constexpr const char* kNames[kSites] = {"result",    "accumulator", "rescaled", "buffer", "input", "weights", "params",
-                                        "constants", "skip",        "repeat",   "swap",   "stop",  "jump"};
+                                        "constants", "skip",        "repeat",   "swap",   "stop",  "jump", "checksum"};
 
 bool in_kernel(Site s) { return s <= Site::rescaled; }
 bool in_memory(Site s) { return s == Site::weights || s == Site::params || s == Site::constants; }
-bool in_bytes(Site s) { return s >= Site::buffer && s <= Site::constants; }
+bool in_order(Site s) { return s >= Site::skip && s <= Site::jump; }
+bool in_bytes(Site s) { return s >= Site::buffer && !in_order(s); }
 
 }  // namespace
 
@@ -35,6 +36,11 @@ SiteSizes Session::sites(size_t index) const {
   sizes[Site::weights] = static_cast<int64_t>(s.need.packed);
   sizes[Site::params] = static_cast<int64_t>(s.need.params);
   sizes[Site::stop] = s.need.units - 1;
+  sizes[Site::checksum] = crc_bytes(index);
+  if (!buffers_.any()) return sizes;
+  const Buffers::List form = buffers_.steps[index].form;
+  for (uint32_t k = form.begin; k < form.end; ++k)
+    sizes[Site::checksum] += static_cast<int64_t>(sizeof(uint64_t) * buffers_.ranges[static_cast<size_t>(buffers_.ranges_of[k])].sums);
   return sizes;
 }
 
@@ -60,7 +66,7 @@ std::string Session::arm(const FaultSpec& f) {
   fault_runs_ = f.runs;
   fault_phase_ = 0;
   fault_spent_ = false;
-  if (in_memory(f.site)) {
+  if (in_memory(f.site) || (f.site == Site::checksum && f.index < crc_bytes(static_cast<size_t>(f.step)))) {
     strike_memory();
     fault_runs_ = 0;
   } else if (f.site == Site::input) {
@@ -78,9 +84,45 @@ std::string Session::arm(const FaultSpec& f) {
 void Session::strike_memory() {
   const Step& s = plan_->steps[static_cast<size_t>(spec_.step)];
   Target t{plan_->prepared.data() + (spec_.site == Site::weights ? s.packed_at : s.params_at) + spec_.index, spec_.mask, -1};
+  if (spec_.site == Site::checksum) t = crc_target();
   if (spec_.site == Site::constants) t = target(s.in, steps_[static_cast<size_t>(spec_.step)].call.in, true);
   struck_.push_back({t.at, {t.at, t.at + mask_bytes(t.mask)}});
   strike_bytes(t.at, t.mask, spec_.mode);
+}
+
+int64_t Session::crc_bytes(size_t index) const {
+  int64_t bytes = 0;
+  for (const SumBlock& b : plan_->sums) bytes += b.step == static_cast<int32_t>(index) ? sizeof b.crc : 0;
+  return bytes;
+}
+
+Session::Target Session::crc_target() const {
+  int64_t at = spec_.index;
+  for (const SumBlock& b : plan_->sums) {
+    if (b.step != spec_.step) continue;
+    if (at < 4) {
+      char* crc = reinterpret_cast<char*>(const_cast<uint32_t*>(&b.crc));
+      return {crc + at, spec_.mask & ((uint64_t{1} << (8 * (4 - at))) - 1), -1};
+    }
+    at -= 4;
+  }
+  return {nullptr, 0, -1};
+}
+
+// The sums that were formed of the step's results.
+void Session::strike_sums(size_t index) {
+  int64_t at = spec_.index - crc_bytes(index);
+  const Buffers::List form = buffers_.steps[index].form;
+  for (uint32_t k = form.begin; k < form.end; ++k) {
+    const Buffers::Range& r = buffers_.ranges[static_cast<size_t>(buffers_.ranges_of[k])];
+    const auto bytes = static_cast<int64_t>(sizeof(uint64_t) * r.sums);
+    if (at < bytes) {
+      const int64_t left = bytes - at;
+      const uint64_t mask = left < 8 ? spec_.mask & ((uint64_t{1} << (8 * left)) - 1) : spec_.mask;
+      return strike_bytes(reinterpret_cast<char*>(&buffers_.sums[r.sums_at]) + at, mask, spec_.mode);
+    }
+    at -= bytes;
+  }
 }
 
 // Byte spec_.index of these views laid one after another, either constants or all others. A mask that reaches beyond the end
@@ -138,7 +180,7 @@ std::string Session::capture(int64_t step) {
 // Which step comes where the order says `at`, and which after it. False: none.
 bool Session::divert(size_t* at, size_t* next) {
   const auto step = static_cast<size_t>(spec_.step);
-  if (fault_runs_ == 0 || fault_phase_ == 2 || spec_.site < Site::skip) return true;
+  if (fault_runs_ == 0 || fault_phase_ == 2 || !in_order(spec_.site)) return true;
   if (fault_phase_ == 1) {  // in the midst of a swap, or of a repetition
     fault_phase_ = 2;
     if (spec_.site == Site::swap && *at == step) *next = step + 2;
@@ -163,7 +205,7 @@ bool Session::divert(size_t* at, size_t* next) {
 
 void Session::compute_armed(size_t at) {
   const LiveStep& step = steps_[at];
-  const bool here = fault_runs_ > 0 && !fault_spent_ && at == static_cast<size_t>(spec_.step) && spec_.site <= Site::constants;
+  const bool here = fault_runs_ > 0 && !fault_spent_ && at == static_cast<size_t>(spec_.step) && !in_order(spec_.site);
   const bool stops = fault_runs_ > 0 && !fault_spent_ && at == static_cast<size_t>(spec_.step) && spec_.site == Site::stop;
   fault_spent_ |= (here || stops) && spec_.runs == 1;  // transient: not when the step is computed again
   if (here && spec_.site == Site::input) strike_operand(at);
@@ -182,6 +224,7 @@ void Session::compute_armed(size_t at) {
       captured_.insert(captured_.end(), from, from + step.call.out[k].elements() * static_cast<int64_t>(size_of(step.call.out[k].dtype)));
     }
   }
+  if (here && spec_.site == Site::checksum) strike_sums(at);
   if (!here || spec_.site != Site::buffer) return;
   const Target t = target(plan_->steps[at].out, step.call.out, false);
   strike_bytes(t.at, t.mask, spec_.mode);

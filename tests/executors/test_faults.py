@@ -13,10 +13,11 @@ from plans import gather_plan
 import edgerun
 from edgerun.errors import OptionError, PlanError
 from edgerun.executors import engine
-from edgerun.executors.base import MEMORY_SITES, MODES, SITES, Fault
+from edgerun.executors.base import BYTE_SITES, MEMORY_SITES, MODES, SITES, Fault
 from edgerun.executors.engine import EngineExecutor
 from edgerun.executors.python import PythonExecutor
 from edgerun.planner.plan import Plan
+from edgerun.planner.protect import protect
 
 MNIST = Path(__file__).parents[2] / "models/zoo/mnist_alexnet/model.onnx"
 needs_engine = pytest.mark.skipif(not engine.available(), reason="the C++ engine is not built")
@@ -53,7 +54,7 @@ def dense(plan: Plan) -> int:
 
 
 @pytest.mark.parametrize("kind", EXECUTORS)
-@pytest.mark.parametrize("site", [s for s in SITES if s not in ("constants", "params", "rescaled")])
+@pytest.mark.parametrize("site", [s for s in SITES if s not in ("constants", "params", "rescaled", "checksum")])
 def test_every_site_changes_the_run_and_healing_takes_it_back(mnist, image, kind, site):
     executor = kind(mnist)
     clean = executor.run([image])
@@ -62,7 +63,7 @@ def test_every_site_changes_the_run_and_healing_takes_it_back(mnist, image, kind
         pytest.skip(f"the {kind.__name__} has no site {site}")
     step = dense(mnist) if site == "weights" else steps[1]
     size = executor.sites()[step][site]
-    indices = np.random.default_rng(1).integers(0, size - 3 if site in SITES[3:8] else size, 1 if size == 1 else 12)
+    indices = np.random.default_rng(1).integers(0, size - 3 if site in BYTE_SITES else size, 1 if size == 1 else 12)
     seen = 0
     for index in indices:  # what falls into padding, or behind a maximum, changes nothing
         executor.arm(Fault(site, step, len(mnist.steps) if site == "jump" else int(index), 0x7F000000))
@@ -239,6 +240,20 @@ def test_the_session_injects_and_heals(image):
         assert not np.array_equal(session.run(image).scores, clean.scores)
         session.heal()
         assert np.array_equal(session.run(image).scores, clean.scores)
+
+
+@needs_engine
+@pytest.mark.parametrize("part", ["crc", "sums"])
+def test_a_struck_checksum_is_an_alarm_until_it_is_healed(mnist, image, part):
+    plan = protect(mnist, "weights,buffers")
+    executor, step = EngineExecutor(plan, scrub_bytes=1 << 30), dense(mnist)
+    assert executor.run([image]).findings == ()
+    size = executor.sites()[step]["checksum"]
+    executor.arm(Fault("checksum", step, 0 if part == "crc" else size - 8, 1 << 5, runs=2))
+    for _ in range(2):
+        assert [f.check for f in executor.run([image]).findings] == ["weights" if part == "crc" else "buffers"]
+    executor.heal()
+    assert executor.run([image]).findings == ()
 
 
 def test_memory_sites_are_the_ones_that_stay():

@@ -67,9 +67,10 @@ ACTIONS = ("reported", "corrected", "restored", "rerun", "degraded", "aborted")
 CURED = ACTIONS[1:4]
 
 SITES = ("result", "accumulator", "rescaled", "buffer", "input", "weights", "params", "constants",
-         "skip", "repeat", "swap", "stop", "jump")
+         "skip", "repeat", "swap", "stop", "jump", "checksum")
 """Where a fault can strike, in the engine's order (runtime/engine/fault.h); see Fault."""
-KERNEL_SITES, MEMORY_SITES, ORDER_SITES = SITES[:3], SITES[5:8], SITES[8:]
+KERNEL_SITES, MEMORY_SITES, ORDER_SITES = SITES[:3], SITES[5:8], SITES[8:13]
+BYTE_SITES = (*SITES[3:8], "checksum")
 MODES = ("flip", "set", "clear")
 
 
@@ -85,8 +86,10 @@ class Fault:
              skip, repeat, swap              the step is left out, done twice, done after the one that follows it
              stop                            index: the last unit of work that is still done
              jump                            index: the step that is done next (the number of steps: none)
+             checksum                        what the checks weights and buffers compare with: the CRCs of the step's weights
+                                             and constants (in memory), then the sums of its results
     step     index into Plan.steps
-    index    elements, bytes (buffer … constants), units or a step, as said; 0 where there is nothing to choose
+    index    elements, bytes (buffer … constants, checksum), units or a step, as said; 0 where there is nothing to choose
     mask     the bits that are struck: 32 of an element, or as many bytes (at most 8) as the mask has, the lowest first
     mode     "flip", "set" or "clear" those bits
     runs     1: transient, it strikes once, in the next run; more: permanent for so many runs, in which it strikes whenever the
@@ -195,7 +198,7 @@ def check_site(fault: Fault, sites: Sequence[Mapping[str, int]]) -> None:
     there = sites[fault.step]
     if fault.site not in there:
         raise PlanError(f"fault injection: site: expected one that step {fault.step} has here, {', '.join(there)}; found {fault.site}")
-    size = -(-fault.mask.bit_length() // 8) if fault.site in SITES[3:8] else 1
+    size = -(-fault.mask.bit_length() // 8) if fault.site in BYTE_SITES else 1
     if not 0 <= fault.index <= there[fault.site] - size:
         raise PlanError(f"fault injection: index: expected 0 to {there[fault.site] - size} for {fault.site} of step {fault.step} and "
                         f"mask {fault.mask:#x}; found {fault.index}")
