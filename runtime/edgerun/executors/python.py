@@ -182,7 +182,7 @@ class PythonExecutor:
                     break
             else:
                 faults.before(pc)
-                in_kernel = asks(step, "maed") or asks(step, "abft")
+                in_kernel = any(asks(step, kind) for kind in ("maed", "maed_paper", "abft"))
                 sink = Sink(fault=faults.within(pc)) if in_kernel or faults.within(pc) else None
                 if not faults.skips(pc):
                     findings += self._verified(pc)
