@@ -109,8 +109,8 @@ class FaultLog(RotatingFileHandler):
         """Append, and wait until it is on the disk."""
         super().emit(record)
         try:
-            os.fsync(self.stream.fileno())
-        except (OSError, ValueError):  # ValueError: closed
+            os.fsync(self.stream.fileno())  # type: ignore[union-attr]
+        except (OSError, ValueError, AttributeError):  # the last two: closed
             self.handleError(record)
 
     def close(self) -> None:
@@ -118,7 +118,7 @@ class FaultLog(RotatingFileHandler):
         with contextlib.suppress(OSError):
             super().close()
 
-    def handleError(self, record: LogRecord) -> None:  # noqa: N802 (logging's name)
+    def handleError(self, record: LogRecord) -> None:
         """Say so, once."""
         if not self._warned:
             self._warned = True

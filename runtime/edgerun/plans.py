@@ -37,7 +37,8 @@ class Ready:
 
     work: multiply-accumulates up to each exit, or of the whole plan; names: of the outputs; taken: one entry per exit, at
     least one; audit: an executor that decides nothing and runs to the last exit, for adaptive thresholds; untuned: runs
-    until the threads of the steps are measured next, 0 when that is done or not wanted; tuned: how often that happened; on_fault: one of options.REACTIONS.
+    until the threads of the steps are measured next, 0 when that is done or not wanted; tuned: how often that happened;
+    on_fault: one of options.REACTIONS.
     """
 
     plan: Plan

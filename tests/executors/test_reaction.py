@@ -123,7 +123,8 @@ def test_a_transient_fault_is_corrected_before_anything_is_given_up(case, reacti
     assert [f.action for f in run.findings] == ["corrected"] and bits(run) == bits(clean)
 
 
-@pytest.mark.parametrize(("site", "check"), [("buffer", "buffers"), ("skip", "flow"), ("repeat", "flow"), ("swap", "flow"), ("jump", "flow")])
+@pytest.mark.parametrize(("site", "check"), [("buffer", "buffers"), ("skip", "flow"), ("repeat", "flow"), ("swap", "flow"),
+                                              ("jump", "flow")])
 def test_what_cannot_be_computed_from_is_left_to_the_whole_run(case, site, check):
     plan, feeds = protect(case[0], "full"), case[1]
     executor = EngineExecutor(plan, on_fault="abort")

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(not (ROOT / "kernels" / "cpp").is_dir(), reason=
 LAYERS = [
     {"edgerun.ort_compat"},
     {"edgerun.session"},
-    {"edgerun.plans", "edgerun.stream"},
+    {"edgerun.plans", "edgerun.stream", "edgerun.ledger"},
     {"edgerun.describe", "edgerun.feeds", "edgerun.result", "edgerun.preprocess"},
     {"edgerun.executors", "edgerun.exits", "edgerun.guards"},
     {"edgerun.planner"},

@@ -122,7 +122,7 @@ def test_what_the_callback_raises_is_raised(exit_bytes, image):
 
     with edgerun.Session(exit_bytes, on_finding=refuse) as session:
         struck(session)
-        with pytest.raises(RuntimeError, match="maed|finite"):
+        with pytest.raises(RuntimeError, match=r"maed|finite"):
             session.run(image)
         assert session.counters.runs == 1
 

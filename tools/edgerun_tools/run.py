@@ -80,7 +80,8 @@ def command(
         raise OptionError("expected --input FILE or --random, found " + ("both" if random else "neither") +
                           "; --input takes an image, .npy, .npz, a folder or -, --random makes numbers up")
     with Session(model, exit_policy=exit_policy, checks=checks, on_fault=on_fault, fault_log=fault_log, threads=threads,
-                 executor=executor, strict=strict, shapes=common.parse_shapes(shape), adaptive=adaptive, budget_ms=budget_ms, patience=patience,
+                 executor=executor, strict=strict, shapes=common.parse_shapes(shape), adaptive=adaptive, budget_ms=budget_ms,
+                 patience=patience,
                  thresholds=_numbers(thresholds), labels=common.read_labels(labels),
                  **common.bounds(max_memory, timeout, bound)) as session:
         if adaptive_state and session.adaptive is None:

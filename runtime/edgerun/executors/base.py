@@ -229,7 +229,8 @@ def check_feeds(plan: Plan, feeds: Sequence[np.ndarray]) -> list[np.ndarray]:
 def fault_error(where: str, findings: Sequence[Finding]) -> FaultError:
     """What a run raises when nothing helped against a finding and the answer must not be used."""
     last = findings[-1] if findings else None
-    told = f"{last.values}; the fault is {'permanent' if last.permanent else 'not known to be permanent'}" if last else "a check was violated"
+    stays = "permanent" if last and last.permanent else "not known to be permanent"
+    told = f"{last.values}; the fault is {stays}" if last else "a check was violated"
     return FaultError(f"{where}: {told}; expected every check to hold, also when it was computed again. Do not use an answer of this "
                       "run; on_fault='retry' would report it and go on", tuple(findings))
 

@@ -9,7 +9,18 @@ from typing import Any
 import numpy as np
 
 from edgerun.errors import DeadlineExceeded, FaultError, InputError, PlanError, PolicyError
-from edgerun.executors.base import ACTIONS, KERNEL_SITES, MODES, SITES, Fault, Finding, RawRun, check_feeds, check_site, fault_error
+from edgerun.executors.base import (
+    ACTIONS,
+    KERNEL_SITES,
+    MODES,
+    SITES,
+    Fault,
+    Finding,
+    RawRun,
+    check_feeds,
+    check_site,
+    fault_error,
+)
 from edgerun.limits import Clock
 from edgerun.options import REACTIONS
 from edgerun.planner.checks import struck_within
@@ -192,7 +203,7 @@ class EngineExecutor:
         """The last rung, for weights and constants that nothing in the engine's memory could mend: the executor's plan has them
         once more. Then the run again; where they were not what is wrong, `first` as it is."""
         wrong = {f.step for f in first.findings if not f.cured and (f.permanent or f.check == "weights")}
-        if not self._reacts or not any([self._reread(step) for step in sorted(wrong)]):
+        if not self._reacts or not any(self._reread(step) for step in sorted(wrong)):
             if isinstance(first, FaultError):
                 raise first from None
             return first
