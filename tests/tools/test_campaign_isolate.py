@@ -30,7 +30,7 @@ def work(item: str) -> dict:
 
 
 def run(*items: str) -> list[dict]:
-    return isolate.run(items, work, lambda: not SPOILED, lambda item, how: {"item": item, "lost": how}, 0.3)
+    return isolate.run(items, isolate.forked(work, lambda: not SPOILED, 0.3), lambda item, how: {"item": item, "lost": how})
 
 
 def test_results_come_in_order():
@@ -49,7 +49,8 @@ def test_a_spoiled_process_does_not_reach_the_others():
 
 
 def test_large_results_arrive_whole():
-    found = isolate.run([1, 2], lambda k: {"data": "x" * 300_000 * k}, lambda: True, lambda *_: {}, 10)
+    attempt = isolate.forked(lambda k: {"data": "x" * 300_000 * k}, lambda: True, 10)
+    found = isolate.run([1, 2], attempt, lambda *_: {})
     assert [len(r["data"]) for r in found] == [300_000, 600_000]
 
 

@@ -18,7 +18,7 @@ GOLDEN = np.array([[1.0, 3.0, 2.0]], np.float32)
 def answer(values=GOLDEN, findings=(), error=""):
     scores = np.asarray(values, np.float32).reshape(-1)
     decided = int(scores.argmax()) if np.isfinite(scores).all() else -1
-    return Answer(b"" if error else scores.tobytes(), decided, (scores,), tuple(findings), error)
+    return Answer(b"" if error else scores.tobytes(), decided, (scores,), scores, tuple(findings), error)
 
 
 def found(action="reported", check="abft", step=4):

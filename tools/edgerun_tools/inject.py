@@ -79,8 +79,8 @@ def strike(session: Session, fault: Fault, sample: Sample, later: int) -> dict[s
               "fault": {k: getattr(fault, k) for k in ("site", "step", "index", "mask", "mode", "runs")}
               | {"node": step.node, "op": step.op, "kernel": step.kernel}}
     lost = {"answer": {"clean": None, "hit": None}, "changed": [], "findings": []}
-    found = isolate.run([fault], lambda f: _hit(session, f, sample, later), lambda: True,
-                        lambda _, how: lost | {"outcome": trial.Outcome(trial.DUE, error=how).to_dict()}, LIMIT)
+    attempt: isolate.Attempt[Fault] = isolate.forked(lambda f: _hit(session, f, sample, later), lambda: True, LIMIT)
+    found = isolate.run([fault], attempt, lambda _, how: lost | {"outcome": trial.Outcome(trial.DUE, error=how).to_dict()})
     return report | found[0]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from edgerun.errors import FaultError
-from edgerun_tools.faults import isolate
 from edgerun_tools.faults.models import Planned
 from edgerun_tools.faults.target import Answer, Feeds, observe, open_session
 from edgerun_tools.faults.trial import DUE, Outcome, Target
@@ -22,7 +21,7 @@ CLEAN_EVERY = 10
 """After every so manieth fault a run without faults, under each preset: its findings are false alarms."""
 PATIENCE = 30
 """A trial may take so many times as long as its runs do without faults, and at least SECONDS; then it is tried alone (`isolate.ALONE`)."""
-SECONDS = 1.0
+SECONDS = 2.0
 TRIED = 8
 """Inputs that a candidate of an attack is tried on."""
 OFF = "off"
@@ -62,9 +61,10 @@ class Bundle:
 
 
 class Bench:
-    """A bundle with its sessions open and its clean answers known: runs batches of faults.
+    """A bundle with its sessions open and its clean answers known.
 
-    digest: SHA-256 over the clean answers of every preset; equal wherever results may be put together."""
+    digest: SHA-256 over the clean answers of every preset; equal wherever results may be put together. limit: seconds that one trial
+    may take."""
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
@@ -82,38 +82,8 @@ class Bench:
         self.digest = held.hexdigest()
         self.limit = max(SECONDS, PATIENCE * statistics.median(took) * (bundle.later + 3))
 
-    def run(self, faults: list[Planned]) -> list[dict[str, Any]]:
-        """One result a fault, in order: its fields; `out`: preset → outcome; `clean`: preset → findings, where runs without faults
-        followed; `stained`: presets under which clean runs went wrong after it, although it was healed."""
-        trials = [(f, name) for f in faults for name in self.targets]
-        rows = isolate.run(trials, self._trial, self._verify, _lost, self.limit)
-        results = []
-        for k, fault in enumerate(faults):
-            mine = rows[k * len(self.targets):(k + 1) * len(self.targets)]
-            result = fault.to_dict() | {"out": dict(zip(self.targets, (r["outcome"] for r in mine), strict=True))}
-            stained = [n for n, r in zip(self.targets, mine, strict=True) if r.get("stained")]
-            if stained:
-                result["stained"] = stained
-            if fault.id % CLEAN_EVERY == 0:
-                result["clean"] = {n: r.get("clean", 0) for n, r in zip(self.targets, mine, strict=True)}
-            results.append(result)
-        return results
-
-    def damage(self, faults: list[Planned]) -> list[float]:
-        """How far each fault makes the right answer fall behind the best other one without checks, summed over TRIED inputs; a crash
-        counts as much as losing all of them."""
-        target = self.targets[OFF]
-        rows = isolate.run(faults, lambda f: {"damage": target.damage(f, TRIED)}, lambda: target.clean(0)[0],
-                           lambda *_: {"damage": float(TRIED)}, self.limit)
-        return [row["damage"] for row in rows]
-
-    def close(self) -> None:
-        """Give sessions and memory back."""
-        for target in self.targets.values():
-            target.session.close()
-
-    def _trial(self, item: tuple[Planned, str]) -> dict[str, Any]:
-        fault, name = item
+    def trial(self, fault: Planned, name: str) -> dict[str, Any]:
+        """In a fork: the outcome of a fault under a preset, and findings of the clean run that follows every so manieth."""
         target = self.targets[name]
         result: dict[str, Any] = {"outcome": target.trial(fault, self.bundle.later).to_dict()}
         if fault.id % CLEAN_EVERY == 0:
@@ -122,11 +92,34 @@ class Bench:
             self._stained |= not right  # healing did not heal: the batch is taken apart
         return result
 
-    def _verify(self) -> bool:
-        return not self._stained and all(target.clean(0) == (True, 0) for target in self.targets.values())
+    def damage(self, fault: Planned, name: str) -> dict[str, Any]:
+        """In a fork: how far a fault makes the right answer fall behind the best other one without checks, summed over TRIED inputs."""
+        return {"damage": self.targets[OFF].damage(fault, TRIED)}
+
+    def sound(self, names: Iterable[str]) -> bool:
+        """In a fork, after its trials: whether clean runs under these presets still give the right answers, without findings."""
+        return not self._stained and all(self.targets[n or OFF].clean(0) == (True, 0) for n in dict.fromkeys(names))
+
+    def close(self) -> None:
+        """Give sessions and memory back."""
+        for target in self.targets.values():
+            target.session.close()
 
 
-def _lost(item: tuple[Planned, str], how: str) -> dict[str, Any]:
+def assemble(fault: Planned, found: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The result of a fault from those of its trials, by preset: its fields; `out`: preset → outcome; `clean`: preset → findings, where
+    runs without faults followed; `stained`: presets under which clean runs went wrong after it, although it was healed."""
+    result = fault.to_dict() | {"out": {name: row["outcome"] for name, row in found.items()}}
+    stained = [name for name, row in found.items() if row.get("stained")]
+    if stained:
+        result["stained"] = stained
+    if fault.id % CLEAN_EVERY == 0:
+        result["clean"] = {name: row.get("clean", 0) for name, row in found.items()}
+    return result
+
+
+def lost(item: tuple[Planned, str], how: str) -> dict[str, Any]:
+    """The result of a trial that ended its process."""
     return {"outcome": Outcome(DUE, error=how).to_dict()}
 
 

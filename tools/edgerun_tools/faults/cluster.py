@@ -30,7 +30,7 @@ def run(bundle: bytes, batches: Iterator[Batch], scheduler: str, digest: str) ->
     except ImportError as e:
         raise OptionError(f"--scheduler: expected Dask's distributed; found: {e}; pip install 'edgerun[campaign]'") from e
     try:
-        client = Client(scheduler, timeout=20, set_as_default=False)
+        client = Client(scheduler, timeout=20)
     except (OSError, ValueError) as e:
         raise OptionError(f"--scheduler {scheduler}: expected a Dask scheduler that answers; found: {e}; start one with: dask "
                           "scheduler") from e
