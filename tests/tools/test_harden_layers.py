@@ -237,7 +237,7 @@ def test_tensor_cores_need_their_own_bounds(name):
     held = next(i for i in rounded.graph.initializer if i.name == "w")
     held.CopyFrom(numpy_helper.from_array(tf32(numpy_helper.to_array(held)), "w"))
     assert not ran(rounded, x)[FAULT]
-    assert ran(changed(hardened, "w", lambda v: -8 * v), x)[FAULT]
+    assert ran(changed(hardened, "w", lambda v: -64 * v), x)[FAULT]
 
 
 @pytest.mark.parametrize("name", ["after relu", "depthwise", "gemm", "matmul of rows"])
