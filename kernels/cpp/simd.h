@@ -167,6 +167,16 @@ EDGERUN_SIMD vf fma(vf a, vf b, vf c) {
   return add(mul(a, b), c);
 #endif
 }
+// The same with one lane of a for all lanes, where that is one instruction.
+#if defined(EDGERUN_SIMD_NEON) && defined(__aarch64__)
+inline constexpr bool kHasFmaLane = true;
+template <int kLane> EDGERUN_SIMD vf fma_lane(vf a, vf b, vf c) {
+  return (vf)vfmaq_laneq_f32((float32x4_t)c, (float32x4_t)b, (float32x4_t)a, kLane);
+}
+#else
+inline constexpr bool kHasFmaLane = false;
+template <int kLane> EDGERUN_SIMD vf fma_lane(vf a, vf b, vf c) { return fma(broadcast(a[kLane]), b, c); }
+#endif
 
 EDGERUN_SIMD vf sqrt(vf a) {
 #if defined(EDGERUN_SIMD_AVX512)

@@ -5,7 +5,7 @@
 Needs g++-aarch64-linux-gnu and qemu-user (the dynamic one: qemu-user-static loads no plugins; $QEMU_AARCH64 names another path).
 Builds the kernels with the preset `aarch64`, runs every layer of count/run_kernel.cpp N and no times under qemu with count/plugin.c,
 and prints, for each, the instructions per multiply-add of the direct definition. These are counts, not times: no
-cache, no latency, and a load counts as much as 64 products in one instruction. One thread, no checks, ReLU.
+cache, no latency, and a load counts as much as 32 products in one instruction. One thread, no checks, ReLU.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ COLUMNS = {"float32": ("f32", "neon"), "int8 neon": ("i8", "neon"), "neondot": (
 
 
 def run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, check=True, text=True, capture_output=True, cwd=ROOT, env=os.environ | environment)
+    done = subprocess.run(command, text=True, capture_output=True, cwd=ROOT, env=os.environ | environment, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"{' '.join(map(str, command))}\nended with {done.returncode}:\n{done.stderr or done.stdout}")
+    return done
 
 
 def build(folder: Path) -> tuple[Path, Path]:

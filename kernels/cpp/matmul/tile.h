@@ -97,6 +97,18 @@ EDGERUN_SIMD void emit(const Product& g, vf (&acc)[kRows][kVectors], int64_t row
   }
 }
 
+// acc += lane kLane of the rows of A times the row of B at b.
+template <int kLane, int kVectorsPerPanel, int kRows, int kVectors>
+EDGERUN_SIMD void add_row(const vf (&x)[kRows], const float* b, int64_t b_panel, vf (&acc)[kRows][kVectors]) {
+  vf w[kVectors];
+#pragma GCC unroll 8
+  for (int v = 0; v < kVectors; ++v) w[v] = loadu(b + v / kVectorsPerPanel * b_panel + v % kVectorsPerPanel * kLanes);
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) acc[r][v] = fma_lane<kLane>(x[r], w[v], acc[r][v]);
+}
+
 // rows[r]: A's row r of the tile; C's tile starts at (row, column). The last of the tile's vectors may be partial.
 template <int kRows, int kVectorsPerPanel, int kPanels>
 static EDGERUN_NOINLINE void tile(const Product& g, const float* const* rows, int64_t row, int64_t column) {
@@ -104,7 +116,7 @@ static EDGERUN_NOINLINE void tile(const Product& g, const float* const* rows, in
   const int64_t left = g.columns - column;
   const int64_t columns = left < kVectors * kLanes ? left : kVectors * kLanes;
   const int rest = static_cast<int>(columns - (kVectors - 1) * kLanes);
-  vf acc[kRows][kVectors];
+  vf sum[kRows][kVectors];  // apart from acc, which GCC would keep in memory: it goes to functions
 #pragma GCC unroll 8
   for (int v = 0; v < kVectors; ++v) {
     vf first = zero();
@@ -113,7 +125,7 @@ static EDGERUN_NOINLINE void tile(const Product& g, const float* const* rows, in
       first = v + 1 < kVectors || EDGERUN_LIKELY(rest == kLanes) ? loadu(at) : load_partial(at, rest);
     }
 #pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) acc[r][v] = first;
+    for (int r = 0; r < kRows; ++r) sum[r][v] = first;
   }
 
   const int64_t b_row = g.b_row, b_panel = g.b_panel, length = g.length;
@@ -123,7 +135,18 @@ static EDGERUN_NOINLINE void tile(const Product& g, const float* const* rows, in
     const float* a[kRows];
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) a[r] = rows[r] + offset;
-    for (int64_t k = 0; k < length; ++k) {
+    int64_t k = 0;
+    if constexpr (kHasFmaLane)
+      for (; k + 4 <= length; k += 4, b += 4 * b_row) {
+        vf x[kRows];
+#pragma GCC unroll 8
+        for (int r = 0; r < kRows; ++r) x[r] = loadu(a[r] + k);
+        add_row<0, kVectorsPerPanel>(x, b, b_panel, sum);
+        add_row<1, kVectorsPerPanel>(x, b + b_row, b_panel, sum);
+        add_row<2, kVectorsPerPanel>(x, b + 2 * b_row, b_panel, sum);
+        add_row<3, kVectorsPerPanel>(x, b + 3 * b_row, b_panel, sum);
+      }
+    for (; k < length; ++k) {
       vf w[kVectors];
 #pragma GCC unroll 8
       for (int v = 0; v < kVectors; ++v) w[v] = loadu(b + v / kVectorsPerPanel * b_panel + v % kVectorsPerPanel * kLanes);
@@ -131,12 +154,17 @@ static EDGERUN_NOINLINE void tile(const Product& g, const float* const* rows, in
       for (int r = 0; r < kRows; ++r) {
         const vf x = broadcast(a[r][k]);
 #pragma GCC unroll 8
-        for (int v = 0; v < kVectors; ++v) acc[r][v] = fma(x, w[v], acc[r][v]);
+        for (int v = 0; v < kVectors; ++v) sum[r][v] = fma(x, w[v], sum[r][v]);
       }
       b += b_row;
     }
   }
 
+  vf acc[kRows][kVectors];
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) acc[r][v] = sum[r][v];
   emit(g, acc, row, column, columns);
 }
 
