@@ -19,8 +19,8 @@ pytestmark = pytest.mark.skipif(not (ROOT / "kernels" / "cpp").is_dir(), reason=
 LAYERS = [
     {"edgerun.ort_compat"},
     {"edgerun.session"},
-    {"edgerun.plans", "edgerun.stream", "edgerun.ledger"},
-    {"edgerun.describe", "edgerun.feeds", "edgerun.result", "edgerun.preprocess"},
+    {"edgerun.plans", "edgerun.stream"},
+    {"edgerun.describe", "edgerun.feeds", "edgerun.ledger", "edgerun.result", "edgerun.preprocess"},
     {"edgerun.executors", "edgerun.exits", "edgerun.guards"},
     {"edgerun.planner"},
     {"edgerun.passes"},

@@ -93,9 +93,11 @@ class Injector:
             return
         operands = self._operands(step, False)
         given = {self._plan.slots[s].offset for s in operands if self._plan.slots[s].place == "input"}
-        for k, slot in enumerate(self._plan.slots):  # a caller's array is never changed
+        copies: dict[int, Array] = {}  # a caller's array is never changed; all views of an input share its copy
+        for k, slot in enumerate(self._plan.slots):
             if slot.place == "input" and slot.offset in given:
-                self._slots[k] = self._array(k).copy()
+                whole = copies.setdefault(slot.offset, self._array(k).copy())
+                self._slots[k] = whole.reshape(slot.shape)
         self._strike([self._array(s) for s in operands])
 
     def after(self, step: int) -> None:

@@ -113,6 +113,8 @@ class PythonExecutor:
 
     def restore(self, step: int) -> bool:
         """Read the plan's own constants again where `step` reads others. Whether they hold."""
+        if not 0 <= step < len(self.plan.steps):
+            raise PlanError(f"restore: step: expected 0 to {len(self.plan.steps) - 1}; found {step}")
         return self._weights.restore(step)
 
     def set_coefficients(self, coeff: Sequence[Sequence[float]]) -> None:
