@@ -39,7 +39,8 @@ struct Product {
   int64_t fault_row, fault_column;  // its position in c, or negative
 };
 
-EDGERUN_SIMD void locate_fault(Product* g, int64_t rows) {
+template <class P>
+EDGERUN_SIMD void locate_fault(P* g, int64_t rows) {
   g->fault_row = g->fault_column = -1;
   g->fault = nullptr;
   if (!g->sink || !g->sink->fault) return;

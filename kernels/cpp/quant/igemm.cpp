@@ -114,26 +114,20 @@ EDGERUN_NOINLINE void tiles(const IntProduct& g, const void* const* rows, int64_
   const Rescale rescale(g.narrow);
   const Narrower narrow(g.narrow);
   uint8_t* c = static_cast<uint8_t*>(g.c) + (row * ldc + column) * (factors ? 1 : 4);
-  for (; count > 0; --count, rows += kRows, c += kRows * ldc * (factors ? 1 : 4)) {
+  Watch<kRows, kVectors> watch(g, column, columns);
+  for (; count > 0; --count, rows += kRows, row += kRows, c += kRows * ldc * (factors ? 1 : 4)) {
     vi acc[kRows][kVectors];
     if constexpr (F::kPairs) pair_sums<F, kPerPanel>(g, rows, start, first, acc);
     else sums<F, kPerPanel>(g, rows, start, first, acc);
-    if (!factors) {
-#pragma GCC unroll 8
-      for (int r = 0; r < kRows; ++r)
-#pragma GCC unroll 8
-        for (int v = 0; v < kVectors; ++v) {
-          int32_t* at = reinterpret_cast<int32_t*>(c) + r * ldc + v * kLanes;
-          if (EDGERUN_LIKELY((v + 1) * kLanes <= columns)) {
-            storeu_int(at, acc[r][v]);
-            continue;
-          }
-          for (int k = 0; k < kLanes; ++k)
-            if (v * kLanes + k < columns) at[k] = acc[r][v][k];
-        }
-      continue;
+    if (EDGERUN_UNLIKELY(watch.on)) watch.before(g, row, acc);
+    if (factors) {
+      store_rescaled(acc, factors, shifts, rescale, narrow, c, ldc, columns);
+    } else {
+      int32_t sums[kRows * kVectors * kLanes];
+      keep(acc, sums);
+      store_sums<kRows, kVectors>(sums, reinterpret_cast<int32_t*>(c), ldc, columns);
     }
-    store_rescaled(acc, factors, shifts, rescale, narrow, c, ldc, columns);
+    if (EDGERUN_UNLIKELY(watch.on)) watch.after(g, row, count == 1);
   }
 }
 

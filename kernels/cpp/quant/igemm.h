@@ -28,7 +28,102 @@ struct IntProduct {
   Narrow narrow;
   void* c;                  // bytes, or int32
   int64_t ldc, columns;
+  int64_t flat;             // flat output index of c[0]
+  CheckSink* sink;          // null: checks off
+  uint32_t* seen;           // where the sums of the accumulators go by lane, or null
+  bool verify;              // rescaled results are verified
+  const Fault* fault;       // armed in this product, or null
+  int64_t fault_row, fault_column;  // its position in c, or negative
 };
+
+// The checksum's place in a run whose audit is on, or null.
+EDGERUN_SIMD uint32_t* seen_of(const Run& r, bool audited) { return audited && r.sink ? r.sink->checksum->difference : nullptr; }
+
+// Does an armed fault lie in this tile?
+EDGERUN_SIMD bool struck(const IntProduct& g, int64_t row, int64_t rows, int64_t column, int64_t columns) {
+  return EDGERUN_UNLIKELY(g.fault != nullptr) && g.fault_row >= row && g.fault_row < row + rows && g.fault_column >= column &&
+         g.fault_column < column + columns;
+}
+
+// Sums in memory: of row r and vector v at sums + r * row + v * vector.
+struct KeptSums {
+  int32_t* sums;
+  int64_t row, vector;
+};
+// Where in C they belong.
+struct TilePlace {
+  int64_t row, column, rows, columns;
+};
+// A fault in an accumulator, before it goes anywhere.
+void strike_sum(const IntProduct& g, const KeptSums& kept, const TilePlace& at);
+// After a tile has been stored: a fault in what rescaling made of its sums, or in the result; then verifies, where g.verify is set.
+void settle(const IntProduct& g, const KeptSums& kept, const TilePlace& at);
+
+template <int kRows, int kVectors>
+EDGERUN_SIMD void keep(const vi (&acc)[kRows][kVectors], int32_t* kept) {
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows * kVectors; ++i) storeu_int(kept + i * kLanes, acc[i / kVectors][i % kVectors]);
+}
+template <int kRows, int kVectors>
+EDGERUN_SIMD void restore(const int32_t* kept, vi (&acc)[kRows][kVectors]) {
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows * kVectors; ++i) acc[i / kVectors][i % kVectors] = loadu_int(kept + i * kLanes);
+}
+
+// Sums accumulators by lane, for the checksum. Lanes past the last column hold 0.
+template <int kRows, int kVectors>
+EDGERUN_SIMD void sum_tile(uint32_t* seen, const vi (&acc)[kRows][kVectors]) {
+  vu part[2] = {(vu)acc[0][0], vu{}};
+#pragma GCC unroll 16
+  for (int i = 1; i < kRows * kVectors; ++i) part[i % 2] += (vu)acc[i / kVectors][i % kVectors];
+  int32_t* at = reinterpret_cast<int32_t*>(seen);
+  storeu_int(at, (vi)((vu)loadu_int(at) + part[0] + part[1]));
+}
+
+// What is done with the sums of tiles below each other beside rescaling and storing them. Tiles that settle is to look at are kept until
+// there are kMostKept of them.
+inline constexpr int kMostKept = 8;
+template <int kRows, int kVectors>
+struct Watch {
+  static constexpr int kTile = kRows * kVectors * kLanes;
+  int32_t kept[kMostKept * kTile];
+  int64_t column;
+  int columns, waiting = 0;
+  bool on;
+
+  EDGERUN_INLINE Watch(const IntProduct& g, int64_t first, int n) : column(first), columns(n), on(g.seen || g.fault || g.verify) {}
+  // Before a tile's sums are rescaled.
+  EDGERUN_INLINE void before(const IntProduct& g, int64_t row, vi (&acc)[kRows][kVectors]) {
+    int32_t* at = kept + waiting * kTile;
+    const bool hit = struck(g, row, kRows, column, columns);
+    if (EDGERUN_UNLIKELY(hit)) {
+      keep(acc, at);
+      strike_sum(g, {at, kVectors * kLanes, kLanes}, {row, column, kRows, columns});
+      restore(at, acc);
+    }
+    if (g.seen) sum_tile(g.seen, acc);
+    if (!hit && !g.verify) return;
+    keep(acc, at);
+    ++waiting;
+  }
+  // After it has been stored.
+  EDGERUN_INLINE void after(const IntProduct& g, int64_t row, bool last) {
+    if (waiting == 0 || (waiting < kMostKept && g.verify && !last)) return;
+    const int64_t rows = waiting * kRows;
+    settle(g, {kept, kVectors * kLanes, kLanes}, {row + kRows - rows, column, rows, columns});
+    waiting = 0;
+  }
+};
+
+// Stores a tile's sums as they are.
+template <int kRows, int kVectors>
+EDGERUN_SIMD void store_sums(const int32_t* kept, int32_t* c, int64_t ldc, int columns) {
+  for (int r = 0; r < kRows; ++r, kept += kVectors * kLanes, c += ldc) {
+    int k = 0;
+    for (; k + kLanes <= columns; k += kLanes) storeu_int(c + k, loadu_int(kept + k));
+    for (; k < columns; ++k) c[k] = kept[k];
+  }
+}
 
 EDGERUN_SIMD int64_t groups_of(Form f, int64_t length) { return ceil_div(length, step_of(f)); }
 EDGERUN_SIMD int64_t padded_columns(int64_t columns) {

@@ -23,9 +23,15 @@ struct Params {
   Epilogue epilogue;
   int64_t group_bytes;   // packed, of one group
   IntWinograd w;
+  IntAudit audit;
 };
 
 int64_t rounded(int64_t n, int64_t to) { return ceil_div(n, to) * to; }
+
+int64_t table_bytes(const Params& p) { return rounded(p.n_segments * 8, kCacheLine); }
+size_t packed_bytes(const Params& p) {
+  return p.w.tile != 0 ? int_winograd_packed_bytes(p.w) : static_cast<size_t>(table_bytes(p) + p.s.group * p.group_bytes);
+}
 
 Status resolve(const Request& r, DType dtype, Params* p) {
   EDGERUN_TRY(arity(r, 2, 4, 1));
@@ -65,10 +71,12 @@ Status resolve(const Request& r, DType dtype, Params* p) {
   p->epilogue = {padded_columns(columns), !p->q.raw, any_shift(r, p->q.raw)};
   p->group_bytes = p->epilogue.bytes() + rounded(packed_elements(p->form, p->n_segments, p->length, columns) * b_size(p->form), kCacheLine);
   int_winograd_choose(s, w, p->epilogue, &p->w);
+  p->audit = audit_of(r, p->q, s, p->w.tile == 0 ? 1 : p->w.tile);
+  p->audit.plain = pixelwise;
+  int_audit_resolve(packed_bytes(*p), &p->audit);
   return Status::ok;
 }
 
-int64_t table_bytes(const Params& p) { return rounded(p.n_segments * 8, kCacheLine); }
 int64_t pointer_bytes(const Params& p) { return rounded(p.block_rows * p.s.out_width * 8, kCacheLine); }
 
 template <DType kX>
@@ -78,14 +86,14 @@ Status query(const Request& r, Need* need) {
   const ConvShape& s = p.s;
   const int64_t outputs = r.out[0].elements(), k = p.n_segments * p.length;
   need->params = sizeof p;
-  need->packed = static_cast<size_t>(table_bytes(p) + s.group * p.group_bytes);
+  need->packed = packed_bytes(p);
   need->scratch = static_cast<size_t>(pointer_bytes(p) + p.scratch_elements * a_size(p.form));
   need->units = outputs == 0 ? 0 : p.by_columns ? panels_of(s.out_channels) : s.batch * p.units_per_image;
   if (p.w.tile != 0) {
-    need->packed = int_winograd_packed_bytes(p.w);
     need->scratch = int_winograd_scratch_bytes(p.w);
     need->units = outputs == 0 ? 0 : s.batch * p.w.tiles_high;
   }
+  need_audit(p.audit, need);
   need->work = static_cast<double>(outputs) * static_cast<double>(k);  // two products at a time
   need->bytes = static_cast<double>(r.in[0].elements() + r.in[1].elements() * 2 + outputs);
   return Status::ok;
@@ -100,6 +108,7 @@ Status prepare(const Request& r, void* params, void* packed) {
   const TensorView *bias = r.has(2) ? &r.in[2] : nullptr, *factors = p.q.raw ? nullptr : &r.in[3];
   const int64_t columns = s.out_channels / s.group, k = p.n_segments * p.length;
   EDGERUN_TRY(bounded_sums(s.out_channels, k, bias, [&](int64_t i, int64_t n) { return weight_at(w, n * k + i); }));
+  if (p.audit.on) int_audit_pack(p.audit, {&w, k, s.channels / s.group, 1}, bias, packed);
   if (p.w.tile != 0) {
     int_winograd_pack(s, p.w, w, bias, factors, packed);
     return Status::ok;
@@ -139,6 +148,7 @@ void run_rows(const Run& r, const Params& p, int64_t n, int64_t begin, int64_t e
   product.b_panel = packed_elements(p.form, p.n_segments, p.length, kPanel);
   product.narrow = p.q.narrow;
   product.ldc = s.out_channels, product.columns = columns;
+  watch(r, p.q, p.audit, &product);
 
   for (int64_t oy = begin; oy < end; oy += p.block_rows) {
     const int64_t block = least(p.block_rows, end - oy), top = oy * s.stride_h - s.pad_top;
@@ -151,7 +161,9 @@ void run_rows(const Run& r, const Params& p, int64_t n, int64_t begin, int64_t e
       const char* packed = static_cast<const char*>(r.packed) + table_bytes(p) + g * p.group_bytes;
       use_epilogue(p.epilogue, reinterpret_cast<const int32_t*>(packed), &product);
       product.b = packed + p.epilogue.bytes();
-      product.c = r.out[0].as<char>() + (n * pixels * s.out_channels + g * columns) * size;
+      product.flat = n * pixels * s.out_channels + g * columns;
+      product.c = r.out[0].as<char>() + product.flat * size;
+      locate_fault(&product, pixels);
       int_multiply(product, rows, oy * s.out_width, m, first, last);
       if (s.group > 1)
         for (int64_t i = 0; i < m; ++i) rows[i] = static_cast<const A*>(rows[i]) + s.channels / s.group;
@@ -166,7 +178,7 @@ void rows_of_form(const Run& r, const Params& p, int64_t n, int64_t begin, int64
 
 void run(const Run& r) {
   const Params& p = *static_cast<const Params*>(r.params);
-  if (p.w.tile != 0) return int_winograd_run(r, p.s, p.q, p.w, r.begin, r.end);
+  if (p.w.tile != 0) return int_winograd_run(r, p.s, p.q, p.w, p.audit, r.begin, r.end);
   const int64_t panels = panels_of(p.s.out_channels / p.s.group);
   if (p.by_columns) {
     for (int64_t n = 0; n < p.s.batch; ++n) rows_of_form(r, p, n, 0, p.s.out_height, r.begin, r.end);
@@ -180,7 +192,9 @@ void run(const Run& r) {
   }
 }
 
+void audit(const Run& r) { int_audit(r, static_cast<const Params*>(r.params)->audit); }
+
 }  // namespace
-extern const Kernel qconv2d_i8_kernel{"qconv2d_i8", query<DType::i8>, prepare<DType::i8>, run};
-extern const Kernel qconv2d_u8_kernel{"qconv2d_u8", query<DType::u8>, prepare<DType::u8>, run};
+extern const Kernel qconv2d_i8_kernel{"qconv2d_i8", query<DType::i8>, prepare<DType::i8>, run, audit};
+extern const Kernel qconv2d_u8_kernel{"qconv2d_u8", query<DType::u8>, prepare<DType::u8>, run, audit};
 EDGERUN_ISA_END

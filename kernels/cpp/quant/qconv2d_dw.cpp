@@ -30,11 +30,15 @@ struct Params {
   int64_t line;            // elements of a group row of one chunk
   int64_t padded_width;
   Epilogue epilogue;
+  IntAudit audit;
 };
 
 int64_t gcd(int64_t a, int64_t b) { return b == 0 ? a : gcd(b, a % b); }
 int64_t aligned(int64_t bytes) { return ceil_div(bytes, kCacheLine) * kCacheLine; }
 int64_t element_size(const Params& p) { return p.bytes ? 1 : 2; }
+int64_t weight_bytes(const Params& p) { return p.epilogue.columns * p.groups * p.s.kernel_w * p.step * element_size(p); }
+int64_t ring_bytes(const Params& p) { return aligned(p.ring * p.line * element_size(p)); }
+size_t packed_bytes(const Params& p) { return static_cast<size_t>(p.epilogue.bytes() + weight_bytes(p)); }
 
 Status resolve(const Request& r, DType dtype, Params* p) {
   EDGERUN_TRY(arity(r, 2, 4, 1));
@@ -64,11 +68,12 @@ Status resolve(const Request& r, DType dtype, Params* p) {
   p->chunk = least(most(fits, kWide), ceil_div(most(s.out_channels, 1), kWide) * kWide);
   p->line = p->padded_width * p->chunk * p->step;
   p->epilogue = {ceil_div(s.out_channels, kWide) * kWide, !p->q.raw, any_shift(r, p->q.raw)};
+  p->audit = audit_of(r, p->q, s, 1);
+  p->audit.over_groups = true;
+  p->audit.by_channel = p->multiplier == 1;
+  int_audit_resolve(packed_bytes(*p), &p->audit);
   return Status::ok;
 }
-
-int64_t weight_bytes(const Params& p) { return p.epilogue.columns * p.groups * p.s.kernel_w * p.step * element_size(p); }
-int64_t ring_bytes(const Params& p) { return aligned(p.ring * p.line * element_size(p)); }
 
 template <DType kX>
 Status query(const Request& r, Need* need) {
@@ -76,11 +81,12 @@ Status query(const Request& r, Need* need) {
   EDGERUN_TRY(resolve(r, kX, &p));
   const int64_t outputs = r.out[0].elements(), taps = p.s.kernel_h * p.s.kernel_w;
   need->params = sizeof p;
-  need->packed = static_cast<size_t>(p.epilogue.bytes() + weight_bytes(p));
+  need->packed = packed_bytes(p);
   need->scratch = static_cast<size_t>(ring_bytes(p) + aligned(p.s.width * p.s.channels));
   need->units = outputs == 0 ? 0 : p.s.batch * p.s.out_height;
   need->work = 2.0 * static_cast<double>(outputs) * static_cast<double>(taps);
   need->bytes = static_cast<double>(r.in[0].elements() + r.in[1].elements() + outputs);
+  need_audit(p.audit, need);
   return Status::ok;
 }
 
@@ -118,6 +124,7 @@ Status prepare(const Request& r, void* params, void* packed) {
   void* out = static_cast<char*>(packed) + p.epilogue.bytes();
   if (p.bytes) pack_weights(p, w, static_cast<DotForm::A*>(out));
   else pack_weights(p, w, static_cast<word*>(out));
+  if (p.audit.on) int_audit_pack(p.audit, {&w, 1, channels, 0}, bias, packed);
   return Status::ok;
 }
 
@@ -229,9 +236,11 @@ EDGERUN_NOINLINE void tiles(const Chunk& c, const typename F::A* const* lines, i
     const A* weights = static_cast<const A*>(c.weights) + channel * groups * width * F::kStep;
     const int32_t *start = c.out.start + channel, *factors = c.out.factor ? c.out.factor + channel : nullptr;
     const int32_t* shifts = c.out.left ? c.out.left + channel : nullptr;
-    uint8_t* y = static_cast<uint8_t*>(c.out.c) + ((oy * s.out_width + ox) * ldc + channel) * size;
+    int64_t row = oy * s.out_width + ox;
+    uint8_t* y = static_cast<uint8_t*>(c.out.c) + (row * ldc + channel) * size;
+    Watch<kPixels, kVectors> watch(c.out, channel, n);
     int64_t at = ox * step + channel * F::kStep;
-    for (int64_t tile = 0; tile < count; ++tile, at += kPixels * step, y += kPixels * ldc * size) {
+    for (int64_t tile = 0; tile < count; ++tile, at += kPixels * step, row += kPixels, y += kPixels * ldc * size) {
       vi acc[kPixels][kVectors];
 #pragma GCC unroll 8
       for (int i = 0; i < kPixels; ++i)
@@ -249,12 +258,15 @@ EDGERUN_NOINLINE void tiles(const Chunk& c, const typename F::A* const* lines, i
           }
         }
       }
-      if (!factors) {
-        for (int i = 0; i < kPixels; ++i)
-          for (int k = 0; k < n; ++k) reinterpret_cast<int32_t*>(y)[i * ldc + k] = acc[i][k / kLanes][k % kLanes];
-        continue;
+      if (EDGERUN_UNLIKELY(watch.on)) watch.before(c.out, row, acc);
+      if (factors) {
+        store_rescaled(acc, factors, shifts, rescale, narrow, y, ldc, n);
+      } else {
+        int32_t sums[kPixels * kVectors * kLanes];
+        keep(acc, sums);
+        store_sums<kPixels, kVectors>(sums, reinterpret_cast<int32_t*>(y), ldc, n);
       }
-      store_rescaled(acc, factors, shifts, rescale, narrow, y, ldc, n);
+      if (EDGERUN_UNLIKELY(watch.on)) watch.after(c.out, row, tile + 1 == count);
     }
   }
 }
@@ -312,6 +324,7 @@ void run(const Run& r) {
   const int32_t* lists = static_cast<const int32_t*>(r.packed);
   const char* weights = static_cast<const char*>(r.packed) + p.epilogue.bytes();
   c.out.narrow = p.q.narrow, c.out.ldc = s.out_channels;
+  watch(r, p.q, p.audit, &c.out);
   const int64_t image = s.height * s.width * s.channels, results = s.out_height * s.out_width * s.out_channels;
   for (int64_t unit = r.begin; unit < r.end;) {
     const int64_t n = unit / s.out_height, begin = unit % s.out_height, end = least(s.out_height, begin + (r.end - unit));
@@ -322,7 +335,9 @@ void run(const Run& r) {
       c.out.start += c.first;
       if (c.out.factor) c.out.factor += c.first;
       if (c.out.left) c.out.left += c.first;
-      c.out.c = r.out[0].as<char>() + (n * results + c.first) * (p.q.raw ? 4 : 1);
+      c.out.flat = n * results + c.first, c.out.columns = c.count;
+      c.out.c = r.out[0].as<char>() + c.out.flat * (p.q.raw ? 4 : 1);
+      locate_fault(&c.out, s.out_height * s.out_width);
       if constexpr (kHasBytes)
         if (p.bytes) chunk_of<DotForm>(r, c, n * image, begin, end);
       if (!p.bytes) chunk_of<WordsForm>(r, c, n * image, begin, end);
@@ -331,7 +346,9 @@ void run(const Run& r) {
   }
 }
 
+void audit(const Run& r) { int_audit(r, static_cast<const Params*>(r.params)->audit); }
+
 }  // namespace
-extern const Kernel qconv2d_dw_i8_kernel{"qconv2d_dw_i8", query<DType::i8>, prepare<DType::i8>, run};
-extern const Kernel qconv2d_dw_u8_kernel{"qconv2d_dw_u8", query<DType::u8>, prepare<DType::u8>, run};
+extern const Kernel qconv2d_dw_i8_kernel{"qconv2d_dw_i8", query<DType::i8>, prepare<DType::i8>, run, audit};
+extern const Kernel qconv2d_dw_u8_kernel{"qconv2d_dw_u8", query<DType::u8>, prepare<DType::u8>, run, audit};
 EDGERUN_ISA_END

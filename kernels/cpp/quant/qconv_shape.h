@@ -1,6 +1,7 @@
 // Operands and attributes that the int8 convolutions and matmul share, read and checked once.
 #pragma once
 #include "conv/conv_shape.h"
+#include "quant/checksum_i8.h"
 #include "quant/igemm.h"
 
 EDGERUN_ISA_BEGIN
@@ -10,6 +11,7 @@ struct QuantParams {
   int32_t x_zero;
   Narrow narrow;
   bool raw;  // y is int32
+  bool verify;  // rescaled results (attribute verify_rescale)
 };
 
 // x i8 or u8, weights i8 or i16 (constant), bias i32? and factors i32 [2, columns]? constant, y bytes, or i32 without factors.
@@ -21,6 +23,7 @@ static inline Status quant_operands(const Request& r, DType dtype, const char* z
   EDGERUN_TRY(sound(y));
   q->signed_x = x.dtype == DType::i8;
   q->raw = y.dtype == DType::i32;
+  q->verify = r.attrs.i("verify_rescale") != 0;
   if (!q->raw && y.dtype != DType::i8 && y.dtype != DType::u8) return Status::bad_dtype;
   EDGERUN_TRY(byte_attribute(r, zero_name, x.dtype, 0, &q->x_zero));
   if (r.has(2)) {
@@ -37,6 +40,32 @@ static inline Status quant_operands(const Request& r, DType dtype, const char* z
   EDGERUN_TRY(byte_attribute(r, "low", y.dtype, n.is_signed ? -128 : 0, &n.low));
   EDGERUN_TRY(byte_attribute(r, "high", y.dtype, n.is_signed ? 127 : 255, &n.high));
   return n.low <= n.high ? Status::ok : Status::bad_attribute;
+}
+
+// What the audit of a product needs of its operands, all but the axes of a convolution.
+static inline IntAudit audit_of(const Request& r, const QuantParams& q) {
+  IntAudit a{};
+  a.on = int_audit_wanted(r);
+  a.is_signed = q.signed_x;
+  a.zero = q.x_zero;
+  a.batch = a.pixels = a.group = 1;
+  return a;
+}
+
+static inline IntAudit audit_of(const Request& r, const QuantParams& q, const ConvShape& s, int32_t tile) {
+  IntAudit a = audit_of(r, q);
+  a.pixels = s.out_height * s.out_width, a.batch = s.batch;
+  a.channels = s.channels, a.group = s.group, a.columns = s.out_channels / most(s.group, 1);
+  a.rows = {s.height, s.out_height, s.kernel_h, s.stride_h, s.dilation_h, s.pad_top, tile};
+  a.across = {s.width, s.out_width, s.kernel_w, s.stride_w, s.dilation_w, s.pad_left, tile};
+  return a;
+}
+
+// The part of a product that says what is watched.
+EDGERUN_SIMD void watch(const Run& r, const QuantParams& q, const IntAudit& a, IntProduct* g) {
+  g->sink = r.sink;
+  g->seen = seen_of(r, a.on);
+  g->verify = q.verify && !q.raw && r.sink;
 }
 
 // Words of an input row with its margins; too_large where the rows of one window could not be addressed.

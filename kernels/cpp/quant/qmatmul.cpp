@@ -21,7 +21,16 @@ struct Params {
   Form form;
   int32_t b_zero;
   Epilogue epilogue;
+  IntAudit audit;
 };
+
+int64_t aligned(int64_t bytes) { return ceil_div(bytes, kCacheLine) * kCacheLine; }
+int64_t pointer_bytes(const Params& p) { return aligned(p.block_rows * 8); }
+int64_t block_bytes(const Params& p) { return aligned(p.block_rows * p.line * a_size(p.form)); }
+size_t packed_bytes(const Params& p) {
+  const int64_t weights = p.constant_b ? aligned(packed_elements(p.form, 1, p.k, p.columns) * b_size(p.form)) : 0;
+  return static_cast<size_t>(kCacheLine + p.epilogue.bytes() + weights);
+}
 
 Status resolve(const Request& r, DType dtype, Params* p) {
   EDGERUN_TRY(arity(r, 2, 4, 1));
@@ -61,25 +70,26 @@ Status resolve(const Request& r, DType dtype, Params* p) {
   if (!p->constant_b) p->block_rows = most(p->rows, 1);  // a panel is packed once for all rows
   p->row_units = ceil_div(p->rows, kIntRows);
   p->epilogue = {padded_columns(p->columns), !p->q.raw, any_shift(r, p->q.raw)};
+  p->audit = audit_of(r, p->q);
+  p->audit.on = p->audit.on && p->constant_b && p->batches == 1;
+  p->audit.plain = true;
+  p->audit.pixels = p->rows, p->audit.channels = p->k, p->audit.columns = p->columns;
+  int_audit_resolve(packed_bytes(*p), &p->audit);
   return Status::ok;
 }
-
-int64_t aligned(int64_t bytes) { return ceil_div(bytes, kCacheLine) * kCacheLine; }
-int64_t pointer_bytes(const Params& p) { return aligned(p.block_rows * 8); }
-int64_t block_bytes(const Params& p) { return aligned(p.block_rows * p.line * a_size(p.form)); }
 
 template <DType kA>
 Status query(const Request& r, Need* need) {
   Params p;
   EDGERUN_TRY(resolve(r, kA, &p));
-  const int64_t weights = p.constant_b ? aligned(packed_elements(p.form, 1, p.k, p.columns) * b_size(p.form)) : 0;
   need->params = sizeof p;
-  need->packed = static_cast<size_t>(kCacheLine + p.epilogue.bytes() + weights);
+  need->packed = packed_bytes(p);
   need->scratch = static_cast<size_t>(pointer_bytes(p) + block_bytes(p) + (p.constant_b ? 0 : packed_elements(p.form, 1, p.k, kPanel) * 2));
   const int64_t outputs = r.out[0].elements();
   need->units = outputs == 0 ? 0 : p.batches * (p.by_columns ? panels_of(p.columns) : p.row_units);
   need->work = static_cast<double>(outputs) * static_cast<double>(p.k);
   need->bytes = static_cast<double>(r.in[0].elements() + r.in[1].elements() + outputs);
+  need_audit(p.audit, need);
   return Status::ok;
 }
 
@@ -105,6 +115,7 @@ Status prepare(const Request& r, void* params, void* packed) {
   }
   EDGERUN_TRY(bounded_sums(p.columns, p.k, bias, weight));
   pack_b(p.form, 1, p.k, p.columns, 0, panels_of(p.columns), weight, at + p.epilogue.bytes());
+  if (p.audit.on) int_audit_pack(p.audit, {&b, 1, 0, p.columns}, bias, packed);
   return Status::ok;
 }
 
@@ -148,7 +159,10 @@ void run_rows(const Run& r, const Params& p, int64_t n, int64_t begin, int64_t e
   product.b_panel = packed_elements(p.form, 1, p.k, kPanel);
   product.narrow = p.q.narrow;
   product.ldc = product.columns = p.columns;
-  product.c = r.out[0].as<char>() + n * p.rows * p.columns * (p.q.raw ? 4 : 1);
+  product.flat = n * p.rows * p.columns;
+  product.c = r.out[0].as<char>() + product.flat * (p.q.raw ? 4 : 1);
+  watch(r, p.q, p.audit, &product);
+  locate_fault(&product, p.rows);
   use_epilogue(p.epilogue, reinterpret_cast<const int32_t*>(packed), &product);
 
   for (int64_t row = begin; row < end; row += p.block_rows) {
@@ -177,7 +191,9 @@ void run(const Run& r) {
   }
 }
 
+void audit(const Run& r) { int_audit(r, static_cast<const Params*>(r.params)->audit); }
+
 }  // namespace
-extern const Kernel qmatmul_i8_kernel{"qmatmul_i8", query<DType::i8>, prepare<DType::i8>, run};
-extern const Kernel qmatmul_u8_kernel{"qmatmul_u8", query<DType::u8>, prepare<DType::u8>, run};
+extern const Kernel qmatmul_i8_kernel{"qmatmul_i8", query<DType::i8>, prepare<DType::i8>, run, audit};
+extern const Kernel qmatmul_u8_kernel{"qmatmul_u8", query<DType::u8>, prepare<DType::u8>, run, audit};
 EDGERUN_ISA_END

@@ -96,18 +96,53 @@ EDGERUN_NOINLINE void transform_tiles(const ConvShape& s, const IntWinograd& w, 
     }
 }
 
+// A tile's outputs summed with their weights.
+EDGERUN_SIMD vu weighed(const vu (&o)[2]) { return o[0] + o[1] + (o[1] << 1); }
+EDGERUN_SIMD vu weighed(const vu (&o)[4]) { return (o[0] + o[1]) + (o[2] - o[3]); }
+
 // Where a tile's results go.
 struct Target {
   IntProduct out;        // start, factor, left, narrow; c: the image
   int64_t oy, ox, rows, columns;  // first output pixel, how many of the tile's rows and columns exist
   int64_t width;         // of the output
+  int32_t largest;       // |sum| without bias
 };
 
+// Adds those of a tile's sums that exist to the checksum.
+template <int kTile, int kVectors>
+EDGERUN_SIMD void see(const vi (&sums)[kVectors][kTile][kTile], const Target& t) {
+  int32_t* seen = reinterpret_cast<int32_t*>(t.out.seen);
+  vu total = (vu)loadu_int(seen);
+  if (EDGERUN_LIKELY(t.rows == kTile && t.columns == kTile)) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) {
+      vu rows[kTile];
+#pragma GCC unroll 4
+      for (int y = 0; y < kTile; ++y) {
+        vu o[kTile];
+#pragma GCC unroll 4
+        for (int x = 0; x < kTile; ++x) o[x] = (vu)sums[v][y][x];
+        rows[y] = weighed(o);
+      }
+      total += weighed(rows);
+    }
+  } else {
+    for (int v = 0; v < kVectors; ++v)
+      for (int y = 0; y < t.rows; ++y)
+        for (int x = 0; x < t.columns; ++x)
+          total += (vu)sums[v][y][x] * (vu)broadcast_int(kTileWeights[kTile][y] * kTileWeights[kTile][x]);
+  }
+  storeu_int(seen, (vi)total);
+}
+
 // Channels [channel, channel + kLanes) (or 2 kLanes with kPair) of one tile of M.
-template <int kSide, bool kPair>
+//
+// kSeen: sums them for the checksum. A fault in a product of a plane makes outputs that no weights and bytes can give, as
+// o is no multiple of what it is divided by, or wraps: the largest there can be tells, where the checksum could be blind.
+template <int kSide, bool kPair, bool kSeen>
 EDGERUN_SIMD void transform_out(const int32_t* m, int64_t plane, const Target& t, int64_t channel) {
   constexpr int kTile = kSide - 2, kVectors = kPair ? 2 : 1;
-  vi sums[kVectors][kTile][kTile];
+  vi sums[kVectors][kTile][kTile], top{}, bottom{};
 #pragma GCC unroll 2
   for (int v = 0; v < kVectors; ++v) {
     vu half[kTile][kSide];
@@ -127,8 +162,17 @@ EDGERUN_SIMD void transform_out(const int32_t* m, int64_t plane, const Target& t
       vu o[kTile];
       output_transform(half[y], o);
 #pragma GCC unroll 4
-      for (int x = 0; x < kTile; ++x) sums[v][y][x] = divided(o[x], kSide) + start;
+      for (int x = 0; x < kTile; ++x) {
+        const vi sum = divided(o[x], kSide);
+        sums[v][y][x] = sum + start;
+        if (kSeen) top = max_int(top, sum), bottom = min_int(bottom, sum);
+      }
     }
+  }
+  if (kSeen) {
+    see<kTile, kVectors>(sums, t);
+    if (EDGERUN_UNLIKELY(any((top > broadcast_int(t.largest)) | (bottom < broadcast_int(-t.largest)))))
+      report(t.out.sink, kChecksum, t.out.flat + (t.oy * t.width + t.ox) * t.out.ldc + channel, 0.f, 0.f, static_cast<float>(t.largest));
   }
   const int n = static_cast<int>(least(t.out.columns - channel, kVectors * kLanes));
   const Narrower narrow(t.out.narrow);
@@ -151,18 +195,37 @@ EDGERUN_SIMD void transform_out(const int32_t* m, int64_t plane, const Target& t
       if constexpr (kPair) narrow.pair(q[0], q[1], c, n);
       else narrow.lone(q[0], c, n);
     }
+  if (EDGERUN_LIKELY(!t.out.verify && !t.out.fault)) return;
+  for (int y = 0; y < t.rows; ++y) {
+    const KeptSums kept{reinterpret_cast<int32_t*>(&sums[0][y][0]), kLanes, kTile * kTile * kLanes};
+    settle(t.out, kept, {(t.oy + y) * t.width + t.ox, channel, t.columns, n});
+  }
 }
 
-template <int kTile>
+template <int kTile, bool kSeen>
 EDGERUN_NOINLINE void store_tiles(const ConvShape& s, const IntWinograd& w, const int32_t* m, int64_t first, int64_t count, Target t) {
   for (int64_t i = 0; i < count; ++i)
     for (int64_t j = 0; j < w.tiles_wide; ++j, m += w.epilogue.columns) {
       t.oy = (first + i) * kTile, t.ox = j * kTile;
       t.rows = least(kTile, s.out_height - t.oy), t.columns = least(kTile, s.out_width - t.ox);
       int64_t c = 0;
-      for (; c + kLanes < s.out_channels; c += 2 * kLanes) transform_out<kTile + 2, true>(m, w.m_plane, t, c);
-      if (c < s.out_channels) transform_out<kTile + 2, false>(m, w.m_plane, t, c);
+      for (; c + kLanes < s.out_channels; c += 2 * kLanes) transform_out<kTile + 2, true, kSeen>(m, w.m_plane, t, c);
+      if (c < s.out_channels) transform_out<kTile + 2, false, kSeen>(m, w.m_plane, t, c);
     }
+}
+
+template <bool kSeen>
+void store(const ConvShape& s, const IntWinograd& w, const int32_t* m, int64_t first, int64_t count, const Target& t) {
+  if (w.tile == 4) store_tiles<4, kSeen>(s, w, m, first, count, t);
+  else store_tiles<2, kSeen>(s, w, m, first, count, t);
+}
+
+// An armed fault in an accumulator: the product of one plane that the output's tile and place in it choose.
+EDGERUN_NOINLINE __attribute__((cold)) void strike_plane(const IntWinograd& w, const IntProduct& g, int64_t width, int64_t first, int32_t* m) {
+  const int64_t oy = g.fault_row / width - first * w.tile, ox = g.fault_row % width;
+  const int64_t tile = oy / w.tile * w.tiles_wide + ox / w.tile, plane = oy % w.tile * (w.tile + 2) + ox % w.tile;
+  int32_t& at = m[plane * w.m_plane + tile * w.epilogue.columns + g.fault_column];
+  at = static_cast<int32_t>(g.fault->strike(static_cast<uint32_t>(at)));
 }
 
 // Cycles of an output pixel, from measured parts: products, transforms in and out.
@@ -201,6 +264,7 @@ void int_winograd_choose(const ConvShape& s, const TensorView& weights, const Ep
     if (c < best) best = c, w->tile = tile;
   }
   if (w->tile == 0) return;
+  w->largest = static_cast<int32_t>(255 * largest);
   w->tiles_high = ceil_div(s.out_height, w->tile), w->tiles_wide = ceil_div(s.out_width, w->tile);
   w->row_words = (w->tiles_wide * w->tile + 2) * s.channels;
   const int64_t row_bytes = w->tiles_wide * planes(*w) * (v_line(s) * 2 + e.columns * 4);
@@ -246,7 +310,8 @@ void int_winograd_pack(const ConvShape& s, const IntWinograd& w, const TensorVie
     }
 }
 
-void int_winograd_run(const Run& r, const ConvShape& s, const QuantParams& q, const IntWinograd& w, int64_t begin, int64_t end) {
+void int_winograd_run(const Run& r, const ConvShape& s, const QuantParams& q, const IntWinograd& w, const IntAudit& a, int64_t begin,
+                      int64_t end) {
   char* scratch = static_cast<char*>(r.scratch);
   const void** rows = reinterpret_cast<const void**>(scratch);
   word* wide = reinterpret_cast<word*>(scratch + table_bytes(w));
@@ -265,6 +330,8 @@ void int_winograd_run(const Run& r, const ConvShape& s, const QuantParams& q, co
   product.ldc = w.epilogue.columns, product.columns = w.epilogue.columns;
   Target target{};
   target.out.narrow = q.narrow, target.out.ldc = target.out.columns = s.out_channels, target.width = s.out_width;
+  target.largest = w.largest;
+  watch(r, q, a, &target.out);
   use_epilogue(w.epilogue, reinterpret_cast<const int32_t*>(lists), &target.out);
 
   for (int64_t unit = begin; unit < end;) {
@@ -278,9 +345,14 @@ void int_winograd_run(const Run& r, const ConvShape& s, const QuantParams& q, co
       product.b = b + p * w.b_plane, product.c = m + p * w.m_plane;
       int_multiply(product, rows, 0, tiles, 0, panels_of(product.columns));
     }
+    target.out.flat = n * results;
     target.out.c = r.out[0].as<char>() + n * results * (q.raw ? 4 : 1);
-    if (w.tile == 4) store_tiles<4>(s, w, m, first, count, target);
-    else store_tiles<2>(s, w, m, first, count, target);
+    locate_fault(&target.out, s.out_height * s.out_width);
+    const int64_t row = target.out.fault_row - first * w.tile * s.out_width;
+    if (target.out.fault && target.out.fault->site == FaultSite::accumulator && row >= 0 && row < count * w.tile * s.out_width)
+      strike_plane(w, target.out, s.out_width, first, m);
+    if (target.out.seen) store<true>(s, w, m, first, count, target);
+    else store<false>(s, w, m, first, count, target);
     unit += count;
   }
 }

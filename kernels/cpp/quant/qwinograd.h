@@ -16,6 +16,7 @@ struct IntWinograd {
   int64_t v_plane, m_plane;     // elements between planes
   int64_t b_plane;              // words of one plane of packed weights
   Epilogue epilogue;
+  int32_t largest;              // |sum| without bias of any output, whatever the bytes
 };
 
 // Fills w; tile is 0 where it is not possible or not expected to be faster.
@@ -25,6 +26,7 @@ size_t int_winograd_scratch_bytes(const IntWinograd& w);
 void int_winograd_pack(const ConvShape& s, const IntWinograd& w, const TensorView& weights, const TensorView* bias,
                        const TensorView* factors, void* packed);
 // Tile rows [begin, end), counted over all images.
-void int_winograd_run(const Run& r, const ConvShape& s, const QuantParams& q, const IntWinograd& w, int64_t begin, int64_t end);
+void int_winograd_run(const Run& r, const ConvShape& s, const QuantParams& q, const IntWinograd& w, const IntAudit& a, int64_t begin,
+                      int64_t end);
 
 EDGERUN_ISA_END
