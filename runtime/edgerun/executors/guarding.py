@@ -153,12 +153,12 @@ class Buffers:
         if asks(self.plan.steps[step], "buffers"):
             self._sums |= {_place(s): (_crc(a), step) for s, a in zip(slots, arrays, strict=True)}
 
-    def verify(self, slot: Slot, bytes_of: Any, reader: int) -> list[Finding]:
-        """Before `slot` is read. bytes_of: the array that lies at a place."""
+    def verify(self, slot: Slot, array: Array, arena: Array, reader: int) -> list[Finding]:
+        """Before `slot`, which `array` holds, is read."""
         found = []
         for place in self._of(slot):
             crc, writer = self._sums[place]
-            now = _crc(bytes_of(place))
+            now = _crc(array if place[0] == "input" else arena[place[1] : place[1] + place[2]])
             if now != crc:
                 self._sums[place] = now, writer  # told once
                 found.append(finding(self.plan, "buffers", writer if writer >= 0 else reader, 0))

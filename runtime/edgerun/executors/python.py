@@ -14,7 +14,7 @@ from edgerun.executors.base import Fault, Finding, RawRun, check_feeds, check_si
 from edgerun.executors.dynamic import Interpreter
 from edgerun.executors.fallback import Reference, copied, write_results
 from edgerun.executors.faults import Injector
-from edgerun.executors.guarding import Buffers, Flow, Place, Weights, asks, differing, finding
+from edgerun.executors.guarding import Buffers, Flow, Weights, asks, differing, finding
 from edgerun.executors.sites import Serve
 from edgerun.limits import Clock, Limits
 from edgerun.planner.decide import exit_score, should_stop
@@ -212,7 +212,7 @@ class PythonExecutor:
                 self._judge(exit_index, scores, classes)
         for port, producer in zip(plan.outputs, self._producers, strict=True):
             if producer < pc:
-                findings += buffers.verify(plan.slots[port.slot], self._at, len(plan.steps) - 1)
+                findings += buffers.verify(plan.slots[port.slot], self._array(port.slot), self._arena, len(plan.steps) - 1)
         self._last_ns = elapsed = time.perf_counter_ns() - begin
         return RawRun(
             outputs=tuple(
@@ -252,14 +252,8 @@ class PythonExecutor:
         read = [k for k in step.inputs if k != ABSENT]
         if step.kernel == "exit":
             read.append(self.plan.exits[int(step.attrs["index"][0])].slot)
-        return [f for k in dict.fromkeys(read) for f in self._buffers.verify(self.plan.slots[k], self._at, index)]
-
-    def _at(self, place: Place) -> Array:
-        """The array or bytes at a place: inputs by their number, else bytes of the arena."""
-        kind, at, size = place
-        if kind == "input":
-            return next(self._array(k) for k, s in enumerate(self.plan.slots) if s.place == "input" and s.offset == at)
-        return self._arena[at : at + size]
+        return [f for k in dict.fromkeys(read)
+                for f in self._buffers.verify(self.plan.slots[k], self._array(k), self._arena, index)]
 
     def _again(self, index: int, step: Step, clock: Clock) -> list[Array]:
         """The step's results, in arrays of their own; before it is done, since its result may be written over an operand."""
