@@ -126,7 +126,7 @@ def _show_places(known: list[Place], as_json: bool) -> None:
     last = ""
     for p in known:
         indices = f"0 … {(p.elements - 1) * p.stride}" + (f" by {p.stride}" if p.stride > 1 else "")
-        table.add_row(p.site, str(p.step), escape(p.node or p.op), p.kernel, f"{p.elements:,}", str(p.bits or "–"), indices,
+        table.add_row(p.site, str(p.step), escape(p.node or p.op or p.kernel), p.kernel, f"{p.elements:,}", str(p.bits or "–"), indices,
                       "" if p.site == last else SITES.get(p.site, ""))
         last = p.site
     answers.print(table)

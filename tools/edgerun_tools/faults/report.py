@@ -100,7 +100,7 @@ def _by_site(p: Mapping[str, Any]) -> str:
 
 
 def _heats(c: Mapping[str, Any], presets: Mapping[str, Any], strongest: str) -> str:
-    layers = {p["step"]: f"{p['step']} {p['node'] or p['op']}" for p in c["places"]}
+    layers = {p["step"]: f"{p['step']} {p['node'] or p['op'] or p['kernel']}" for p in c["places"]}
     sites = list(dict.fromkeys(p["site"] for p in c["places"]))
     parts = []
     for name in dict.fromkeys((OFF, strongest)):
@@ -133,7 +133,7 @@ def _checks(name: str, p: Mapping[str, Any]) -> str:
 
 def _cost(cost: Mapping[str, Any] | None) -> str:
     if cost is None:
-        return "<p>Not measured in this campaign (<code>--no-cost</code>).</p>"
+        return "<p>Not measured in this campaign (<code>--cost 0</code>).</p>"
     rows = [(n, f"{v['p50_ms']:.3f}", "" if n == OFF else f"{100 * v['overhead']:+.1f} % ({100 * v['p25']:+.1f} – {100 * v['p75']:+.1f})")
             for n, v in cost["presets"].items()]
     return _scroll(_table(("preset", "median ms", "over off (quartiles of rounds)"), rows)) + (
@@ -156,9 +156,11 @@ def _behaviour(presets: Mapping[str, Any]) -> str:
         f = p["false_alarms"]
         rows.append((name, spread(p["latency"]["steps"]), spread(p["latency"]["runs"]), rate(p["recovery"]["transient"]),
                      rate(p["recovery"]["stored"]), f"{f['hits']} of {f['trials']:,}",
-                     f"< {100 * f['at_most']:.2g} %" if f["trials"] else "–"))
-    return _table(("preset", "steps: p50 / p99 / max", "late, runs: p50 / p99 / max", "recovered, transient", "recovered, in memory",
-                   "false alarms", "rate, upper bound"), rows)
+                     f"< {100 * f['at_most']:.2g} %" if f["trials"] else "–", f"{p['harmless_alarms']:,}", f"{p['miscorrected']:,}",
+                     f"{p['absent']:,}"))
+    return _table(("preset", "steps: p50 / p99 / max (n)", "late, runs: p50 / p99 / max (n)", "recovered, transient",
+                   "recovered, in memory", "false alarms", "rate, upper bound", "alarm, outputs right", "repaired wrongly",
+                   "nothing there"), rows)
 
 
 def _table(head: Sequence[str], rows: Cells, *, text: bool = False) -> str:
