@@ -40,8 +40,10 @@ def command(
         "Inputs, all answered right without faults, classes taking turns."))] = 100,
     later: Annotated[int, typer.Option("--later", min=0, help=(
         "Runs after the one that was hit, in which faults that stay are watched."))] = 8,
-    on_fault: Annotated[str, typer.Option("--on-fault", metavar="flag|retry|abort|exit-early", help=(
-        "Reaction to a finding."))] = "retry",
+    on_fault: Annotated[str | None, typer.Option("--on-fault", metavar="flag|retry|abort|exit-early", show_default="as each preset", help=(
+        "Reaction to a finding."))] = None,
+    scrub_bytes: Annotated[int, typer.Option("--scrub-bytes", min=1, help=(
+        "Weights verified in every run; fixed here, as by default it depends on time."))] = 1 << 15,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of inputs and faults.")] = 1,
     threads: Annotated[int, typer.Option("--threads", "-x", min=1, help="Threads of the engine under test.")] = 1,
     jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, show_default="all cores", help="Processes that inject.")] = None,
@@ -67,7 +69,7 @@ def command(
       edgerun campaign model.onnx --data test.npz --out campaign --scheduler tcp://head:8786
     """
     asked = setting.Setting(model, data, setting.presets(checks), sites, models, margin, confidence, seed, inputs, later, on_fault,
-                            threads, least, non_masked, worst)
+                            threads, least, non_masked, worst, scrub_bytes)
     if resume and not out.exists():
         raise OptionError(f"--resume: expected the results of an interrupted campaign in --out {out}; found nothing there")
     with exit_runs.bars(not as_json) as tick:

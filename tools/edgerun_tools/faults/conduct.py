@@ -45,7 +45,7 @@ class Prepared:
 def prepare(setting: Setting, tick: Tick = lambda what, done, of: None) -> Prepared:
     """Choose inputs, list places, draw faults; everything that does not depend on who runs them. Raises EdgeRunError."""
     stats.require()
-    settings = {"threads": setting.threads, "on_fault": setting.on_fault, "executor": "engine"}
+    settings = setting.settings
     tick("inputs", 0, 1)
     with open_session(setting.model, "off", settings) as bare:
         chosen = inputs.choose(bare, setting.model, setting.data, setting.inputs, setting.seed)

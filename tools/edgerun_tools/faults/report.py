@@ -50,8 +50,9 @@ def method(c: Mapping[str, Any]) -> list[str]:
         "Every preset got the same faults on the same inputs (paired comparison).",
         f"Inputs: {c['inputs']['count']} of {c['inputs']['source']} that are answered right without faults, classes taking turns.",
         "Clean answers were computed twice by every process and had to be equal bit for bit.",
-        f"Faults that stay in memory were watched for {c['later']} further runs on other inputs.",
-        f"Reaction to a finding: {c['settings'].get('on_fault', 'none')}.",
+        f"Faults that stay in memory were watched for {c['later']} further runs on other inputs, {c['settings']['scrub_bytes']:,} bytes of "
+        "weights being verified in each (check weights); then all of them were (late, one run more).",
+        f"Reaction to a finding: {c['settings'].get('on_fault', 'what each preset has by default')}.",
         "Trials ran in forked processes; crashes and hangs were repeated alone before they were counted.",
         "Intervals: Clopper-Pearson.",
         f"Build: {c['binary_sha256'][:16]}… ({c['compiler']}).",

@@ -11,12 +11,9 @@ import numpy as np
 from edgerun import Session
 from edgerun.errors import FaultError
 from edgerun.executors.base import Finding
-from edgerun.options import Options
 from edgerun_tools.faults.inputs import decision, scores_of
 
 Feeds = Mapping[str, np.ndarray]
-REPAIRED = frozenset({"corrected", "restored", "rerun"})
-"""Actions after which the answer is meant to be the right one."""
 
 
 @dataclass(frozen=True)
@@ -69,5 +66,4 @@ def observe(session: Session, feeds: Feeds) -> Answer:
 
 def open_session(model: str | bytes, checks: str, settings: Mapping[str, Any]) -> Session:
     """A session for injections: one preset, threads decided once and for all."""
-    known = {k: v for k, v in settings.items() if k != "on_fault" or k in Options.__dataclass_fields__}
-    return Session(model, checks=checks, tune=False, **known)
+    return Session(model, checks=checks, tune=False, **settings)

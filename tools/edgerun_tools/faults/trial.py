@@ -15,7 +15,7 @@ from edgerun import Session
 from edgerun.errors import EdgeRunError
 from edgerun.executors.base import MEMORY_SITES, Fault
 from edgerun_tools.faults.models import FLOW, FOREVER, Planned
-from edgerun_tools.faults.target import REPAIRED, Answer, Feeds, observe
+from edgerun_tools.faults.target import Answer, Feeds, observe
 
 MASKED, DETECTED, LATE, CORRECTED, CRITICAL, TOLERABLE, DUE = CLASSES = (
     "masked", "detected", "detected_late", "corrected", "sdc_critical", "sdc_tolerable", "due")
@@ -103,7 +103,7 @@ class Target:
             self.session.heal()
 
     def _watch(self, first: int, runs: int) -> Outcome:
-        """The run that was hit and those after it, up to the first alarm or error."""
+        """The run that was hit and those after it, up to the first alarm or error; then everything in memory is looked through."""
         worst = Outcome(MASKED)
         for run in range(runs):
             number = (first + run) % len(self.inputs)
@@ -114,7 +114,8 @@ class Target:
                 return found
             if _WEIGHT[found.outcome] > _WEIGHT[worst.outcome]:
                 worst = found
-        return worst
+        swept = Answer(findings=self.session.scrub(), error="abort") if runs > 1 else Answer()
+        return late(judge(swept, self.golden[first], runs), worst) if swept.findings else worst
 
 
 def late(alarm: Outcome, before: Outcome) -> Outcome:
@@ -134,9 +135,9 @@ def judge(answer: Answer, golden: Answer, run: int = 0) -> Outcome:
         if same:
             return Outcome(MASKED)
         return Outcome(CRITICAL if answer.answer != golden.answer else TOLERABLE, run=run, difference=answer.difference(golden))
-    repaired = bool(answer.findings) and all(f.action in REPAIRED for f in answer.findings)
+    repaired = bool(answer.findings) and all(f.cured for f in answer.findings)
     what: dict[str, Any] = {"fired": "+".join(dict.fromkeys(f.check for f in answer.findings)), "run": run,
-            "permanent": any(getattr(f, "permanent", False) for f in answer.findings)}
+            "permanent": any(f.permanent for f in answer.findings)}
     if answer.findings:
         what |= {"check": answer.findings[0].check, "step": answer.findings[0].step, "action": answer.findings[0].action}
     if repaired and same:
