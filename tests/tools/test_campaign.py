@@ -146,7 +146,7 @@ def test_presets_without_a_kind_are_measured_beside_the_whole(digits, tmp_path):
     (["--sites", "rom"], 2, "--sites: expected all, or some of result"),
     (["--models", "burst"], 2, "--models: expected all, or some of bit"),
     (["--checks", "best"], 2, "expected"),
-    (["--checks", "maed-abft"], 2, "after -; found abft"),
+    (["--checks", "maed-abft"], 2, "after -, each once; found abft"),
     (["--margin", "0"], 2, "margin: expected a number between 0 and 1"),
     (["--inputs", "11"], 4, "expected 11 inputs"),
     (["--resume"], 2, "--resume: expected the results of an interrupted campaign"),
