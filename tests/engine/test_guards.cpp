@@ -48,7 +48,7 @@ std::shared_ptr<Plan> chain(int n) {
 }
 
 // flag, x → branch: then relu(x), jump; else x + x; both → y → relu → z.
-std::shared_ptr<Plan> fork() {
+std::shared_ptr<Plan> branching() {
   PlanBuilder b;
   b.arena_bytes = 128;
   const auto flag = b.slot("flag", 12, {}, PlanBuilder::input, 0), x = b.slot("x", 0, {1, 4}, PlanBuilder::input, 1);
@@ -110,7 +110,7 @@ TEST_CASE("a skipped, repeated, swapped, unknown or unfinished step breaks the f
 }
 
 TEST_CASE("the flow follows the branch that the condition asks for, and no other") {
-  const auto plan = fork();
+  const auto plan = branching();
   for (const bool taken : {true, false})
     for (const bool wrong : {true, false}) {
       Walk w(*plan);
@@ -169,7 +169,7 @@ TEST_CASE("a reader of parts verifies each, a writer of a part drops the whole, 
 }
 
 TEST_CASE("where a plan branches, the sum of the path that was taken counts") {
-  const auto plan = fork();
+  const auto plan = branching();
   const Buffers b(*plan);
   CHECK(watched(b, b.steps[4].verify).size() == 1);
   Session session(plan, {});
