@@ -24,6 +24,7 @@ static inline Status quant_operands(const Request& r, DType dtype, const char* z
   q->signed_x = x.dtype == DType::i8;
   q->raw = y.dtype == DType::i32;
   q->verify = r.attrs.i("verify_rescale") != 0;
+  q->narrow = {};  // params are raw memory, and sums are stored as they are
   if (!q->raw && y.dtype != DType::i8 && y.dtype != DType::u8) return Status::bad_dtype;
   EDGERUN_TRY(byte_attribute(r, zero_name, x.dtype, 0, &q->x_zero));
   if (r.has(2)) {
