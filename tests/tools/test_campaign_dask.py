@@ -51,7 +51,7 @@ def cluster(tmp_path):
 def _address(file: Path) -> str:
     import json
 
-    until = time.monotonic() + 60
+    until = time.monotonic() + 120
     while time.monotonic() < until:
         if file.exists() and (text := file.read_text()).strip():
             return str(json.loads(text)["address"])
@@ -78,7 +78,7 @@ def test_a_worker_that_dies_loses_nothing(cluster, words, tmp_path, capsys):
     codes: list[int] = []
     running = threading.Thread(target=lambda: codes.append(cli.main([*words, "--out", str(spread), "--scheduler", address])))
     running.start()
-    until = time.monotonic() + 120
+    until = time.monotonic() + 1200
     while time.monotonic() < until and running.is_alive():
         if (spread / store.NAME).exists() and (spread / store.NAME).read_bytes().count(b"\n") > 30:
             break
@@ -86,7 +86,7 @@ def test_a_worker_that_dies_loses_nothing(cluster, words, tmp_path, capsys):
     there = (spread / store.NAME).read_bytes().count(b"\n")
     workers[0].send_signal(signal.SIGKILL)
     assert there < expected.count(b"\n"), "the campaign was over before the worker could be killed"
-    running.join(180)
+    running.join(600)
     assert codes == [0]
     assert (spread / store.NAME).read_bytes() == expected
 
@@ -95,4 +95,4 @@ def _wait_for_workers(address: str, count: int) -> None:
     from distributed import Client
 
     with Client(address, set_as_default=False, timeout=60) as client:
-        client.wait_for_workers(count, timeout=60)
+        client.wait_for_workers(count, timeout=300)
