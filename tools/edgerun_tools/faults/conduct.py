@@ -70,7 +70,7 @@ def prepare(setting: Setting, tick: Tick = lambda what, done, of: None) -> Prepa
     header = _header(setting, settings, faults) | {
         "inputs": {"source": chosen.source, "count": len(chosen.feeds), "tried": chosen.tried, "sha256": chosen.digest,
                    "classes": inputs.balance(chosen)},
-        "golden_sha256": worker.digest, "places": places.to_rows(where),
+        "golden_sha256": worker.digest, "fixed_addresses": worker.fixed, "places": places.to_rows(where),
     }
     return Prepared(bundle, where, design, quotas, faults, header)
 

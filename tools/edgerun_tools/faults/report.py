@@ -53,7 +53,9 @@ def method(c: Mapping[str, Any]) -> list[str]:
         f"Faults that stay in memory were watched for {c['later']} further runs on other inputs, {c['settings']['scrub_bytes']:,} bytes of "
         "weights being verified in each (check weights); then all of them were (late, one run more).",
         f"Reaction to a finding: {c['settings'].get('on_fault', 'what each preset has by default')}.",
-        "Trials ran in forked processes; crashes and hangs were repeated alone before they were counted.",
+        "Trials ran in forked processes; crashes and hangs were repeated alone before they were counted. " + (
+            "" if c["fixed_addresses"] else "The system kept its addresses random: what wild accesses of struck parameters hit may differ "
+            "from run to run."),
         "Intervals: Clopper-Pearson.",
         f"Build: {c['binary_sha256'][:16]}… ({c['compiler']}).",
     ]
