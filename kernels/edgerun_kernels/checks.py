@@ -19,19 +19,24 @@ Array = np.ndarray[Any, Any]
 
 IDENTITY = 1
 NON_FINITE = 2
+REQUANTISED = 8
+CHECKSUM = 16
 EPS = float(np.finfo(np.float32).eps)
 TINY = float(np.finfo(np.float32).tiny)
 RELATIVE = 16 * EPS
 """Bound of the identities that round: a few units in the last place of either evaluation."""
 SOFTMAX_SUM = 64 * EPS
 """Bound of |sum - 1| of a softmax row; the sum is taken in float64."""
+RESCALED = 0.5 + 2.0**-12
+"""Bound of |byte - sum · factor| in rescaling, which rounds to the nearest integer; the rest is for a product in float32."""
 INFINITE = 2.0**128
 """The smallest power of two that float32 rounds to infinity."""
 
 
 @dataclass
 class Sink:
-    """What one step's checks saw. `fault` = (flat output index, XOR mask) flips that result before its check."""
+    """What one step's checks saw. `fault` = (flat output index, XOR mask) flips that result before its check; int8 products know
+    the other sites of kernel.h's FaultSite, too."""
 
     checked: int = 0
     flags: int = 0
@@ -41,6 +46,7 @@ class Sink:
     bound: float = 0.0
     fault: tuple[int, int] | None = None
     injected: bool = field(default=False)
+    site: str = "result"
 
     def inject(self, y: Array) -> None:
         """Flip the armed bits of y (contiguous float32), once."""
@@ -51,6 +57,16 @@ class Sink:
         if 0 <= index < bits.size:
             bits[index] ^= np.uint32(mask & 0xFFFFFFFF)
             self.injected = True
+
+    def strike(self, site: str, values: Array) -> None:
+        """Flip the armed bits of `values` (contiguous; int8, uint8, or integers in the range of int32) at this site, once."""
+        if self.fault is None or self.injected or self.site != site or not 0 <= self.fault[0] < values.size:
+            return
+        flat, width = values.reshape(-1), min(values.itemsize, 4)
+        bits = int(flat[self.fault[0]]) ^ (self.fault[1] & ((1 << 8 * width) - 1))
+        signed = int.from_bytes((bits & ((1 << 8 * width) - 1)).to_bytes(width, "little"), "little", signed=values.dtype.kind == "i")
+        flat[self.fault[0]] = signed
+        self.injected = True
 
     def violated(self, flag: int, index: int, got: float, expected: float, bound: float) -> None:
         """Record a violation; the details are those of the first one."""
@@ -99,6 +115,29 @@ def check_function(sink: Sink, name: str, x: Array, y: Array) -> None:
     if wrong.any():
         k = int(np.argmax(wrong))
         sink.violated(IDENTITY, k, float(y[k]), float(expected[k]), float(bound[k]))
+
+
+def check_sums(sink: Sink, sums: Array, expected: Array, bias: Array | None) -> None:
+    """Verify the integer sums [..., N] of a product by its checksum, column by column: over all rows they must come to what the
+    sums of the operand and the weights let expect, int64 [N], and one bias a row. The index is that of the column's first sum."""
+    rows = sums.size // max(sums.shape[-1], 1)
+    if bias is not None:
+        expected = expected + rows * bias.astype(np.int64)
+    seen = sums.reshape(rows, sums.shape[-1]).sum(axis=0)
+    wrong = seen != expected
+    if wrong.any():
+        column = int(np.argmax(wrong))
+        sink.violated(CHECKSUM, column, float(seen[column]), float(expected[column]), 0.0)
+
+
+def check_rescaled(sink: Sink, real: Array, low: int, high: int, y: Array) -> None:
+    """Verify that bytes are the real results (float64, zero point included) within their bounds, up to rounding."""
+    sink.checked += y.size
+    expected = np.clip(real, low, high).reshape(-1)
+    wrong = ~(np.abs(y.reshape(-1) - expected) <= RESCALED)
+    if wrong.any():
+        k = int(np.argmax(wrong))
+        sink.violated(REQUANTISED, k, float(y.reshape(-1)[k]), float(expected[k]), RESCALED)
 
 
 def check_softmax(sink: Sink, y: Array, axis: int) -> None:

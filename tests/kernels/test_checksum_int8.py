@@ -9,6 +9,7 @@ import pytest
 from kernel_case import DTYPES, call, each_isa, sample
 from test_qconv import CONVS, DEPTHWISE, PRODUCTS, conv_shape, factors
 
+from edgerun_kernels.checks import Sink
 from edgerun_kernels.registry import KERNELS
 
 CHECKSUM, RESCALED = 16, 8
@@ -228,3 +229,23 @@ def test_rescaling_raises_no_false_alarm(dtype: str, isa: str) -> None:
         KERNELS[f"qmatmul_{dtype}"](inputs, attrs, [want], None)
         np.testing.assert_array_equal(outs[0], want)
         assert seen["flags"] == 0 and seen["checked"] == 3 * n, (trial, seen)
+
+
+@pytest.mark.parametrize("site", ["accumulator", "rescaled", "result", ""])
+@pytest.mark.parametrize("dtype", ["i8", "u8"])
+@FEW
+def test_the_python_kernels_see_the_same(kind: str, case: Any, dtype: str, site: str) -> None:
+    p, rng = Product(kind, case, dtype), np.random.default_rng(23)
+    scale = factors(p.columns, p.terms, 4)
+    attrs = {**p.attrs, "abft": (1,), "verify_rescale": (1,), "y_zero": (3,)}
+    clean = np.empty(p.shape, DTYPES[dtype])
+    KERNELS[p.name]([*p.inputs, scale], attrs, [clean], None)
+    flags = set()
+    for _ in range(20 if site else 1):
+        sink = Sink(fault=(int(rng.integers(clean.size)), 1 << int(rng.integers(8))) if site else None, site=site)
+        got = np.empty(p.shape, DTYPES[dtype])
+        KERNELS[p.name]([*p.inputs, scale], attrs, [got], sink)
+        assert sink.checked == got.size and sink.injected == bool(site)
+        assert (sink.flags != 0) == (site == "accumulator" or bool((got != clean).any()))
+        flags.add(sink.flags)
+    assert flags == {"accumulator": {CHECKSUM}, "": {0}}.get(site, flags) and flags <= {0, CHECKSUM, RESCALED}

@@ -21,7 +21,7 @@ from edgerun.planner.decide import exit_score, should_stop
 from edgerun.planner.plan import ABSENT, ALIGNMENT, CONTROL, DTYPES, Plan, Step
 from edgerun.planner.select import FALLBACK, GRAPH
 from edgerun.watch import watched
-from edgerun_kernels.checks import NON_FINITE, Sink
+from edgerun_kernels.checks import CHECKSUM, NON_FINITE, Sink
 from edgerun_kernels.registry import KERNELS
 from edgerun_kernels.types import BadIndex
 
@@ -314,7 +314,7 @@ def _producer(plan: Plan, slot: int) -> int:
 def _findings(index: int, step: Step, sink: Sink) -> list[Finding]:
     if not sink.flags:
         return []
-    check = "finite" if sink.flags & NON_FINITE else "maed"
+    check = "finite" if sink.flags & NON_FINITE else "abft" if sink.flags & CHECKSUM else "maed"
     numbers = sink.first_index, sink.expected, sink.got, sink.bound
     return [Finding(index, step.node, step.op, step.kernel, check, *numbers)]
 

@@ -13,7 +13,11 @@ ROUNDED = 16 * EPS
 """Relative bound of the identities that round (sigmoid, tanh, silu, gelu, elu, exp, erf)."""
 SOFTMAX_SUM = 64 * EPS
 """Bound of |sum of a softmax row - 1|, and of the exponentials of a log_softmax row."""
-AUDITED = frozenset({"conv2d_f32", "conv2d_dw_f32", "matmul_f32"})
+RESCALED = 0.5 + 2.0**-12
+"""Bound of |byte - sum · factor| where int8 sums are rescaled."""
+INT8 = frozenset(f"{op}_{t}" for op in ("qconv2d", "qconv2d_dw", "qmatmul") for t in ("i8", "u8"))
+"""Products of bytes: their checksums are exact, and what rescaling makes of the sums is verified on demand (attribute verify_rescale)."""
+AUDITED = INT8 | {"conv2d_f32", "conv2d_dw_f32", "matmul_f32"}
 """Kernels that gather a checksum when asked to (attribute abft)."""
 
 _ROUNDED_CODES = frozenset({4, 5, 8, 9, 10, 11})
@@ -45,5 +49,7 @@ def maed_of(kernel: str, attrs: Mapping[str, Ints | Floats]) -> tuple[Check, ...
 
 def struck_within(kernel: str, attrs: Mapping[str, Ints | Floats]) -> tuple[str, ...]:
     """The sites within a kernel at which it lets an armed fault in (executors.base.Fault): those that its checks would see."""
+    if kernel in INT8:
+        return ("accumulator", "rescaled", "result") if "y_zero" in attrs else ("accumulator", "result")
     found = ("result",) if maed_of(kernel, attrs) else ()
     return (*found, "accumulator") if kernel in AUDITED else found

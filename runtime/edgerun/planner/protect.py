@@ -9,13 +9,13 @@ from edgerun.ops.activation import CODES
 from edgerun.options import kinds_of
 
 from . import paper
-from .checks import AUDITED, maed_of
+from .checks import AUDITED, INT8, RESCALED, maed_of
 from .plan import ABSENT, CONTROL, Check, Plan, Slot, Step
 from .select import FALLBACK, GRAPH
 
 SCRUB, FULL_SCRUB = 0.01, 0.02
 """Share of a run's time in which weights are verified (the bound of check "weights"), and where buffers are verified, too."""
-_OWN = ("abft", "nonnegative", *paper.HINT)
+_OWN = ("abft", "nonnegative", "verify_rescale", *paper.HINT)
 """Attributes that belong to this pass."""
 _NONNEGATIVE_CODES = frozenset({1, 4, 6})
 _KEEPS_SIGN = frozenset({"max_pool2d_f32", "average_pool2d_f32", "global_average_pool_f32", "global_max_pool_f32", "copy", "transpose"})
@@ -44,6 +44,11 @@ def _protected(step: Step, sure: bool, kinds: tuple[str, ...], scrub: float) -> 
     if "abft" in kinds and step.kernel in AUDITED:
         checks += (Check("abft"),)
         hints = {"abft": (1,), "nonnegative": (1,)} if sure else {"abft": (1,)}
+        if step.kernel in INT8:
+            hints = {"abft": (1,)}
+        if step.kernel in INT8 and "duplicate" in kinds and "y_zero" in step.attrs:  # it is not computed twice, as abft covers it
+            hints["verify_rescale"] = (1,)
+            checks += (Check("maed", RESCALED),)
         step = replace(step, attrs={**step.attrs, **hints})
     computes = step.kernel not in CONTROL
     if "weights" in kinds and computes:
