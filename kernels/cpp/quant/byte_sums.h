@@ -8,10 +8,11 @@ inline constexpr int64_t kMostPlaces = 256;        // a sum of so many bytes fit
 inline constexpr int64_t kPartBytes = 16 * 1024;   // read before the next part is begun: it stays in L1 for all channels
 inline constexpr int64_t kWideSums = 48 * kBytes;  // of places side by side
 
-// Where bytes lie: rows x count places, each of `length` bytes.
+// Where bytes lie: rows x count places, each of `length` bytes. So many bytes before and after each may be read, too.
 struct Places {
   const uint8_t* x;
   int64_t rows, row_stride, count, stride, length;
+  int64_t before = 0, after = 0;
 };
 
 // Sums of up to kMostPlaces vectors of bytes, int8 or uint8. What an int8 counts too much in every sum: kExcess.
@@ -128,26 +129,27 @@ EDGERUN_NOINLINE static void sum_part(const Places& p, uint32_t* sum) {
   if (at + kBytes <= p.length) add_columns<kSigned, 1, false>(p, at, 0, sum + at), at += kBytes;
   if (at == p.length) return;
   uint32_t last[kBytes] = {};
-  const int64_t from = p.length < kBytes ? at : p.length - kBytes;  // some bytes may be summed twice, and are left out
-  if (p.length < kBytes) add_columns<kSigned, 1, true>(p, at, p.length - at, last);
-  else add_columns<kSigned, 1, false>(p, from, 0, last);
+  const bool backwards = p.before + p.length >= kBytes, whole = backwards || p.length - at + p.after >= kBytes;
+  const int64_t from = backwards ? p.length - kBytes : at;  // bytes that are not asked for, or summed already, are left out
+  if (whole) add_columns<kSigned, 1, false>(p, from, 0, last);
+  else add_columns<kSigned, 1, true>(p, at, p.length - at, last);
   for (; at < p.length; ++at) sum[at] += last[at - from];
 }
 
 template <bool kSigned>
 static inline void sum_places(Places p, uint32_t* sum) {
-  if (p.count == 1) p = {p.x, 1, 0, p.rows, p.row_stride, p.length};
+  if (p.count == 1) p = {p.x, 1, 0, p.rows, p.row_stride, p.length, p.before, p.after};
   const int64_t most_places = most(32, least(kMostPlaces, kPartBytes / most(p.length, 1)));
   if (p.count * 2 <= most_places) {
     const int64_t rows = most_places / p.count;
     for (int64_t r = 0; r < p.rows; r += rows)
-      sum_part<kSigned>({p.x + r * p.row_stride, least(rows, p.rows - r), p.row_stride, p.count, p.stride, p.length}, sum);
+      sum_part<kSigned>({p.x + r * p.row_stride, least(rows, p.rows - r), p.row_stride, p.count, p.stride, p.length, p.before, p.after}, sum);
     return;
   }
   const int64_t parts = ceil_div(p.count, most_places), each = ceil_div(ceil_div(p.count, parts), 2) * 2;
   for (int64_t r = 0; r < p.rows; ++r)
     for (int64_t i = 0; i < p.count; i += each)
-      sum_part<kSigned>({p.x + r * p.row_stride + i * p.stride, 1, 0, least(each, p.count - i), p.stride, p.length}, sum);
+      sum_part<kSigned>({p.x + r * p.row_stride + i * p.stride, 1, 0, least(each, p.count - i), p.stride, p.length, p.before, p.after}, sum);
 }
 
 // sum[0..length) += the bytes of all places. Places without gaps are joined until they fill whole vectors.

@@ -221,9 +221,9 @@ void sum_rows(const IntAudit& a, const Stretch* columns, const uint8_t* x, int64
   }
   const int64_t end = a.window + a.window_count * step;
   sum_bytes<kSigned>({x + a.window * c, count, apart, a.window_count, step * c, step * c}, sums);
-  if (a.window > 0) sum_bytes<kSigned>({x, count, apart, 1, 0, a.window * c}, sums + step * c);
+  if (a.window > 0) sum_bytes<kSigned>({x, count, apart, 1, 0, a.window * c, 0, line - a.window * c}, sums + step * c);
   if (end < a.across.size)
-    sum_bytes<kSigned>({x + end * c, count, apart, 1, 0, (a.across.size - end) * c}, sums + (step + a.window) * c);
+    sum_bytes<kSigned>({x + end * c, count, apart, 1, 0, line - end * c, end * c, 0}, sums + (step + a.window) * c);
 }
 
 // A stretch's sums in one place.

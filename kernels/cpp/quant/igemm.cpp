@@ -123,9 +123,7 @@ EDGERUN_NOINLINE void tiles(const IntProduct& g, const void* const* rows, int64_
     if (factors) {
       store_rescaled(acc, factors, shifts, rescale, narrow, c, ldc, columns);
     } else {
-      int32_t sums[kRows * kVectors * kLanes];
-      keep(acc, sums);
-      store_sums<kRows, kVectors>(sums, reinterpret_cast<int32_t*>(c), ldc, columns);
+      store_sums(acc, reinterpret_cast<int32_t*>(c), ldc, columns);
     }
     if (EDGERUN_UNLIKELY(watch.on)) watch.after(g, row, count == 1);
   }

@@ -117,12 +117,18 @@ struct Watch {
 
 // Stores a tile's sums as they are.
 template <int kRows, int kVectors>
-EDGERUN_SIMD void store_sums(const int32_t* kept, int32_t* c, int64_t ldc, int columns) {
-  for (int r = 0; r < kRows; ++r, kept += kVectors * kLanes, c += ldc) {
-    int k = 0;
-    for (; k + kLanes <= columns; k += kLanes) storeu_int(c + k, loadu_int(kept + k));
-    for (; k < columns; ++k) c[k] = kept[k];
+EDGERUN_SIMD void store_sums(const vi (&acc)[kRows][kVectors], int32_t* c, int64_t ldc, int columns) {
+  if (EDGERUN_LIKELY(columns == kVectors * kLanes)) {
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) storeu_int(c + r * ldc + v * kLanes, acc[r][v]);
+    return;
   }
+  int32_t kept[kRows * kVectors * kLanes];
+  keep(acc, kept);
+  for (int r = 0; r < kRows; ++r)
+    for (int k = 0; k < columns; ++k) c[r * ldc + k] = kept[r * kVectors * kLanes + k];
 }
 
 EDGERUN_SIMD int64_t groups_of(Form f, int64_t length) { return ceil_div(length, step_of(f)); }

@@ -262,9 +262,7 @@ EDGERUN_NOINLINE void tiles(const Chunk& c, const typename F::A* const* lines, i
       if (factors) {
         store_rescaled(acc, factors, shifts, rescale, narrow, y, ldc, n);
       } else {
-        int32_t sums[kPixels * kVectors * kLanes];
-        keep(acc, sums);
-        store_sums<kPixels, kVectors>(sums, reinterpret_cast<int32_t*>(y), ldc, n);
+        store_sums(acc, reinterpret_cast<int32_t*>(y), ldc, n);
       }
       if (EDGERUN_UNLIKELY(watch.on)) watch.after(c.out, row, tile + 1 == count);
     }
