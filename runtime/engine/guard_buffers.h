@@ -1,8 +1,11 @@
 // Which bytes of the arena (and of the caller's inputs) carry a sum, and where it is formed and verified: right after the step that
-// writes them, and before every step that reads any of them. Decided once, from the plan alone; a run only walks lists.
+// writes them, and after the last step that reads them. That covers all the time in which a reader could have read something else,
+// once; a sum verified before a reader would see what happened between two steps, where next to no time passes. What is about to
+// be overwritten is verified before, and what decides about the way of the run, too. Decided once, from the plan alone.
 //
 // A range is what one step writes as one output. Views and parts: whoever reads or overwrites a part of a range concerns all of it.
-// Where the plan branches, a range may or may not hold a sum: `valid` says so.
+// Where the plan branches the last reader may not run: ranges that were read and not verified since (`read`) are verified when
+// they are overwritten, at an exit and at the end. A range may or may not hold a sum (`valid`).
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -20,17 +23,15 @@ struct Buffers {
     size_t bytes;
     size_t element;     // bytes of one
     int32_t writer;     // the step that wrote it last; -1: an input
-    bool input, valid;
+    int32_t reader;     // the step that read it last
+    bool input, valid, read;
     size_t sums, sums_at;  // how many, and of the first in Buffers::sums; none where nobody would compare them
-  };
-  struct Watch {
-    int32_t range, operand;  // operand: of the step, -1 for what no step reads as one
   };
   struct List {
     uint32_t begin = 0, end = 0;
   };
   struct OfStep {
-    List verify, drop, form;  // in `watches`; in `ranges_of`
+    List read, drop, form, last;  // in `ranges_of`; last: this is who reads them last
   };
 
   Buffers() = default;
@@ -39,8 +40,7 @@ struct Buffers {
 
   std::vector<Range> ranges;  // inputs first
   std::vector<OfStep> steps;
-  std::vector<List> outputs;  // verify
-  std::vector<Watch> watches;
+  std::vector<List> outputs;  // ranges that each lies in
   std::vector<int32_t> ranges_of;
   std::vector<uint64_t> sums, found;  // found: room for those of the largest range
 };

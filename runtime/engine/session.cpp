@@ -90,12 +90,13 @@ void Session::compute(const LiveStep& step, size_t index, bool armed) {
   if (armed)
     for (CheckSink& s : sinks_) s.fault = &fault_;
   const int32_t threads = team_ ? step.threads : 1;
-  if (buffers_.any()) verify_operands(step.call.in, index);
+  if (buffers_.any()) note_operands(index);
   if (step.shadow) shadow(step, threads);
   flow_.did(step.number, run_step(step, sink, threads));
   if (step.shadow) compare(step, index);
   if (buffers_.any()) sum_results(index);
   if (step.audit) audit(step, threads);
+  if (buffers_.any()) verify_operands(index);
   if (sink) {
     uint32_t flags = sinks_[0].flags;
     if (threads > 1)
@@ -197,7 +198,7 @@ RunError Session::loop(int64_t begin, int64_t* ns) {
         info_.has_difficulty = true;
         break;
       case Op::branch:
-        if (buffers_.any()) verify_operands(step.call.in, at);
+        if (buffers_.any()) note_operands(at), verify_read();
         if (!*step.condition) k = step.target;
         flow_.did(step.number, 0);
         if (flow_on_) flow_.went(at, next_of_branch(at));
@@ -208,7 +209,7 @@ RunError Session::loop(int64_t begin, int64_t* ns) {
         if (flow_on_) flow_.went(at, plan_->steps[at].target);
         break;
       case Op::exit:
-        if (buffers_.any()) verify_operands(step.call.in, at);
+        if (buffers_.any()) note_operands(at), verify_read();
         flow_.did(step.number, 0);
         check_flow(at, at + 1);
         stop = at_exit(step.target, now_ns() - begin) && !kProfile;
@@ -259,6 +260,7 @@ RunError Session::execute(const void* const* inputs, void* const* outputs, int64
     begin_guards();
     error = __builtin_expect(armed, 0) ? loop<false, true>(begin, ns) : loop<kProfile, false>(begin, ns);
     if (error.step >= 0 || again_) continue;
+    if (buffers_.any()) verify_read();
     for (size_t k = 0; outputs && k < plan_->outputs.size(); ++k)
       if (outputs[k] && output_ready(k)) deliver(k, outputs[k]);
     if (open_findings()) escalate(steps_.size() - 1, false, &error);

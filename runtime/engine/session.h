@@ -192,9 +192,12 @@ class Session {
   // Guards (session_guards.cpp, session_scrub.cpp)
   void build_guards();
   void begin_guards();
-  void verify_operands(const TensorView* in, size_t index);
-  void verify(int32_t range, const char* data, size_t reader);
+  void note_operands(size_t index);
   void sum_results(size_t index);
+  void verify_operands(size_t index);
+  void verify_read();
+  void verify(Buffers::Range& range, const char* data);
+  const char* lies(const Buffers::Range&) const;
   void sum(const char* data, size_t bytes, uint64_t* sums);
   static void sum_chunk(const void* job, int32_t chunk, int32_t thread);
   void deliver(size_t output, void* to);

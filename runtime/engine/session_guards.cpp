@@ -70,6 +70,7 @@ void Session::begin_guards() {
   flow_.begin();
   for (Buffers::Range& r : buffers_.ranges) {
     r.valid = r.input && r.sums > 0;
+    r.read = false;
     if (r.valid) sum(static_cast<const char*>(inputs_[static_cast<size_t>(r.offset)]), r.bytes, &buffers_.sums[r.sums_at]);
   }
 }
@@ -88,36 +89,65 @@ void Session::sum(const char* data, size_t bytes, uint64_t* sums) {
   team_->run(&Session::sum_chunk, &job, job.chunks);
 }
 
-void Session::verify_operands(const TensorView* in, size_t index) {
-  const Buffers::List list = buffers_.steps[index].verify;
-  for (uint32_t w = list.begin; w < list.end; ++w) {
-    const Buffers::Watch& watch = buffers_.watches[w];
-    const Buffers::Range& r = buffers_.ranges[static_cast<size_t>(watch.range)];
-    if (r.valid) verify(watch.range, r.input ? in[watch.operand].as<const char>() : arena_.data() + r.offset, index);
-  }
+// Where steps read the range: of an input, where their tables point.
+const char* Session::lies(const Buffers::Range& r) const {
+  if (!r.input) return arena_.data() + r.offset;
+  for (const Patch& p : patches_)
+    if (p.view && p.input == r.offset) return p.view->as<const char>();
+  return static_cast<const char*>(inputs_[static_cast<size_t>(r.offset)]);
 }
 
 // The finding is the writer's, whose output was altered since; of an input, the reader's. It is told once: later readers compare
 // with what was found.
-void Session::verify(int32_t range, const char* data, size_t reader) {
-  const Buffers::Range& r = buffers_.ranges[static_cast<size_t>(range)];
+void Session::verify(Buffers::Range& r, const char* data) {
+  r.read = false;
   uint64_t *was = &buffers_.sums[r.sums_at], *is = buffers_.found.data();
   sum(data, r.bytes, is);
   if (__builtin_expect(std::equal(is, is + r.sums, was), 1)) return;
   const auto at = static_cast<size_t>(std::mismatch(is, is + r.sums, was).first - is) / 2 * kSumSegment;
   std::copy(is, is + r.sums, was);
-  add_finding({r.input ? static_cast<int32_t>(reader) : r.writer, kBuffer, static_cast<int64_t>(at / r.element), kNone, kNone, kNone});
+  add_finding({r.input ? std::max(r.reader, 0) : r.writer, kBuffer, static_cast<int64_t>(at / r.element), kNone, kNone, kNone});
+}
+
+// Before the step: what it reads is noted, what it overwrites and was read (by itself, perhaps) is verified.
+void Session::note_operands(size_t index) {
+  const Buffers::OfStep& of = buffers_.steps[index];
+  for (uint32_t k = of.read.begin; k < of.read.end; ++k) {
+    Buffers::Range& r = buffers_.ranges[static_cast<size_t>(buffers_.ranges_of[k])];
+    r.read = true;
+    r.reader = static_cast<int32_t>(index);
+  }
+  for (uint32_t k = of.drop.begin; k < of.drop.end; ++k) {
+    Buffers::Range& r = buffers_.ranges[static_cast<size_t>(buffers_.ranges_of[k])];
+    if (r.valid && r.read) verify(r, lies(r));
+    r.valid = false;
+  }
 }
 
 void Session::sum_results(size_t index) {
-  const Buffers::OfStep& of = buffers_.steps[index];
-  for (uint32_t k = of.drop.begin; k < of.drop.end; ++k) buffers_.ranges[static_cast<size_t>(buffers_.ranges_of[k])].valid = false;
-  for (uint32_t k = of.form.begin; k < of.form.end; ++k) {
+  const Buffers::List form = buffers_.steps[index].form;
+  for (uint32_t k = form.begin; k < form.end; ++k) {
     Buffers::Range& r = buffers_.ranges[static_cast<size_t>(buffers_.ranges_of[k])];
     r.valid = true;
+    r.read = false;
     r.writer = static_cast<int32_t>(index);
     sum(arena_.data() + r.offset, r.bytes, &buffers_.sums[r.sums_at]);
   }
+}
+
+// After the step: what nobody will read again.
+void Session::verify_operands(size_t index) {
+  const Buffers::List last = buffers_.steps[index].last;
+  for (uint32_t k = last.begin; k < last.end; ++k) {
+    Buffers::Range& r = buffers_.ranges[static_cast<size_t>(buffers_.ranges_of[k])];
+    if (r.valid && r.read) verify(r, lies(r));
+  }
+}
+
+// Before a decision, and at the end: all that anything was computed from, and not verified since.
+void Session::verify_read() {
+  for (Buffers::Range& r : buffers_.ranges)
+    if (r.valid && r.read) verify(r, lies(r));
 }
 
 // Hands an output to the caller. The copy is what is verified where it is the whole range.
@@ -128,13 +158,10 @@ void Session::deliver(size_t output, void* to) {
   std::memcpy(to, from, slot.bytes);
   if (!buffers_.any()) return;
   const Buffers::List list = buffers_.outputs[output];
-  for (uint32_t w = list.begin; w < list.end; ++w) {
-    const int32_t range = buffers_.watches[w].range;
-    const Buffers::Range& r = buffers_.ranges[static_cast<size_t>(range)];
-    if (!r.valid) continue;
+  for (uint32_t k = list.begin; k < list.end; ++k) {
+    Buffers::Range& r = buffers_.ranges[static_cast<size_t>(buffers_.ranges_of[k])];
     const bool whole = r.bytes == slot.bytes && (r.input || r.offset == slot.offset);
-    const char* lies = static_cast<const char*>(r.input ? from : arena_.data() + r.offset);
-    verify(range, whole ? static_cast<const char*>(to) : lies, plan_->steps.size() - 1);
+    if (r.valid) verify(r, whole ? static_cast<const char*>(to) : lies(r));
   }
 }
 

@@ -75,9 +75,10 @@ struct Walk {
   }
 };
 
-std::vector<int32_t> watched(const Buffers& b, const Buffers::List& list) {
-  std::vector<int32_t> ranges;
-  for (uint32_t k = list.begin; k < list.end; ++k) ranges.push_back(b.watches[k].range);
+using Ranges = std::vector<int32_t>;
+
+Ranges of(const Buffers& b, const Buffers::List& list) {
+  Ranges ranges(b.ranges_of.begin() + list.begin, b.ranges_of.begin() + list.end);
   std::sort(ranges.begin(), ranges.end());
   return ranges;
 }
@@ -127,16 +128,30 @@ TEST_CASE("the flow follows the branch that the condition asks for, and no other
     }
 }
 
-TEST_CASE("sums are formed of what is read later, verified by its readers, and dropped when it is overwritten") {
-  const auto plan = chain(3);  // x → [0, 64) → [64, 128) → [0, 64)
-  const Buffers b(*plan);
-  REQUIRE(b.ranges.size() == 3);
-  CHECK(watched(b, b.steps[0].verify) == std::vector<int32_t>{0});
-  CHECK(watched(b, b.steps[1].verify) == std::vector<int32_t>{1});
-  CHECK(watched(b, b.steps[2].verify) == std::vector<int32_t>{2});
-  CHECK(watched(b, b.outputs[0]) == std::vector<int32_t>{1});
-  CHECK(b.steps[2].drop.end - b.steps[2].drop.begin == 1);
-  for (const auto& s : b.steps) CHECK(s.form.end - s.form.begin == 1);
+TEST_CASE("sums are formed of what is read later, verified after the last reader, and dropped when it is overwritten") {
+  PlanBuilder p;
+  p.arena_bytes = 128;
+  const auto x = p.slot("x", 0, {1, 16}, PlanBuilder::input, 0);
+  const auto y = p.slot("y", 0, {1, 16}, PlanBuilder::arena, 0), z = p.slot("z", 0, {1, 16}, PlanBuilder::arena, 64);
+  p.in(x);
+  p.step("relu_f32", {x}, {y}), guard(p);
+  p.step("add_f32", {x, y}, {z}), guard(p);
+  p.step("add_f32", {y, z}, {z}), guard(p);  // over its own operand
+  p.step("relu_f32", {z}, {y}), guard(p);
+  p.out(y);
+  const Buffers b(*load(p.bytes()));
+  REQUIRE(b.ranges.size() == 3);  // x, y, z
+  CHECK(of(b, b.steps[0].read) == Ranges{0});
+  CHECK(of(b, b.steps[0].last) == Ranges{});
+  CHECK(of(b, b.steps[1].read) == Ranges{0, 1});
+  CHECK(of(b, b.steps[1].last) == Ranges{0});
+  CHECK(of(b, b.steps[2].read) == Ranges{1, 2});
+  CHECK(of(b, b.steps[2].last) == Ranges{1});  // z is gone by then: it is verified before
+  CHECK(of(b, b.steps[2].drop) == Ranges{2});
+  CHECK(of(b, b.steps[3].last) == Ranges{2});
+  CHECK(of(b, b.steps[3].drop) == Ranges{1});
+  CHECK(of(b, b.outputs[0]) == Ranges{1});
+  for (const auto& s : b.steps) CHECK(of(b, s.form).size() == 1);
 }
 
 TEST_CASE("a reader of parts verifies each, a writer of a part drops the whole, and what nobody reads has no sum") {
@@ -156,9 +171,10 @@ TEST_CASE("a reader of parts verifies each, a writer of a part drops the whole, 
   p.out(both);
   const auto plan = load(p.bytes());
   const Buffers b(*plan);
-  CHECK(watched(b, b.steps[2].verify) == std::vector<int32_t>{1, 2});
-  CHECK(b.steps[4].drop.end - b.steps[4].drop.begin == 2);
-  CHECK(b.steps[5].form.end == b.steps[5].form.begin);
+  CHECK(of(b, b.steps[2].read) == Ranges{1, 2});
+  CHECK(of(b, b.steps[2].last) == Ranges{1, 2});
+  CHECK(of(b, b.steps[4].drop) == Ranges{1, 2});
+  CHECK(of(b, b.steps[5].form).empty());
   std::vector<float> in(16, 1.5f), out(32);
   const void* inputs[] = {in.data()};
   void* outputs[] = {out.data()};
@@ -171,7 +187,7 @@ TEST_CASE("a reader of parts verifies each, a writer of a part drops the whole, 
 TEST_CASE("where a plan branches, the sum of the path that was taken counts") {
   const auto plan = branching();
   const Buffers b(*plan);
-  CHECK(watched(b, b.steps[4].verify).size() == 1);
+  CHECK(of(b, b.steps[4].read).size() == 1);
   Session session(plan, {});
   const std::vector<float> x = {-1, 2, -3, 4};
   std::vector<float> z(4);

@@ -133,9 +133,15 @@ class Flow:
 
 @dataclass
 class Buffers:
-    """CRCs over what steps write, formed when it is written and compared before it is read; inputs from the begin of a run."""
+    """CRCs over what steps write, formed when it is written; inputs from the begin of a run. Compared after every step that reads
+    it, so that all the time is covered in which the step could have read something else; before it, where the step writes over it or
+    decides by it (the engine: after the last of the steps that read it).
+
+    slots: the executor's arrays by slot index; arena: the bytes of those in the arena."""
 
     plan: Plan
+    slots: list[Array | None]
+    arena: Array
     _sums: dict[Place, tuple[int, int]] = field(default_factory=dict)
     """Bytes → their CRC, the step that wrote them (-1: an input)."""
 
@@ -145,27 +151,52 @@ class Buffers:
     def begin(self, inputs: Sequence[Array]) -> None:
         self._sums = {("input", k, a.nbytes): (_crc(a), -1) for k, a in enumerate(inputs)} if self.on else {}
 
-    def written(self, step: int, arrays: Sequence[Array]) -> None:
-        slots = [self.plan.slots[k] for k in self.plan.steps[step].outputs]
-        for slot in slots:
-            for place in self._of(slot):
-                del self._sums[place]
-        if asks(self.plan.steps[step], "buffers"):
-            self._sums |= {_place(s): (_crc(a), step) for s, a in zip(slots, arrays, strict=True)}
+    def before(self, index: int) -> list[Finding]:
+        """Before a step, which takes the sums of what it overwrites away."""
+        step = self.plan.steps[index]
+        gone = [p for k in step.outputs for p in self._of(k)]
+        found = [f for k in self._read(index) for f in self._verify(k, index, gone if step.outputs else None)]
+        for place in gone:
+            self._sums.pop(place, None)
+        return found
 
-    def verify(self, slot: Slot, array: Array, arena: Array, reader: int) -> list[Finding]:
-        """Before `slot`, which `array` holds, is read."""
+    def after(self, index: int) -> list[Finding]:
+        """After a step that computes."""
+        found = [f for k in self._read(index) for f in self._verify(k, index, None)]
+        if asks(self.plan.steps[index], "buffers"):
+            self._sums |= {_place(self.plan.slots[k]): (_crc(self._array(k)), index) for k in self.plan.steps[index].outputs}
+        return found
+
+    def output(self, slot: int) -> list[Finding]:
+        """Before an output is handed out."""
+        return self._verify(slot, len(self.plan.steps) - 1, None)
+
+    def _read(self, index: int) -> dict[int, None]:
+        step = self.plan.steps[index]
+        read = [k for k in step.inputs if k != ABSENT]
+        if step.kernel == "exit":
+            read.append(self.plan.exits[int(step.attrs["index"][0])].slot)
+        return dict.fromkeys(read)
+
+    def _verify(self, slot: int, reader: int, only: Sequence[Place] | None) -> list[Finding]:
         found = []
         for place in self._of(slot):
+            if only is not None and place not in only:
+                continue
             crc, writer = self._sums[place]
-            now = _crc(array if place[0] == "input" else arena[place[1] : place[1] + place[2]])
+            now = _crc(self._array(slot) if place[0] == "input" else self.arena[place[1] : place[1] + place[2]])
             if now != crc:
                 self._sums[place] = now, writer  # told once
                 found.append(finding(self.plan, "buffers", writer if writer >= 0 else reader, 0))
         return found
 
-    def _of(self, slot: Slot) -> list[Place]:
-        kind, begin, size = _place(slot)
+    def _array(self, slot: int) -> Array:
+        array = self.slots[slot]
+        assert array is not None
+        return array
+
+    def _of(self, slot: int) -> list[Place]:
+        kind, begin, size = _place(self.plan.slots[slot])
         if kind == "input":
             return [p for p in self._sums if p[:2] == (kind, begin)]
         return [p for p in self._sums if p[0] == kind and p[1] < begin + size and begin < p[1] + p[2]]

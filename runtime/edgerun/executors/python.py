@@ -58,7 +58,7 @@ class PythonExecutor:
         self._producers = [_producer(plan, port.slot) for port in plan.outputs]
         self._faults = Injector(plan, self._slots)
         self._weights = Weights(plan, self._slots, scrub_bytes)
-        self._flow, self._buffers = Flow(plan), Buffers(plan)
+        self._flow, self._buffers = Flow(plan), Buffers(plan, self._slots, self._arena)
         self._last_ns = 0
 
     @property
@@ -163,7 +163,7 @@ class PythonExecutor:
             steps_run += 1
             following = pc + 1
             if step.kernel in CONTROL:
-                findings += self._verified(pc)
+                findings += buffers.before(pc)
                 flow.did(pc)
             if step.kernel == "branch":
                 taken = bool(self._array(step.inputs[0]).reshape(-1)[0])
@@ -187,14 +187,14 @@ class PythonExecutor:
                 in_kernel = any(asks(step, kind) for kind in ("maed", "maed_paper", "abft"))
                 sink = Sink(fault=faults.within(pc)) if in_kernel or faults.within(pc) else None
                 if not faults.skips(pc):
-                    findings += self._verified(pc)
+                    findings += buffers.before(pc)
                     again = self._again(pc, step, clock) if asks(step, "duplicate") else None
                     self._call(pc, step, sink, clock)
                     flow.did(pc)
                     outputs = [self._array(k) for k in step.outputs]
                     if again is not None and (wrong := differing(again, outputs)) is not None:
                         findings.append(finding(plan, "duplicate", pc, *wrong))
-                    buffers.written(pc, outputs)
+                    findings += buffers.after(pc)
                 faults.after(pc)
                 if pc in self._graphs:
                     checked += self._graphs[pc].checked
@@ -212,7 +212,7 @@ class PythonExecutor:
                 self._judge(exit_index, scores, classes)
         for port, producer in zip(plan.outputs, self._producers, strict=True):
             if producer < pc:
-                findings += buffers.verify(plan.slots[port.slot], self._array(port.slot), self._arena, len(plan.steps) - 1)
+                findings += buffers.output(port.slot)
         self._last_ns = elapsed = time.perf_counter_ns() - begin
         return RawRun(
             outputs=tuple(
@@ -243,17 +243,6 @@ class PythonExecutor:
         predicted, value = exit_score(self.plan.policy, index, self._array(point.slot), logits=point.logits)
         scores.append(value)
         classes.append(predicted)
-
-    def _verified(self, index: int) -> list[Finding]:
-        """What is wrong with the bytes that a step is about to read."""
-        if not self._buffers.on:
-            return []
-        step = self.plan.steps[index]
-        read = [k for k in step.inputs if k != ABSENT]
-        if step.kernel == "exit":
-            read.append(self.plan.exits[int(step.attrs["index"][0])].slot)
-        return [f for k in dict.fromkeys(read)
-                for f in self._buffers.verify(self.plan.slots[k], self._array(k), self._arena, index)]
 
     def _again(self, index: int, step: Step, clock: Clock) -> list[Array]:
         """The step's results, in arrays of their own; before it is done, since its result may be written over an operand."""
