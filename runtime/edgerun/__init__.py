@@ -27,7 +27,7 @@ from edgerun.errors import (
     ShapeError,
     UnsupportedOpError,
 )
-from edgerun.executors.base import Finding
+from edgerun.executors.base import Fault, Finding
 from edgerun.ort_compat import (
     ExecutionMode,
     GraphOptimizationLevel,
@@ -50,6 +50,7 @@ __all__ = [
     "EdgeRunError",
     "EdgeRunWarning",
     "ExecutionMode",
+    "Fault",
     "FaultError",
     "FaultWarning",
     "Finding",

@@ -50,8 +50,8 @@ def _unsupported(call: str, instead: str) -> NoReturn:
 class SessionOptions:
     """Settings by ONNX Runtime's names. These act: `intra_op_num_threads` (0: physical cores) and
     `add_free_dimension_override_by_name`; and our own `checks` ("maed"|"maed-paper"|"off"), `exit_policy`, `thresholds`,
-    `budget_ms`, `patience`, `adaptive`, `nonfinite`, `executor`, `strict` (see `Session`). Every other attribute can
-    be set and read and changes nothing.
+    `budget_ms`, `patience`, `adaptive`, `nonfinite`, `executor`, `strict`, `on_fault`, `fault_log` (see `Session`). Every other attribute
+    can be set and read and changes nothing.
     """
 
     def __init__(self) -> None:
@@ -77,6 +77,8 @@ class SessionOptions:
         self.nonfinite = "error"
         self.executor = "auto"
         self.strict = False
+        self.on_fault: str | None = None
+        self.fault_log: str | os.PathLike[str] | None = None
         self._entries: dict[str, str] = {}
         self._dimensions: dict[str, int] = {}
 
@@ -163,7 +165,7 @@ class InferenceSession:
                            budget_ms=options.budget_ms, patience=options.patience, adaptive=options.adaptive,
                            nonfinite=options.nonfinite, checks=options.checks,
                            threads=options.intra_op_num_threads or None, executor=options.executor,
-                           strict=options.strict, dimensions=options._dimensions))
+                           strict=options.strict, on_fault=options.on_fault, fault_log=options.fault_log, dimensions=options._dimensions))
 
     @classmethod
     def of(cls, session: Session) -> InferenceSession:

@@ -141,7 +141,10 @@ bool Session::escalate(size_t at, bool permanent, RunError* error) {
     settled_ = kNever;  // what follows from it is reported, too
     return true;
   }
-  if (reaction_ == Reaction::exit_early && trusted_.exit >= 0) {
+  bool trusted = trusted_.exit >= 0;
+  for (size_t k = std::min<uint64_t>(settled_, findings_.size()); k < findings_.size(); ++k)
+    trusted &= findings_[k].step > trusted_.step;  // what was written before the exit may be what it answers
+  if (reaction_ == Reaction::exit_early && trusted) {
     settle(Action::degraded, permanent);
     settled_ = kNever;
     info_.exit_index = trusted_.exit;

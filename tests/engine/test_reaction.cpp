@@ -56,18 +56,19 @@ std::vector<float> relu(std::vector<float> x) {
   return x;
 }
 
-// x[1,8] times a constant [8,8], with the checksum; then relu.
+// x[1,64] times a constant [64,64], with the checksum; then relu. So large that the middle of what is packed is weights.
 PlanBuilder product() {
   PlanBuilder b;
-  b.arena_bytes = 128;
-  float w[64];
-  for (int k = 0; k < 64; ++k) w[k] = static_cast<float>(k % 7) - 3;
-  const auto x = b.slot("x", 0, {1, 8}, PlanBuilder::input, 0);
-  const auto c = b.slot("w", 0, {8, 8}, PlanBuilder::constant, b.constant_of(w, sizeof w));
-  const auto a = b.slot("a", 0, {1, 8}, PlanBuilder::arena, 0);
-  const auto y = b.slot("y", 0, {1, 8}, PlanBuilder::arena, 64);
+  b.arena_bytes = 512;
+  std::vector<float> w(64 * 64);
+  for (size_t k = 0; k < w.size(); ++k) w[k] = static_cast<float>(k % 7) - 3;
+  const auto x = b.slot("x", 0, {1, 64}, PlanBuilder::input, 0);
+  const auto c = b.slot("w", 0, {64, 64}, PlanBuilder::constant, b.constant_of(w.data(), w.size() * sizeof w[0]));
+  const auto a = b.slot("a", 0, {1, 64}, PlanBuilder::arena, 0);
+  const auto y = b.slot("y", 0, {1, 64}, PlanBuilder::arena, 256);
   b.in(x);
-  b.step("matmul_f32", {x, c}, {a}, {{"abft", {1}}}, std::vector<std::string>{"maed", "abft"});
+  b.step("matmul_f32", {x, c}, {a}, {{"abft", {1}}}, true);
+  b.check("abft");
   b.step("relu_f32", {a}, {y}, {}, true);
   b.out(y);
   return b;
@@ -151,7 +152,7 @@ TEST_CASE("exit early gives the exit before the fault") {
 
 TEST_CASE("struck weights are prepared again, and sessions of one plan may do so at once") {
   const auto plan = load(product().bytes());
-  const auto x = wave(8);
+  const auto x = wave(64);
   Session clean(plan, options(Reaction::flag)), other(plan, options(Reaction::retry));
   const auto want = run(clean, x).y;
   {
@@ -169,7 +170,7 @@ TEST_CASE("struck weights are prepared again, and sessions of one plan may do so
     run(s, x);
     both.join();
     CHECK(run(s, x).y == want);
-    CHECK(s.arm({Site::weights, 0, middle, 0x40}) == "");
+    for (int64_t at = middle; at < middle + 64; at += 4) REQUIRE(s.arm({Site::weights, 0, at, 0x40}) == "");
     CHECK(run(clean, x).y != want);
   }  // a session that is gone has healed its plan
   CHECK(run(clean, x).y == want);

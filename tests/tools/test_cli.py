@@ -224,6 +224,47 @@ def test_a_fault_gives_exit_code_5(edgerun, model, picture, monkeypatch):
     assert {"step", "node", "op", "check", "expected", "got"} <= set(findings[0])
 
 
+def faulty(monkeypatch, runs: int) -> None:
+    """Every session has a fault in its first checked step, which strikes so often."""
+    import edgerun as library
+
+    opened = library.Session.__init__
+
+    def struck(self, *args, **kwargs):
+        opened(self, *args, **kwargs)
+        self.inject(library.Fault("result", next(k for k, s in enumerate(self.plan.steps) if s.checks), 0, 1 << 30, runs=runs))
+
+    monkeypatch.setattr(library.Session, "__init__", struck)
+
+
+def test_a_cured_fault_gives_exit_code_0_and_is_told(edgerun, model, picture, monkeypatch, tmp_path):
+    faulty(monkeypatch, 1)
+    log = tmp_path / "log"
+    code, out, _ = edgerun(model, "--input", picture, "--json", "--warmup", "0", "--on-fault", "retry", "--fault-log", str(log))
+    (finding,) = json.loads(out)["checks"]["findings"]
+    assert code == 0 and finding["action"] in ("corrected", "rerun") and finding["permanent"] is False
+    (line,) = log.read_text().splitlines()
+    assert finding.items() <= json.loads(line).items()
+
+
+def test_the_table_says_that_a_fault_was_cured(edgerun, model, picture, monkeypatch):
+    faulty(monkeypatch, 1)
+    code, out, _ = edgerun(model, "--input", picture, "--warmup", "0", "--on-fault", "retry")
+    assert code == 0 and "1 finding, cured" in out
+
+
+def test_a_fault_that_stays_gives_exit_code_5(edgerun, model, picture, monkeypatch):
+    faulty(monkeypatch, 100)
+    code, out, _ = edgerun(model, "--input", picture, "--json", "--on-fault", "retry")
+    assert code == 5 and any(f["permanent"] for f in json.loads(out)["checks"]["findings"])
+
+
+def test_abort_gives_no_answer(edgerun, model, picture, monkeypatch):
+    faulty(monkeypatch, 100)
+    code, out, err = edgerun(model, "--input", picture, "--json", "--on-fault", "abort")
+    assert (code, out) == (5, "") and "on_fault='retry'" in err
+
+
 # -- errors: one line on stderr, nothing on stdout, the documented exit code ------------------------------------------
 
 @pytest.fixture
@@ -250,6 +291,8 @@ def bad(tmp_path, model):
         "dart uncalibrated": [model, "--random", "--exit-policy", "dart"],
         "unknown policy": [model, "--random", "--exit-policy", "luck"],
         "unknown checks": [model, "--random", "--checks", "some"],
+        "unknown reaction": [model, "--random", "--on-fault", "panic"],
+        "log that cannot be": [model, "--random", "--fault-log", str(tmp_path / "gone" / "log")],
         "bad shape option": [model, "--random", "--shape", "1x2"],
         "bad thresholds": [model, "--random", "--exit-policy", "confidence", "--thresholds", "a,b"],
         "unknown option": [model, "--random", "--frobnicate"],

@@ -203,7 +203,8 @@ class EngineExecutor:
         """The last rung, for weights and constants that nothing in the engine's memory could mend: the executor's plan has them
         once more. Then the run again; where they were not what is wrong, `first` as it is."""
         wrong = {f.step for f in first.findings if not f.cured and (f.permanent or f.check == "weights")}
-        if not self._reacts or not any(self._reread(step) for step in sorted(wrong)):
+        mended = [self._reread(step) for step in sorted(wrong)] if self._reacts else []
+        if not any(mended):
             if isinstance(first, FaultError):
                 raise first from None
             return first
@@ -212,8 +213,8 @@ class EngineExecutor:
             again = self.run(feeds)
         finally:
             self._reacts = True
-        mended = tuple(f if f.cured else replace(f, action="restored") for f in first.findings)
-        return replace(again, findings=(*mended, *again.findings), reruns=again.reruns + 1)
+        before = tuple(f if f.cured else replace(f, action="restored") for f in first.findings)
+        return replace(again, findings=(*before, *again.findings), reruns=again.reruns + 1)
 
     def _reread(self, step: int) -> bool:
         """Whether something was wrong with the weights of `step` and is no more."""
