@@ -24,6 +24,10 @@ struct SumBlock {
 // In order of the steps.
 std::vector<SumBlock> sum_blocks(const Plan&);
 
+// Gives memory that a fault altered its bytes back while other sessions may be reading it. That is a race by intent, and hidden from
+// ThreadSanitizer: a byte that is right is not written, one that is wrong becomes right for whoever reads it next.
+void give_back(char* to, const char* right, size_t bytes);
+
 enum class Repair : uint8_t {
   sound,       // every block of the step holds: nothing to do
   restored,    // prepared again from sound constants, or copied from another copy of the plan; every block holds now

@@ -104,13 +104,9 @@ Repair Session::restore(size_t at) {
     const Block fresh(bytes);
     prepare_step(*plan_, at, fresh.data(), fresh.data() + (s.packed_at - s.params_at));
     char* now = plan_->prepared.data() + s.params_at;
-    Repair found = Repair::sound;
-    for (size_t k = 0; k < bytes; ++k)  // other sessions may be reading: only what is wrong is written
-      if (now[k] != fresh.data()[k]) {
-        now[k] = fresh.data()[k];
-        found = Repair::restored;
-      }
-    return found;
+    if (std::memcmp(now, fresh.data(), bytes) == 0) return Repair::sound;
+    give_back(now, fresh.data(), bytes);
+    return Repair::restored;
   } catch (const std::exception&) {  // no memory for it, or constants that are damaged, too
     return Repair::source_lost;
   }
