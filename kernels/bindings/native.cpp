@@ -86,6 +86,7 @@ void add(const Checksum& c, Checksum* sum) {
   for (int j = 0; j < kMostSums; ++j) sum->seen[j] += c.seen[j], sum->expected[j] += c.expected[j];
   for (int j = 0; j < kChecksumLanes; ++j) sum->difference[j] += c.difference[j];
   sum->magnitude += c.magnitude;
+  sum->size += c.size;
 }
 
 py::dict checksum_of(const Checksum& c, const Need& need) {
@@ -94,6 +95,7 @@ py::dict checksum_of(const Checksum& c, const Need& need) {
   result["expected"] = std::vector<double>(c.expected, c.expected + std::max(need.audit_sums, 1));
   result["difference"] = std::vector<uint32_t>(c.difference, c.difference + kChecksumLanes);
   result["magnitude"] = c.magnitude;
+  result["size"] = c.size;
   result["bound"] = need.audit_bound;
   result["units"] = need.audit_units;
   return result;
@@ -191,6 +193,7 @@ py::dict call(const std::string& name, const py::list& inputs, const py::dict& a
   result["expected"] = sink.expected;
   result["units"] = need.units;
   result["packed"] = need.packed;
+  result["table"] = need.table;
   if (audit) result["checksum"] = checksum_of(total, need);
   if (bad.position >= 0) result["bad_index"] = py::make_tuple(bad.position, bad.value, bad.extent);
   return result;

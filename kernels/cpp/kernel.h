@@ -117,6 +117,7 @@ struct Request {
 struct Need {
   size_t params = 0;    // bytes of the POD that prepare fills
   size_t packed = 0;    // bytes of packed constants that prepare fills
+  size_t table = 0;     // of them the first ones that say where to read (offsets, counts): damaged, they lead astray as params do
   size_t scratch = 0;   // bytes of scratch per thread
   int64_t units = 1;    // independent units of work; a thread gets a range of them
   double work = 0;      // arithmetic operations (MAC = 2), for the threading decision
@@ -154,6 +155,7 @@ enum CheckFlag : uint32_t {
 inline constexpr int kChecksumLanes = 16, kMostSums = 128;
 struct alignas(kCacheLine) Checksum {
   double magnitude = 0;                      // not less than sum |x||w| of any sum
+  double size = 0;                           // sum of |x| over the operand (floats), for the check range
   uint32_t difference[kChecksumLanes] = {};  // whole numbers: seen - expected, always kChecksumLanes of them
   double seen[kMostSums] = {}, expected[kMostSums] = {};
 };

@@ -373,6 +373,7 @@ PYBIND11_MODULE(_engine, m) {
       .def("captured", &PySession::captured)
       .def("scrub", &PySession::scrub)
       .def("restore", &PySession::restore, py::arg("step"), py::arg("copy") = py::none())
+      .def_property_readonly("memory", [](const PySession& s) { return s.session.memory(); })
       .def_property_readonly("scrub_runs", [](const PySession& s) { return s.session.scrub_runs(); })
       .def("set_coefficients", &PySession::set_coefficients, py::arg("coeff"))
       .def_property_readonly("step_threads", &PySession::step_threads)

@@ -17,6 +17,7 @@ CHECKS = {
     "maed": "activations by their identities, results for being finite",
     "maed-paper": "relu, sigmoid, tanh and exp by the identities as published, for comparison; raises false alarms",
     "abft": "checksums over convolutions and matrix products",
+    "range": "operands of convolutions and matrix products against what the products before them can have given; needs abft",
     "weights": "weights, constants and the engine's tables by CRC-32C, some in every run",
     "flow": "that the steps ran in order, each once and to its end",
     "buffers": "intermediate results, inputs and outputs by sums: unchanged from where they are written to where they are read",
@@ -26,8 +27,8 @@ CHECKS = {
 PRESETS: dict[str, tuple[str, ...]] = {
     "off": (),
     "maed": ("maed",),
-    "standard": ("maed", "abft", "weights", "flow"),
-    "full": ("maed", "abft", "weights", "flow", "buffers", "duplicate"),
+    "standard": ("maed", "abft", "range", "weights", "flow"),
+    "full": ("maed", "abft", "range", "weights", "flow", "buffers", "duplicate"),
 }
 """Name → kinds of checks."""
 REACTIONS = ("flag", "retry", "abort", "exit-early")

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "integrity/crc32c.h"
+#include "integrity/word_sum.h"
 #include "plan.h"
 
 namespace edgerun {
@@ -45,7 +46,35 @@ bool constants_hold(const Plan& plan, const Step& s) {
   return true;
 }
 
+GuideSum guide_of(const Plan& plan, size_t step) {
+  static const WordSum word_sum = word_sum_of(kernels());
+  const Step& s = plan.steps[step];
+  GuideSum found{};
+  word_sum(plan.prepared.data() + s.params_at, s.packed_at - s.params_at + s.need.table, found.sums);
+  return found;
+}
+
+// What was prepared holds by its CRCs, so a sum that differs is what was damaged.
+Repair with_guide(const Plan& plan, size_t step, Repair r) {
+  if (!plan.guides || guide_holds(plan, step)) return r;
+  const GuideSum again = guide_of(plan, step);
+  give_back(reinterpret_cast<char*>(&plan.guides[step]), reinterpret_cast<const char*>(&again), sizeof again);
+  return Repair::restored;
+}
+
 }  // namespace
+
+std::unique_ptr<GuideSum[]> guide_sums(const Plan& plan) {
+  std::unique_ptr<GuideSum[]> all(new GuideSum[plan.steps.size()]());
+  for (size_t k = 0; k < plan.steps.size(); ++k)
+    if (is_kernel(plan.steps[k].op)) all[k] = guide_of(plan, k);
+  return all;
+}
+
+bool guide_holds(const Plan& plan, size_t step) {
+  const GuideSum is = guide_of(plan, step), &was = plan.guides[step];
+  return ((is.sums[0] ^ was.sums[0]) | (is.sums[1] ^ was.sums[1])) == 0;
+}
 
 __attribute__((no_sanitize("thread"))) void give_back(char* to, const char* right, size_t bytes) {
   volatile char* at = to;  // not memcpy, which ThreadSanitizer follows
@@ -77,7 +106,8 @@ std::vector<SumBlock> sum_blocks(const Plan& plan) {
 Repair restore_prepared(const Plan& plan, size_t step) {
   const Step& s = plan.steps[step];
   const Blocks blocks(plan, step);
-  if (!is_kernel(s.op) || blocks.hold()) return Repair::sound;
+  if (!is_kernel(s.op)) return Repair::sound;
+  if (blocks.hold()) return with_guide(plan, step, Repair::sound);
   if (!constants_hold(plan, s)) return Repair::source_lost;
   const size_t bytes = prepared_bytes(s);
   const Block again(bytes);
@@ -89,7 +119,7 @@ Repair restore_prepared(const Plan& plan, size_t step) {
     if (crc32c(from, b->bytes) != b->crc) return Repair::source_lost;
     give_back(to + (b->at - to), from, b->bytes);
   }
-  return blocks.hold() ? Repair::restored : Repair::source_lost;
+  return blocks.hold() ? with_guide(plan, step, Repair::restored) : Repair::source_lost;
 }
 
 Repair restore_constants(const Plan& plan, size_t step, const void* copy, size_t bytes) {

@@ -3,6 +3,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 namespace edgerun {
@@ -24,13 +25,21 @@ struct SumBlock {
 // In order of the steps.
 std::vector<SumBlock> sum_blocks(const Plan&);
 
+// Parameters and tables of a step (Need::params, Need::table) say where its kernel reads and writes, and how much. Damaged they end
+// in a crash, or in numbers from anywhere; there are few bytes of them, so they are verified before every use (word_sum.cpp).
+struct GuideSum {
+  uint64_t sums[2];
+};
+std::unique_ptr<GuideSum[]> guide_sums(const Plan&);
+bool guide_holds(const Plan&, size_t step);
+
 // Gives memory that a fault altered its bytes back while other sessions may be reading it. That is a race by intent, and hidden from
 // ThreadSanitizer: a byte that is right is not written, one that is wrong becomes right for whoever reads it next.
 void give_back(char* to, const char* right, size_t bytes);
 
 enum class Repair : uint8_t {
   sound,       // every block of the step holds: nothing to do
-  restored,    // prepared again from sound constants, or copied from another copy of the plan; every block holds now
+  restored,    // prepared again from sound constants, or copied from another copy of the plan, or its sum formed again; all hold now
   source_lost, // the step's constants are damaged, too (or the checksum of a block is)
 };
 // Prepares the step once more and replaces its damaged parameters and packed constants. Other sessions of the plan may run:

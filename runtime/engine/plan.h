@@ -39,7 +39,8 @@ enum class Op : uint8_t { kernel, difficulty, branch, jump, exit };  // difficul
 
 // Kinds of checks (plan.Check.kind, docs/checks.md). maed: what the kernel verifies of its own results. abft: the checksum of its
 // products. The others are the engine's: guard_*.h, session_guards.cpp.
-enum Guard : uint32_t { kMaed = 1u, kAbft = 2u, kGuardWeights = 4u, kGuardBuffers = 8u, kGuardFlow = 16u, kGuardDuplicate = 32u };
+enum Guard : uint32_t { kMaed = 1u, kAbft = 2u, kGuardWeights = 4u, kGuardBuffers = 8u, kGuardFlow = 16u, kGuardDuplicate = 32u,
+                        kGuardRange = 64u };
 
 struct Slot {
   std::string name;
@@ -87,7 +88,9 @@ struct Plan {
   Block constants;  // only when the caller's buffer could not be referenced
   bool writable = true;  // constants may be written to (fault injection); not in a caller's read-only buffer
   Block prepared;   // parameters and packed constants of every step
+  size_t prepared_bytes = 0;
   std::vector<SumBlock> sums;  // of prepared and constants, where a step has the check weights
+  std::unique_ptr<GuideSum[]> guides;  // likewise, one a step: what guides its kernel, verified before it runs
   double scrub_share = 0;      // how much of a run's time verifying them may take (Check.bound)
   std::vector<int64_t> ints;
   std::vector<float> floats;

@@ -101,13 +101,14 @@ void prepare_plan(Plan& plan) {
     s.packed_at = reserve(k, s.need.packed);
   }
   plan.prepared = Block(total);
+  plan.prepared_bytes = total;
   bool guarded = false;
   for (size_t k = 0; k < plan.steps.size(); ++k) {
     const Step& s = plan.steps[k];
     guarded |= (s.guards & kGuardWeights) != 0;
     if (is_kernel(s.op)) prepare_step(plan, k, plan.prepared.data() + s.params_at, plan.prepared.data() + s.packed_at);
   }
-  if (guarded) plan.sums = sum_blocks(plan);
+  if (guarded) plan.sums = sum_blocks(plan), plan.guides = guide_sums(plan);
   for (const Port& port : plan.outputs) {
     const Slot& out = plan.slots[port.slot];
     int64_t ready = -1;

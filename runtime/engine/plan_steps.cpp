@@ -28,10 +28,21 @@ uint32_t guard_of(const std::string& kind, int64_t index) {
     const char* kind;
     uint32_t bit;
   } kKinds[] = {{"maed", kMaed}, {"maed_paper", kMaed}, {"abft", kAbft}, {"weights", kGuardWeights}, {"buffers", kGuardBuffers}, {"flow", kGuardFlow},
-                {"duplicate", kGuardDuplicate}};
+                {"duplicate", kGuardDuplicate}, {"range", kGuardRange}};
   for (const auto& k : kKinds)
     if (kind == k.kind) return k.bit;
   fail("step " + std::to_string(index) + ": unknown check '" + kind + "'", index);
+}
+
+// Check range: range_by has a number for each step in range_of, all of them before this one, and one more.
+void verify_range(const Step& s, int64_t index) {
+  const Attrs attrs{s.attrs.data(), static_cast<int32_t>(s.attrs.size())};
+  const Attr *of = attrs.find("range_of"), *by = attrs.find("range_by");
+  const int32_t count = of ? of->count : 0;
+  bool right = by && by->floats && by->count == count + 1 && (!of || of->ints) && !s.in.empty() && s.in[0] >= 0;
+  for (int32_t k = 0; right && k < count; ++k) right = of->ints[k] >= 0 && of->ints[k] < index;
+  for (int32_t k = 0; right && k <= count; ++k) right = by->floats[k] >= 0;
+  if (!right) fail("step " + std::to_string(index) + ": check 'range' needs integers 'range_of', steps before it, and one more number 'range_by' that is not negative", index);
 }
 
 void read_control(Plan& plan, Step& s, int64_t index) {
@@ -88,6 +99,7 @@ void read_steps(const Reader& r, Plan& plan) {
       step.guards |= guard;
       if (guard == kGuardWeights && checks[c].bound > 0) plan.scrub_share = std::min<double>(std::max<double>(plan.scrub_share, checks[c].bound), 1);
     }
+    if (step.guards & kGuardRange) verify_range(step, index);
     step.op = step.kernel_name == "branch" ? Op::branch : step.kernel_name == "jump" ? Op::jump
               : step.kernel_name == "exit" ? Op::exit : Op::kernel;
     if (step.op != Op::kernel) read_control(plan, step, index);

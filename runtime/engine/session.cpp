@@ -90,12 +90,13 @@ void Session::compute(const LiveStep& step, size_t index, bool armed) {
   if (armed)
     for (CheckSink& s : sinks_) s.fault = &fault_;
   const int32_t threads = team_ ? step.threads : 1;
+  if (step.guided && __builtin_expect(!guide_holds(*plan_, index), 0) && !regain(index)) return flow_.did(step.number, 0);
   if (buffers_.any()) note_operands(index);
   if (step.shadow) shadow(step, threads);
   flow_.did(step.number, run_step(step, sink, threads));
   if (step.shadow) compare(step, index);
   if (buffers_.any()) sum_results(index);
-  if (step.audit) audit(step, threads);
+  if (step.audit) audit(step, index, threads);
   if (buffers_.any()) verify_operands(index);
   if (sink) {
     uint32_t flags = sinks_[0].flags;

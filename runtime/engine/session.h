@@ -102,6 +102,8 @@ class Session {
   bool output_ready(size_t k) const { return plan_->ready_step[k] < stopped_at_; }
   int32_t threads() const { return threads_; }
   int32_t step_threads(size_t step) const { return steps_[step].threads; }
+  // Bytes that this session and its plan hold beyond the plan's constants.
+  size_t memory() const;
   std::mutex& mutex() { return mutex_; }  // held by callers around run and the queries that follow it
 
  private:
@@ -118,6 +120,13 @@ class Session {
     int64_t audit_units = 0;
     int32_t audit_sums = 0;
     double audit_bound = 0, audit_floor = 0;
+    bool guided = false;                  // with the check weights: parameters and tables are verified before it runs
+    // With the check range: the operand of a product is at most range_by[ranges] + sum over i of range_by[i] * (magnitude of the
+    // product of step range_of[i]). null: no bound is known.
+    const int64_t* range_of = nullptr;
+    const float* range_by = nullptr;
+    int32_t ranges = 0;
+    double range_elements = 0;
     uint32_t target = 0;
     bool indexed = false;
     const uint8_t* condition = nullptr;  // branch
@@ -157,6 +166,7 @@ class Session {
   };
 
   void build();
+  static void use_range(const Step& s, LiveStep* live);
   void use_threads(LiveStep& live, int32_t threads, int64_t cost_ns) const;
   void place_inputs(const void* const* inputs);
   template <bool kProfile> RunError execute(const void* const* inputs, void* const* outputs, int64_t* ns);
@@ -172,6 +182,7 @@ class Session {
   bool escalate(size_t at, bool permanent, RunError* error);
   Repair restore(size_t at);
   void settle(Action action, bool permanent);
+  bool regain(size_t at);
   // Fault injection (session_fault.cpp)
   bool divert(size_t* at, size_t* next);
   void compute_armed(size_t at);
@@ -181,11 +192,12 @@ class Session {
   int64_t crc_bytes(size_t index) const;
   Target crc_target() const;
   Target target(const std::vector<int32_t>& slots, const TensorView* views, bool constants) const;
-  void aim(const LiveStep& step);
+  void aim(size_t at);
   void after_armed_run();
-  void audit(const LiveStep& step, int32_t threads);
-  void judge(const LiveStep& step, int32_t threads);
+  void audit(const LiveStep& step, size_t index, int32_t threads);
+  void judge(const LiveStep& step, size_t index, int32_t threads);
   void accuse(const LiveStep& step, const Checksum& all, double bound);
+  bool within_range(const LiveStep& step, const Checksum& all);
   void run_alone(const LiveStep& step, const Run& call);
   int64_t run_step(const LiveStep& step, bool sink, int32_t threads);
   void add_finding(const EngineFinding& f);
@@ -237,6 +249,7 @@ class Session {
   std::vector<const void*> inputs_;
   std::vector<CheckSink> sinks_;
   std::vector<Checksum> checksums_;  // one a thread, as sinks_
+  std::vector<double> magnitudes_;   // of each audited step of this run
   std::vector<BadIndex> bad_indices_;
   std::vector<std::vector<int64_t>> fastest_;  // by number of threads tried (1, 2, 4 ...) and step: nanoseconds seen while tuning
   std::vector<EngineFinding> findings_;
@@ -250,6 +263,7 @@ class Session {
   WordSum word_sum_ = nullptr;
   std::vector<Done> done_;  // one a thread, as sinks_
   Block shadow_;
+  size_t shadow_bytes_ = 0;
   std::vector<TensorView> shadow_views_;
   std::vector<LiveStep> kept_steps_;    // copies of the tables, from which a damaged one is mended
   std::vector<TensorView> kept_views_;

@@ -7,10 +7,11 @@
 namespace edgerun {
 namespace {
 
+constexpr double kTiny = 1e-30;      // a value that small may be nothing in a sum of magnitudes
 constexpr double kOverflow = 1e38;  // sums of floats this large may overflow though every result is finite: nothing can be said
 
 void clear(Checksum* c, int sums) {
-  c->magnitude = 0;
+  c->magnitude = c->size = 0;
   std::fill_n(c->difference, kChecksumLanes, 0u);
   std::fill_n(c->seen, sums, 0.0);
   std::fill_n(c->expected, sums, 0.0);
@@ -18,7 +19,7 @@ void clear(Checksum* c, int sums) {
 
 }  // namespace
 
-void Session::audit(const LiveStep& step, int32_t threads) {
+void Session::audit(const LiveStep& step, size_t index, int32_t threads) {
   if (late()) {  // the step may be unfinished; the run ends with that error
     for (Checksum& c : checksums_) c = Checksum{};
     return;
@@ -31,11 +32,25 @@ void Session::audit(const LiveStep& step, int32_t threads) {
     call.end = step.audit_units;
     step.audit(call);
   }
-  judge(step, threads);
+  judge(step, index, threads);
+}
+
+// The sum of |x| against the most that the products it came from can have given: what a product adds up to in magnitude is more than any
+// of its results. That is far above what values are, so no clean run comes near it (1.01: the sums round), and far below what a
+// flipped exponent makes of them. A bound that is infinite or NaN says nothing.
+bool Session::within_range(const LiveStep& step, const Checksum& all) {
+  double most = step.range_by[step.ranges];
+  for (int32_t k = 0; k < step.ranges; ++k) most += step.range_by[k] * magnitudes_[static_cast<size_t>(step.range_of[k])];
+  most = step.range_elements * (1.01 * most + kTiny);
+  if (all.size <= most || most != most) return true;
+  CheckSink& sink = sinks_[0];
+  if (!sink.flags) sink.first_index = 0, sink.expected = 0, sink.got = static_cast<float>(all.size), sink.bound = static_cast<float>(most);
+  sink.flags |= kRange;
+  return false;
 }
 
 // Every test is written so that a NaN fails it, among the sums or in their size.
-void Session::judge(const LiveStep& step, int32_t threads) {
+void Session::judge(const LiveStep& step, size_t index, int32_t threads) {
   Checksum& all = checksums_[0];
   const int sums = step.audit_sums;
   for (size_t t = 1; threads > 1 && t < checksums_.size(); ++t) {
@@ -43,8 +58,11 @@ void Session::judge(const LiveStep& step, int32_t threads) {
     for (int j = 0; j < sums; ++j) all.seen[j] += c.seen[j], all.expected[j] += c.expected[j];
     for (int j = 0; j < kChecksumLanes; ++j) all.difference[j] += c.difference[j];
     all.magnitude += c.magnitude;
+    all.size += c.size;
     clear(&c, sums);
   }
+  magnitudes_[index] = all.magnitude;
+  if (step.range_by && __builtin_expect(!within_range(step, all), 0)) return clear(&all, sums);  // the sums would follow from it
   const double bound = step.audit_bound * all.magnitude + step.audit_floor;
   bool right = true;
   uint32_t difference = 0;

@@ -1,5 +1,6 @@
 // From a plan to steps that need no looking up: pointers, scratch and the number of threads of each step.
 #include <algorithm>
+#include <limits>
 
 #include "session.h"
 #include "topology.h"
@@ -62,6 +63,24 @@ void Session::use_threads(LiveStep& live, int32_t threads, int64_t cost_ns) cons
   live.chunks = static_cast<int32_t>(std::min<int64_t>(chunks, 65535));
 }
 
+size_t Session::memory() const {
+  const Plan& p = *plan_;
+  const size_t tables = (steps_.size() + kept_steps_.size()) * sizeof(LiveStep) + (views_.size() + kept_views_.size()) * sizeof(TensorView);
+  const size_t sums = p.sums.size() * sizeof(SumBlock) + (p.guides ? p.steps.size() * sizeof(GuideSum) : 0) + buffers_.sums.size() * sizeof(uint64_t);
+  return p.prepared_bytes + static_cast<size_t>(p.arena_bytes) + scratch_stride_ * static_cast<size_t>(threads_) + shadow_bytes_ + tables + sums +
+         checksums_.size() * sizeof(Checksum);
+}
+
+// plan_steps.cpp has verified the attributes.
+void Session::use_range(const Step& s, LiveStep* live) {
+  const Attrs attrs{s.attrs.data(), static_cast<int32_t>(s.attrs.size())};
+  const Attr *of = attrs.find("range_of"), *by = attrs.find("range_by");
+  live->range_of = of ? of->ints : nullptr;
+  live->ranges = of ? of->count : 0;
+  live->range_by = by->floats;
+  live->range_elements = static_cast<double>(live->call.in[0].elements());
+}
+
 void Session::build() {
   const Plan& plan = *plan_;
   arena_ = Block(static_cast<size_t>(plan.arena_bytes));
@@ -76,6 +95,7 @@ void Session::build() {
   scratch_ = Block(scratch_stride_ * static_cast<size_t>(threads_));
   sinks_.resize(static_cast<size_t>(threads_));
   checksums_.resize(static_cast<size_t>(threads_));
+  magnitudes_.assign(plan.steps.size(), std::numeric_limits<double>::infinity());  // where nothing is known
   for (size_t t = 0; t < sinks_.size(); ++t) sinks_[t].checksum = &checksums_[t];
   bad_indices_.resize(static_cast<size_t>(threads_));
   done_.resize(static_cast<size_t>(threads_));
@@ -125,7 +145,9 @@ void Session::build() {
       live.audit_sums = std::min(s.need.audit_sums, kMostSums);
       live.audit_bound = s.need.audit_bound;
       live.audit_floor = 1.5e-45 * s.need.work;
+      if (s.guards & kGuardRange) use_range(s, &live);
     }
+    live.guided = checks_ && (s.guards & kGuardWeights);
     const double cost = std::max(s.need.work / kOpsPerNs, s.need.bytes / kBytesPerNs);
     const double slices = std::min(cost / kSliceNs + 1, 65535.0);
     live.slices = static_cast<int32_t>(std::min<int64_t>(static_cast<int64_t>(slices), std::max<int64_t>(s.need.units, 1)));

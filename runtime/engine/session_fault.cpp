@@ -15,6 +15,9 @@ bool in_memory(Site s) { return s == Site::weights || s == Site::params || s == 
 bool in_order(Site s) { return s >= Site::skip && s <= Site::jump; }
 bool in_bytes(Site s) { return s >= Site::buffer && !in_order(s); }
 
+// Results of float kernels are flipped, those of int8 products struck as the fault says.
+bool only_flips(const Step& s) { return s.kernel_name.compare(0, 7, "qconv2d") != 0 && s.kernel_name.compare(0, 7, "qmatmul") != 0; }
+
 }  // namespace
 
 const char* name_of(Site s) { return kNames[static_cast<size_t>(s)]; }
@@ -58,7 +61,8 @@ std::string Session::arm(const FaultSpec& f) {
   if (f.mask == 0 || (in_kernel(f.site) && f.mask > UINT32_MAX))
     return who + where + ": mask: expected some of " + (in_kernel(f.site) ? "32" : "64") + " bits, found " + std::to_string(f.mask);
   if (f.runs < 1) return who + where + ": runs: expected at least 1, found " + std::to_string(f.runs);
-  if (f.site == Site::result && f.mode != Fault::Mode::flip && size_of(steps_[static_cast<size_t>(f.step)].call.out[0].dtype) != 4)
+  const bool aimed = f.site == Site::result && f.mode != Fault::Mode::flip && only_flips(plan_->steps[static_cast<size_t>(f.step)]);
+  if (aimed && size_of(steps_[static_cast<size_t>(f.step)].call.out[0].dtype) != 4)
     return who + where + ": mode: expected flip for results that are not of 32 bits; use a buffer fault to set or clear bits";
   if (f.site == Site::constants && !plan_->writable)
     return who + where + ": the plan lies in memory that must not be written; copy it first";
@@ -74,7 +78,7 @@ std::string Session::arm(const FaultSpec& f) {
     const Target t = target(s.in, steps_[static_cast<size_t>(f.step)].call.in, false);
     const Slot& slot = plan_->slots[static_cast<size_t>(s.in[static_cast<size_t>(t.operand)])];
     if (slot.place == Place::input) struck_input_.resize(plan_->slots[plan_->inputs[static_cast<size_t>(slot.offset)].slot].bytes);
-  } else if (f.site == Site::result && f.mode != Fault::Mode::flip) {
+  } else if (aimed) {
     original_.resize(static_cast<size_t>(sites(static_cast<size_t>(f.step))[Site::buffer]));
   }
   armed_ = fault_runs_ > 0 || capture_step_ >= 0;
@@ -93,7 +97,7 @@ void Session::strike_memory() {
 int64_t Session::crc_bytes(size_t index) const {
   int64_t bytes = 0;
   for (const SumBlock& b : plan_->sums) bytes += b.step == static_cast<int32_t>(index) ? sizeof b.crc : 0;
-  return bytes;
+  return bytes + (plan_->guides && is_kernel(plan_->steps[index].op) ? static_cast<int64_t>(sizeof(GuideSum)) : 0);
 }
 
 Session::Target Session::crc_target() const {
@@ -106,7 +110,9 @@ Session::Target Session::crc_target() const {
     }
     at -= 4;
   }
-  return {nullptr, 0, -1};
+  const auto left = static_cast<int64_t>(sizeof(GuideSum)) - at;
+  return {reinterpret_cast<char*>(&plan_->guides[static_cast<size_t>(spec_.step)]) + at,
+          left < 8 ? spec_.mask & ((uint64_t{1} << (8 * left)) - 1) : spec_.mask, -1};
 }
 
 // The sums that were formed of the step's results.
@@ -209,7 +215,7 @@ void Session::compute_armed(size_t at) {
   const bool stops = fault_runs_ > 0 && !fault_spent_ && at == static_cast<size_t>(spec_.step) && spec_.site == Site::stop;
   fault_spent_ |= (here || stops) && spec_.runs == 1;  // transient: not when the step is computed again
   if (here && spec_.site == Site::input) strike_operand(at);
-  if (here && in_kernel(spec_.site)) aim(step);
+  if (here && in_kernel(spec_.site)) aim(at);
   if (stops) {
     LiveStep shorter = step;
     shorter.call.end = spec_.index + 1;
@@ -231,9 +237,10 @@ void Session::compute_armed(size_t at) {
 }
 
 // Kernels flip bits of results: which ones set or clear them depends on the result, so the step runs once to see it.
-void Session::aim(const LiveStep& step) {
+void Session::aim(size_t at) {
+  const LiveStep& step = steps_[at];
   fault_ = Fault{spec_.index, static_cast<uint32_t>(spec_.mask), static_cast<FaultSite>(spec_.site), spec_.mode};
-  if (spec_.site != Site::result || spec_.mode == Fault::Mode::flip) return;
+  if (spec_.site != Site::result || spec_.mode == Fault::Mode::flip || !only_flips(plan_->steps[at])) return;
   const auto each = [&](bool keep) {  // outputs may lie over operands
     char* at = original_.data();
     for (int32_t k = 0; k < step.call.n_out; ++k) {

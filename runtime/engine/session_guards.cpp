@@ -46,6 +46,7 @@ void Session::build_guards() {
     room = std::max(room, bytes);
   }
   shadow_ = Block(room);
+  shadow_bytes_ = room;
   shadow_views_.reserve(outputs);  // never grows: steps hold pointers into it
   for (size_t k = 0; k < steps_.size(); ++k) {
     if (!twice(k)) continue;

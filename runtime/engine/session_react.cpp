@@ -11,6 +11,7 @@ namespace edgerun {
 namespace {
 
 constexpr uint64_t kNever = std::numeric_limits<uint64_t>::max();
+constexpr float kNone = std::numeric_limits<float>::quiet_NaN();
 constexpr uint32_t kOfTheStep = kIdentity | kNonFinite | kRange | kRequantised | kChecksum | kDuplicate;  // seen in what it computed
 
 }  // namespace
@@ -110,6 +111,17 @@ Repair Session::restore(size_t at) {
   } catch (const std::exception&) {  // no memory for it, or constants that are damaged, too
     return Repair::source_lost;
   }
+}
+
+// The step's parameters or tables are damaged. Whatever the reaction, a kernel must not run with sizes that cannot be trusted: they are
+// prepared again, and where that fails the step is left out.
+bool Session::regain(size_t at) {
+  const bool holds = restore(at) != Repair::source_lost && guide_holds(*plan_, at);
+  add_finding({static_cast<int32_t>(at), kWeights, 0, kNone, kNone, kNone});
+  if (!holds) return false;
+  if (info_.findings == findings_.size()) findings_.back().action = Action::restored, findings_.back().permanent = true;
+  if (settled_ + 1 == info_.findings) settled_ = info_.findings;
+  return true;
 }
 
 void Session::settle(Action action, bool permanent) {

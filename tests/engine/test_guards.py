@@ -253,6 +253,87 @@ def test_flow_sees_a_wrong_branch(flag):
     assert not executor.run(feeds).findings
 
 
+# -- parameters and tables ------------------------------------------------------------------------------------------------
+
+@needs_engine
+@pytest.mark.parametrize("on_fault", ["flag", "retry", "abort"])
+def test_damaged_parameters_are_mended_before_they_are_used(mnist, image, on_fault):
+    """Struck sizes and addresses would end the process, or write anywhere: every fourth byte of every step, all of its bits."""
+    executor = EngineExecutor(protect(mnist, "weights"), scrub_bytes=1, on_fault=on_fault)
+    clean = bits(executor.run([image]))
+    for step, sites in enumerate(executor.sites()):
+        for index in range(0, sites.get("params", 0), 4):
+            executor.arm(Fault("params", step, index, 0xFF))
+            run = executor.run([image])
+            assert [(f.check, f.step, f.action, f.permanent) for f in run.findings] == [("weights", step, "restored", True)], (step, index)
+            assert bits(run) == clean
+            executor.heal()
+
+
+@needs_engine
+def test_a_damaged_table_of_offsets_is_mended_before_it_is_used(mnist, image):
+    """Convolutions and products keep offsets in front of their packed weights."""
+    executor = EngineExecutor(protect(mnist, "weights"), scrub_bytes=1)
+    clean, found = bits(executor.run([image])), 0
+    for step, s in enumerate(mnist.steps):
+        if s.kernel not in ("conv2d_f32", "matmul_f32"):
+            continue
+        for index in range(8):
+            executor.arm(Fault("weights", step, index, 0x80))
+            run = executor.run([image])
+            found += len(run.findings)
+            if run.findings:
+                assert [(f.check, f.action) for f in run.findings] == [("weights", "restored")] and bits(run) == clean
+            executor.heal()
+    assert found >= 8
+
+
+@needs_engine
+def test_a_damaged_sum_of_parameters_is_formed_again(mnist, image):
+    executor = EngineExecutor(protect(mnist, "weights"), scrub_bytes=1)
+    clean = bits(executor.run([image]))
+    for step, sites in enumerate(executor.sites()):
+        if "params" not in sites:
+            continue
+        executor.arm(Fault("checksum", step, sites["checksum"] - 1, 0x10))  # the CRCs of its weights come before it
+        run = executor.run([image])
+        assert [(f.check, f.step, f.action) for f in run.findings] == [("weights", step, "restored")] and bits(run) == clean
+        executor.heal()
+        assert not executor.run([image]).findings
+
+
+# -- range ----------------------------------------------------------------------------------------------------------------
+
+@needs_engine
+def test_a_flipped_exponent_between_two_products_is_out_of_range(mnist, image):
+    executor = EngineExecutor(protect(mnist, "abft,range"), on_fault="flag")
+    assert not executor.run([image]).findings
+    told = set()
+    for step, s in enumerate(mnist.steps):
+        if "buffer" not in executor.sites()[step] or step + 1 == len(mnist.steps):
+            continue
+        executor.arm(Fault("buffer", step, 4 * (mnist.slots[s.outputs[0]].elements // 2), 0x60000000))
+        told |= {f.check for f in executor.run([image]).findings}
+    assert told == {"range"}
+
+
+@needs_engine
+def test_a_value_out_of_range_is_right_after_the_run_was_begun_again(mnist, image):
+    executor = EngineExecutor(protect(mnist, "abft,range"), on_fault="retry")
+    clean = bits(executor.run([image]))
+    executor.arm(Fault("buffer", 0, 4, 0x60000000))
+    run = executor.run([image])
+    assert [(f.check, f.action) for f in run.findings] == [("range", "rerun")] and bits(run) == clean
+
+
+@needs_engine
+@pytest.mark.parametrize("scale", [0.0, 1e-42, 1e-20, 1.0, 1e15, 1e30, -1e30])
+def test_no_input_is_out_of_range(mnist, image, scale):
+    executor = EngineExecutor(protect(mnist, "abft,range"))
+    for x in (image, image - 0.5, (image > 0.9).astype(np.float32)):
+        assert "range" not in kinds(executor.run([x * np.float32(scale)]))
+
+
 # -- duplicate ------------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("kind", EXECUTORS)
@@ -284,8 +365,8 @@ def test_presets_put_kinds_on_steps(mnist):
     def carried(mode: str) -> set[str]:
         return {c.kind for s in protect(mnist, mode).steps for c in s.checks}
 
-    assert carried("standard") == {"maed", "abft", "weights", "flow"}
-    assert carried("full") == {"maed", "abft", "weights", "flow", "buffers", "duplicate"}
+    assert carried("standard") == {"maed", "abft", "range", "weights", "flow"}
+    assert carried("full") == {"maed", "abft", "range", "weights", "flow", "buffers", "duplicate"}
     assert carried("flow,weights") == {"weights", "flow"}
 
 

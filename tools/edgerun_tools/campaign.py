@@ -48,7 +48,7 @@ def command(
     threads: Annotated[int, typer.Option("--threads", "-x", min=1, help="Threads of the engine under test.")] = 1,
     jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, show_default="all cores", help="Processes that inject.")] = None,
     scheduler: Annotated[str | None, typer.Option("--scheduler", metavar="tcp://HOST:PORT", help=(
-        "Run on the workers of a Dask cluster (pip install 'edgerun[campaign]')."))] = None,
+        "Run on the workers of a Dask cluster (pip install 'edgerun\\[campaign]')."))] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what --out holds, after a kill, too.")] = False,
     cost: Annotated[float, typer.Option("--cost", min=0, metavar="SECONDS", help="Measure what the presets cost, so long; 0: not.")] = 5.0,
     as_json: common.AsJson = False,

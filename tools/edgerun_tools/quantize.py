@@ -232,7 +232,7 @@ def command(
     as_json: common.AsJson = False,
     executor: common.Executor = "auto",
 ) -> None:
-    """Make an 8-bit model from a float32 one, with ONNX Runtime's quantiser (pip install 'edgerun[quantize]').
+    """Make an 8-bit model from a float32 one, with ONNX Runtime's quantiser (pip install 'edgerun\\[quantize]').
 
     Images are prepared as the model's metadata say. Inputs and outputs stay float32; labels, preprocessing and exits stay
     in the file, the calibration of early exits does not. JSON schema: "edgerun.quantize/1".

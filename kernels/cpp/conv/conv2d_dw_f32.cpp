@@ -60,7 +60,7 @@ Status query(const Request& r, Need* need) {
     need->scratch = audit_scratch(p.audit);
     need->audit_units = audit_units(p.audit);
     need->audit_sums = kLanes;
-    need->audit_bound = audit_bound(p.audit);
+    need->audit_bound = audit_bound(p.audit, static_cast<double>(p.audit.k));
   }
   need->units = outputs == 0 ? 0 : s.batch * s.out_height;
   need->work = 2.0 * static_cast<double>(outputs) * static_cast<double>(taps);
@@ -91,7 +91,8 @@ void pack_own_audit(const Request& r, const Params& p, float* out) {
 
 // What cells let channels [c, c + kVectors * kLanes) expect, without a detour over memory.
 template <bool kSigned, int kVectors, int kAhead>
-EDGERUN_SIMD void expect(const Run& r, const Audit& a, int64_t c, const float* w, const float* far, SeenSum& expected, vf& magnitude) {
+EDGERUN_SIMD void expect(const Run& r, const Audit& a, int64_t c, const float* w, const float* far, SeenSum& expected, vf& magnitude,
+                         vf& sizes) {
   const int64_t channels = a.channels, line = a.across.size * channels;
   const float* x = r.in[0].as<const float>();
   vf size[kVectors], total = zero();
@@ -112,14 +113,17 @@ EDGERUN_SIMD void expect(const Run& r, const Audit& a, int64_t c, const float* w
       }
     });
   expected.add(total);
-  for (int v = 0; v < kVectors; ++v) magnitude = fma(size[v], loadu(far + c + v * kLanes), magnitude);
+  for (int v = 0; v < kVectors; ++v) {
+    magnitude = fma(size[v], loadu(far + c + v * kLanes), magnitude);
+    sizes = add(sizes, size[v]);
+  }
 }
 
 template <bool kSigned>
-int64_t expect_all(const Run& r, const Audit& a, const float* w, const float* far, SeenSum& expected, vf& magnitude) {
+int64_t expect_all(const Run& r, const Audit& a, const float* w, const float* far, SeenSum& expected, vf& magnitude, vf& sizes) {
   int64_t c = 0;
-  for (; c + 4 * kLanes <= a.channels; c += 4 * kLanes) expect<kSigned, 4, 1>(r, a, c, w, far, expected, magnitude);
-  for (; c + kLanes <= a.channels; c += kLanes) expect<kSigned, 1, 4>(r, a, c, w, far, expected, magnitude);
+  for (; c + 4 * kLanes <= a.channels; c += 4 * kLanes) expect<kSigned, 4, 1>(r, a, c, w, far, expected, magnitude, sizes);
+  for (; c + kLanes <= a.channels; c += kLanes) expect<kSigned, 1, 4>(r, a, c, w, far, expected, magnitude, sizes);
   return c;
 }
 
@@ -132,9 +136,9 @@ void audit(const Run& r) {
   const float* far = w + cells * channels;
   Checksum& check = *r.sink->checksum;
   SeenSum expected;
-  vf magnitude = zero();
+  vf magnitude = zero(), sizes = zero();
   int64_t c = 0;
-  if (m == 1) c = a.is_signed ? expect_all<true>(r, a, w, far, expected, magnitude) : expect_all<false>(r, a, w, far, expected, magnitude);
+  if (m == 1) c = (a.is_signed ? expect_all<true> : expect_all<false>)(r, a, w, far, expected, magnitude, sizes);
   if (c < channels) {  // what is no whole vector, or several outputs a channel
     float *sum = static_cast<float*>(r.scratch), *size = sum + cells * a.channels;
     cell_sums(r.in[0].as<const float>(), a.channels, a.rows, a.across, a.is_signed, r.begin, r.end, sum, size, size + a.channels);
@@ -149,10 +153,12 @@ void audit(const Run& r) {
       expected.add(total);
       for (int k = 0; k < n; ++k) lanes[0][k] = size[(c + k) / m], lanes[1][k] = far[c + k];
       magnitude = fma(loadu(lanes[0]), loadu(lanes[1]), magnitude);
+      sizes = add(sizes, loadu(lanes[0]));
     }
   }
   expected.to(check.expected);
   check.magnitude += reduce_max(magnitude);
+  check.size += reduce_add(sizes) / static_cast<float>(m);
   if (r.begin == 0) audit_bias(a, far + channels, &check);
 }
 
@@ -393,7 +399,8 @@ void run(const Run& r) {
 
     // activations without a fused form go over the finished row at once, an armed row as well
     const int64_t pixel = row.oy * s.out_width;
-    const bool armed = product.fault_row >= pixel && product.fault_row < pixel + s.out_width;
+    const bool stored = product.seen && p.act.code == kNone;  // emit strikes these itself
+    const bool armed = !stored && product.fault_row >= pixel && product.fault_row < pixel + s.out_width;
     Product raw = product;
     if (armed || p.act.code > kClip) {
       raw = raw_of(&product);

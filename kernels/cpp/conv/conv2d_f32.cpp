@@ -112,6 +112,7 @@ Status query(const Request& r, Need* need) {
   const int64_t k = p.n_segments * p.length, outputs = r.out[0].elements();
   need->params = sizeof p;
   need->packed = p.audit.on ? p.audit.at + audit_packed(p.audit) : packed_bytes(p);
+  need->table = p.winograd ? 0 : static_cast<size_t>(p.weights_at);
   need->scratch = static_cast<size_t>(rounded(p.block_pixels, 8) * 8 + p.padded_floats * 4);
   need->units = outputs == 0 ? 0 : p.by_columns ? panels_of(s.out_channels) : s.batch * p.units_per_image;
   if (p.winograd) {
@@ -121,7 +122,7 @@ Status query(const Request& r, Need* need) {
   if (need->scratch < audit_scratch(p.audit)) need->scratch = audit_scratch(p.audit);
   need->audit_units = audit_units(p.audit);
   need->audit_sums = static_cast<int32_t>(audit_sums(p.audit));
-  need->audit_bound = audit_bound(p.audit) * (p.winograd ? winograd_amplification() : 1);
+  need->audit_bound = audit_bound(p.audit, p.winograd ? winograd_roundings(s) : static_cast<double>(k));
   need->work = 2.0 * static_cast<double>(outputs) * static_cast<double>(k);
   need->bytes = 4.0 * static_cast<double>(r.in[0].elements() + r.in[1].elements() + outputs);
   return Status::ok;

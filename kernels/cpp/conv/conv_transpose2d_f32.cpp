@@ -50,22 +50,23 @@ bool tap_in_phase(int64_t phase, int64_t pad, int64_t k, int64_t dilation, int64
   return modulo(phase + pad - k * dilation, stride) == 0;
 }
 
-// A phase in `packed`: its count of taps (padded to a cache line), their offsets, then each group's panels.
-int64_t phase_bytes(const Params& p) {
+// `packed`: for each phase its count of taps and their offsets (padded to a cache line), then for each phase its groups' panels.
+int64_t table_bytes(const Params& p) { return ceil_div((p.s.kernel_h * p.s.kernel_w + 1) * 8, kCacheLine) * kCacheLine; }
+int64_t weight_bytes(const Params& p) {
   const ConvShape& s = p.s;
-  const int64_t taps = s.kernel_h * s.kernel_w, offsets = ceil_div((taps + 1) * 8, kCacheLine) * kCacheLine;
-  const int64_t weights = ceil_div(packed_floats(taps * (s.channels / s.group), s.out_channels / s.group), 16) * kCacheLine;
-  return offsets + s.group * weights;
+  return s.group * ceil_div(packed_floats(s.kernel_h * s.kernel_w * (s.channels / s.group), s.out_channels / s.group), 16) * kCacheLine;
 }
+int64_t phases_of(const ConvShape& s) { return least(s.stride_h, most(s.out_height, 1)) * least(s.stride_w, most(s.out_width, 1)); }
 
 Status query(const Request& r, Need* need) {
   Params p;
   EDGERUN_TRY(resolve(r, &p));
   const ConvShape& s = p.s;
-  const int64_t phases = least(s.stride_h, most(s.out_height, 1)) * least(s.stride_w, most(s.out_width, 1));
+  const int64_t phases = phases_of(s);
   need->params = sizeof p;
   if (phases > (int64_t{1} << 20)) return Status::too_large;
-  need->packed = static_cast<size_t>(phases * phase_bytes(p));
+  need->table = static_cast<size_t>(phases * table_bytes(p));
+  need->packed = static_cast<size_t>(phases * (table_bytes(p) + weight_bytes(p)));
   need->scratch = static_cast<size_t>(ceil_div(p.longest, 8) * kCacheLine + p.tall * p.wide * s.channels * 4);
   need->units = r.out[0].elements() == 0 ? 0 : s.batch * s.out_height;
   need->work = 2.0 * static_cast<double>(s.batch * s.height * s.width) * static_cast<double>(r.in[1].elements());
@@ -79,11 +80,11 @@ Status prepare(const Request& r, void* params, void* packed) {
   const ConvShape& s = p.s;
   const int64_t deep = s.channels / s.group, columns = s.out_channels / s.group, taps = s.kernel_h * s.kernel_w;
   const float* w = r.in[1].as<const float>();
-  char* at = static_cast<char*>(packed);
+  char *table = static_cast<char*>(packed), *weights = table + phases_of(s) * table_bytes(p);
   for (int64_t py = 0; py < least(s.stride_h, s.out_height); ++py) {
-    for (int64_t px = 0; px < least(s.stride_w, s.out_width); ++px, at += phase_bytes(p)) {
-      int64_t* offsets = reinterpret_cast<int64_t*>(at);
-      float* out = reinterpret_cast<float*>(at + ceil_div((taps + 1) * 8, kCacheLine) * kCacheLine);
+    for (int64_t px = 0; px < least(s.stride_w, s.out_width); ++px, table += table_bytes(p), weights += weight_bytes(p)) {
+      int64_t* offsets = reinterpret_cast<int64_t*>(table);
+      float* out = reinterpret_cast<float*>(weights);
       int64_t count = 0;
       for (int64_t ky = 0; ky < s.kernel_h; ++ky)
         for (int64_t kx = 0; kx < s.kernel_w; ++kx)
@@ -136,9 +137,9 @@ void run(const Run& r) {
       copied = n;
     }
     for (int64_t px = 0; px < across; ++px) {
-      const char* phase = static_cast<const char*>(r.packed) + (py * across + px) * phase_bytes(p);
-      const int64_t* offsets = reinterpret_cast<const int64_t*>(phase);
-      const float* weights = reinterpret_cast<const float*>(phase + ceil_div((taps + 1) * 8, kCacheLine) * kCacheLine);
+      const char *tables = static_cast<const char*>(r.packed), *panels = tables + phases_of(s) * table_bytes(p);
+      const int64_t* offsets = reinterpret_cast<const int64_t*>(tables + (py * across + px) * table_bytes(p));
+      const float* weights = reinterpret_cast<const float*>(panels + (py * across + px) * weight_bytes(p));
       const int64_t m = ceil_div(s.out_width - px, s.stride_w);
       for (int64_t g = 0; g < s.group; ++g) {
         for (int64_t i = 0; i < m; ++i) rows[i] = padded + oy / s.stride_h * line + i * s.channels + g * deep;

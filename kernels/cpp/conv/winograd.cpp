@@ -86,11 +86,18 @@ void transform_tiles(const ConvShape& s, const Winograd& w, const float* padded,
     }
 }
 
+static EDGERUN_NOINLINE __attribute__((cold)) vf struck(const Product& g, vf value, int64_t lane) {
+  vi bits = as_int(value);
+  bits[lane] = static_cast<int32_t>(g.fault->strike(static_cast<uint32_t>(bits[lane])));
+  return as_float(bits);
+}
+
 // The inverse transform of one tile, columns [begin, end); `high` x `wide` of its outputs exist. pixel: of its first output.
 template <int kTile, int kCode, bool kChecked, bool kSummed>
 static EDGERUN_NOINLINE void finish_outputs(const ConvShape& s, const Winograd& w, const Product& g, const float* m,
                                             int64_t pixel, int64_t high, int64_t wide, int64_t begin, int64_t end) {
   constexpr int kSide = kTile + 2;
+  constexpr bool kStored = kSummed && kChecked && kCode == kNone;  // no identity looks at these results: the checksum does (tile.h)
   const ActVectors act(g.act);
   Checker seen;
   for (int64_t c = begin; c < end; c += kLanes) {
@@ -109,7 +116,7 @@ static EDGERUN_NOINLINE void finish_outputs(const ConvShape& s, const Winograd& 
       for (int y = 0; y < kTile; ++y) half[y][x] = t[y];
     }
     const vf bias = !g.bias ? zero() : n == kLanes ? loadu(g.bias + c) : load_partial(g.bias + c, n);
-    vf total = zero();
+    vf total = zero(), size = zero();
 #pragma GCC unroll 4
     for (int y = 0; y < kTile; ++y) {
       if (y >= high) break;
@@ -120,14 +127,25 @@ static EDGERUN_NOINLINE void finish_outputs(const ConvShape& s, const Winograd& 
         if (x >= wide) break;
         const int64_t at = (pixel + y * s.out_width + x) * s.out_channels + c;
         vf value = add(o[x], bias);
-        if (kSummed) total = add(total, value);
-        if (g.residual) value = add(value, n == kLanes ? loadu(g.residual + at) : load_partial(g.residual + at, n));
+        if (kSummed && !kStored) total = add(total, value);
+        vf residual = zero();
+        if (g.residual) {
+          residual = n == kLanes ? loadu(g.residual + at) : load_partial(g.residual + at, n);
+          value = add(value, residual);
+        }
+        if (kStored) {
+          if (EDGERUN_UNLIKELY(pixel + y * s.out_width + x == g.fault_row && g.fault_column >= c && g.fault_column < c + n))
+            value = struck(g, value, g.fault_column - c);
+          total = add(total, sub(value, residual));
+          size = add(size, abs(residual));
+        }
         value = activate<kCode, kChecked>(value, act, seen);
         if (EDGERUN_LIKELY(n == kLanes)) storeu(g.c + at, value);
         else store_partial(g.c + at, value, n);
       }
     }
     if (kSummed) add_seen(g.seen + (c >> g.seen_shift) * kLanes, total);
+    if (kStored && g.residual) g.sink->checksum->magnitude += 2 * reduce_max(size);
   }
   if (kChecked) fold(seen, g.sink, g.flat + pixel * s.out_channels + begin, 0);
 }
@@ -206,7 +224,7 @@ bool winograd_chosen(const ConvShape& s, Winograd* w) {
   return (of_two < of_four ? of_two : of_four) < 0.8 * direct;
 }
 
-size_t winograd_packed_bytes(const Winograd& w) { return static_cast<size_t>(planes(w) * (w.plane * 4 + 8)); }
+size_t winograd_packed_bytes(const Winograd& w) { return static_cast<size_t>(planes(w) * w.plane * 4); }
 
 size_t winograd_scratch_bytes(const ConvShape& s, const Winograd& w) {
   const int64_t tiles = w.block_rows * w.tiles_wide;
@@ -221,8 +239,6 @@ void winograd_pack(const ConvShape& s, const Winograd& w, const float* weights, 
   const double(*g)[3] = w.tile == 2 ? kTwo : kFour;
   const int side = w.tile + 2;
   __builtin_memset(packed, 0, static_cast<size_t>(planes(w) * w.plane) * 4);
-  int64_t* offsets = reinterpret_cast<int64_t*>(packed + planes(w) * w.plane);
-  for (int64_t i = 0; i < planes(w); ++i) offsets[i] = i * w.v_stride;
   for (int64_t co = 0; co < s.out_channels; ++co) {
     const int64_t panel = co / kPanel, width = panel_width(s.out_channels, panel), lane = co % kPanel;
     for (int64_t ci = 0; ci < s.channels; ++ci) {
@@ -257,7 +273,6 @@ void winograd_rows(const WinogradRun& r, int64_t begin, int64_t end, int64_t fir
   float* v = padded + aligned(padded_floats(s, w));
   float* m = v + planes(w) * w.v_stride;
   const float** rows = reinterpret_cast<const float**>(m + planes(w) * w.m_stride);
-  const int64_t* offsets = reinterpret_cast<const int64_t*>(r.packed + planes(w) * w.plane);
   const int64_t image = s.out_height * s.out_width * s.out_channels;
   const int64_t left = first_panel * kPanel, right = least(last_panel * kPanel, s.out_channels);
   for (int64_t at = begin; at < end;) {
@@ -274,7 +289,8 @@ void winograd_rows(const WinogradRun& r, int64_t begin, int64_t end, int64_t fir
     plane.ldc = plane.columns = s.out_channels;
     plane.fault_row = -1;
     for (int64_t i = 0; i < planes(w); ++i) {
-      plane.segments = offsets + i;
+      const int64_t offset = i * w.v_stride;
+      plane.segments = &offset;
       plane.b = r.packed + i * w.plane;
       plane.c = m + i * w.m_stride;
       multiply(plane, rows, 0, tiles, first_panel, last_panel, true);
@@ -291,7 +307,8 @@ void winograd_rows(const WinogradRun& r, int64_t begin, int64_t end, int64_t fir
       g.fault_row = -1, armed = false;
     }
     Product raw = g;
-    const bool later = armed || g.act.code > kClip;
+    const bool stored = g.seen && g.sink && g.act.code == kNone;
+    const bool later = (armed && !stored) || g.act.code > kClip;
     if (later) raw.act.code = kNone, raw.sink = nullptr;
     const FinishFn finish = w.tile == 2 ? finish_of<2>(raw) : finish_of<4>(raw);
     for (int64_t i = 0; i < tiles; ++i) {

@@ -9,14 +9,12 @@
 // by cell (tap_sums.h), and W's by band and lane for each cell. Bands cost 1 / (P N) of the products each, and are as many as stay
 // below a percent: a fault must stand out from fewer results.
 //
-// Bound, u = 2^-24, S = sum over p, n, k of |X||W| + P sum |bias| (of the sum where it is largest). Each Y rounds K + 1 times, the
-// sum of a tile kTileTerms times (sums of tiles are doubles), sums over X `depth` times, sums over W once a tap (formed in
-// double), the product of both once a term. With m the sum of these counts, m u S is never exceeded, and so far above what rounding
-// does that faults as large as a result would pass. Rounding errors that are independent of each other in the mean exceed
-// l sqrt(m) u S with a chance below 2 exp(-l^2 / 2) (Higham and Mary, SIAM J. Sci. Comput. 41, 2019); with l = 4, and 8 u more for
-// what is systematic, the bound holds although the errors of all outputs of a sum are taken to add up, which they do not. It
-// scales with the data, so neither large, small nor cancelling values raise a false alarm; images, weights and patterns made to
-// round in one direction reach a third of it (tests/kernels/test_checksum.py). Winograd's algorithm has a factor of its own.
+// Bound, u = 2^-24, S = sum over p, n, k of |X||W| + P sum |bias| (of the sum where it is largest): m u S, where m counts the roundings
+// on the longest way of a product into a sum: K + 1 of its Y, those of a tile (kTileTerms; sums of tiles are doubles), of the sum over X,
+// of the sum over W (once a tap, formed in double) and of the product of both. That is the standard worst case (Higham, Accuracy and
+// Stability, 3.1), so no data whatever raise a false alarm. A bound by chance, c sqrt(m) u S, would be two to five times finer and
+// does not hold: equal pixels under equal weights round alike every time, and came to four fifths of it at K = 640. Winograd's
+// algorithm rounds differently: see winograd_roundings. Tested in tests/kernels/test_checksum.py.
 #pragma once
 #include "integrity/tap_sums.h"
 
@@ -92,11 +90,12 @@ EDGERUN_SIMD size_t audit_scratch(const Audit& a) {
 EDGERUN_SIMD int64_t audit_units(const Audit& a) {
   return !a.on ? 0 : a.plain ? ceil_div(a.batch * a.pixels, kPixelsPerAudit) : a.batch * a.rows.size;
 }
-EDGERUN_SIMD double audit_bound(const Audit& a) {
-  const double sums = a.plain ? static_cast<double>(kPixelsPerAudit + audit_units(a))
-                              : static_cast<double>(a.across.longest + a.batch * a.rows.longest + a.rows.runs * a.across.runs);
-  const double steps = static_cast<double>(a.k + audit_cells(a) * a.channels + audit_taps(a) + kTileTerms + kChains + 3) + sums;
-  return kRoundoff * (4 * __builtin_sqrt(steps) + 8);
+// roundings: of one Y.
+EDGERUN_SIMD double audit_bound(const Audit& a, double roundings) {
+  const double over_x = a.plain ? static_cast<double>(kPixelsPerAudit + audit_units(a))
+                                : static_cast<double>(a.across.longest + a.batch * (a.rows.longest + 1) + a.rows.runs * a.across.runs);
+  const double over_k = static_cast<double>(audit_cells(a) * (a.channels * a.bands / kChains + 1) + kChains);
+  return 1.01 * kRoundoff * (roundings + 1 + kTileTerms + over_x + static_cast<double>(audit_taps(a)) + over_k + 8);
 }
 
 // Asked for (attribute abft), and possible: the bias known ahead of time.
@@ -142,15 +141,23 @@ static inline void pack_audit(const Audit& a, const float* w, int64_t stride_g, 
   }
 }
 
-// sum over k of |size[k]| far[k].
-EDGERUN_SIMD double audit_magnitude(const float* size, const float* far, int64_t n) {
-  vf part[2] = {zero(), zero()};
+// Adds sum over k of |size[k]| far[k] to the checksum's magnitude, and the sum of |size[k]| to its size.
+EDGERUN_SIMD void audit_magnitude(const float* size, const float* far, int64_t n, Checksum* c) {
+  vf part[2] = {zero(), zero()}, plain[2] = {zero(), zero()};
   int64_t k = 0;
   for (; k + 2 * kLanes <= n; k += 2 * kLanes)
-    for (int i = 0; i < 2; ++i) part[i] = fma(abs(loadu(size + k + i * kLanes)), loadu(far + k + i * kLanes), part[i]);
-  double total = 0;
-  for (; k < n; ++k) total += static_cast<double>(size[k] < 0 ? -size[k] : size[k]) * far[k];
-  return total + reduce_add(add(part[0], part[1]));
+    for (int i = 0; i < 2; ++i) {
+      const vf x = abs(loadu(size + k + i * kLanes));
+      part[i] = fma(x, loadu(far + k + i * kLanes), part[i]);
+      plain[i] = add(plain[i], x);
+    }
+  for (; k < n; ++k) {
+    const double x = size[k] < 0 ? -size[k] : size[k];
+    c->magnitude += x * far[k];
+    c->size += x;
+  }
+  c->magnitude += reduce_add(add(part[0], part[1]));
+  c->size += reduce_add(add(plain[0], plain[1]));
 }
 
 // The bias' share, once a step.
@@ -207,7 +214,7 @@ static inline void audit_product(const Run& r, const Audit& a) {
     case 4: expect_bands<4>(s, w, terms, c.expected); break;
     default: expect_bands<8>(s, w, terms, c.expected); break;
   }
-  c.magnitude += audit_magnitude(size, far, a.channels);
+  audit_magnitude(size, far, a.channels, &c);
   if (r.begin == 0) audit_bias(a, far + a.channels, &c);
 }
 

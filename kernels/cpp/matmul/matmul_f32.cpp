@@ -87,7 +87,8 @@ Status query(const Request& r, Need* need) {
   EDGERUN_TRY(resolve(r, &p));
   const int64_t matrices = r.in[1].span(0, r.in[1].rank - 2);
   need->params = sizeof p;
-  need->packed = p.constant_b ? static_cast<size_t>(8 * 8 + matrices * packed_b(p) * 4) : 64;
+  need->table = kCacheLine;
+  need->packed = kCacheLine + (p.constant_b ? static_cast<size_t>(matrices * packed_b(p) * 4) : 0);
   need->scratch = static_cast<size_t>(pointer_bytes(p) + (p.trans_a ? p.block_rows * p.k * 4 : 0) + kCacheLine +
                                       (p.constant_b ? 0 : p.k * kPanel * 4));
   if (p.audit.on) {
@@ -97,7 +98,7 @@ Status query(const Request& r, Need* need) {
   }
   need->audit_units = audit_units(p.audit);
   need->audit_sums = static_cast<int32_t>(audit_sums(p.audit));
-  need->audit_bound = audit_bound(p.audit);
+  need->audit_bound = audit_bound(p.audit, static_cast<double>(p.k));
   const int64_t outputs = r.out[0].elements();
   need->units = outputs == 0 ? 0 : p.batches * (p.by_columns ? panels_of(p.columns) : p.row_units);
   need->work = 2.0 * static_cast<double>(outputs) * static_cast<double>(p.k);

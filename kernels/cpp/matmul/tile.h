@@ -28,7 +28,7 @@ EDGERUN_SIMD void store_tile(const Product& g, const vf (&acc)[kRows][kVectors],
   if (kChecked) fold(seen, g.sink, flat, 0);
 }
 
-// A fault in an accumulator of this tile.
+// A fault in an accumulator (or a result) of this tile.
 template <int kRows, int kVectors>
 static EDGERUN_NOINLINE __attribute__((cold)) void strike(const Product& g, vf (&acc)[kRows][kVectors], int64_t row, int64_t column) {
   const int64_t lane = g.fault_column - column;
@@ -57,6 +57,25 @@ EDGERUN_SIMD void add_tile(const Product& g, const vf (&acc)[kRows][kVectors], i
     add_seen(g.seen + ((column + v * kLanes) >> g.seen_shift) * kLanes, sum_tile(acc, v, v + kPanelVectors < kVectors ? v + kPanelVectors : kVectors));
 }
 
+// Results without an activation, less the residual that they contain, for the checksum: see `stored` below. The residual's size
+// adds to the bound, as it rounds the sum that is stored.
+template <int kRows, int kVectors>
+static EDGERUN_NOINLINE void add_stored(const Product& g, const vf (&acc)[kRows][kVectors], const float* res, int64_t column, int rest) {
+  vf size = zero();
+  for (int v = 0; v < kVectors; v += kPanelVectors) {
+    vf sum = zero();
+    for (int i = v; i < v + kPanelVectors && i < kVectors; ++i)
+      for (int r = 0; r < kRows; ++r) {
+        const float* from = res + r * g.ldc + i * kLanes;
+        const vf x = i + 1 < kVectors || rest == kLanes ? loadu(from) : load_partial(from, rest);
+        sum = add(sum, sub(acc[r][i], x));
+        size = add(size, abs(x));
+      }
+    add_seen(g.seen + ((column + v * kLanes) >> g.seen_shift) * kLanes, sum);
+  }
+  g.sink->checksum->magnitude += 2 * reduce_max(size);
+}
+
 // Residual, activation and checks of the accumulators of kRows x kVectors at (row, column), then stores.
 template <int kRows, int kVectors>
 EDGERUN_SIMD void emit(const Product& g, vf (&acc)[kRows][kVectors], int64_t row, int64_t column, int64_t columns) {
@@ -64,11 +83,12 @@ EDGERUN_SIMD void emit(const Product& g, vf (&acc)[kRows][kVectors], int64_t row
   const int64_t at = row * g.ldc + column;
   float* c = g.c + at;
   bool hit = g.fault_row >= row && g.fault_row < row + kRows && g.fault_column >= column && g.fault_column < column + columns;
-  if (EDGERUN_UNLIKELY(hit) && g.fault->site == FaultSite::accumulator) {
+  const bool stored = g.seen && g.sink && g.act.code == kNone;  // no identity looks at these results: the checksum does
+  if (EDGERUN_UNLIKELY(hit) && (g.fault->site == FaultSite::accumulator || (stored && !g.residual))) {
     strike(g, acc, g.fault_row - row, column);
     hit = false;
   }
-  if (g.seen) add_tile(g, acc, column);
+  if (g.seen && !(stored && g.residual)) add_tile(g, acc, column);
   if (g.residual) {
     const float* res = g.residual + at;
 #pragma GCC unroll 8
@@ -79,6 +99,10 @@ EDGERUN_SIMD void emit(const Product& g, vf (&acc)[kRows][kVectors], int64_t row
         const bool whole = v + 1 < kVectors || EDGERUN_LIKELY(rest == kLanes);
         acc[r][v] = add(acc[r][v], whole ? loadu(from) : load_partial(from, rest));
       }
+    }
+    if (stored) {
+      if (EDGERUN_UNLIKELY(hit)) strike(g, acc, g.fault_row - row, column), hit = false;
+      add_stored(g, acc, res, column, rest);
     }
   }
   const int32_t code = EDGERUN_UNLIKELY(hit) ? kActivationCount : g.act.code;

@@ -32,7 +32,7 @@ try:
 except ImportError:  # built without a C++ compiler
     _engine = None  # type: ignore[assignment]
 
-FLAGS = ((2, "finite"), (128, "weights"), (256, "flow"), (64, "buffers"), (32, "duplicate"), (16, "abft"), (1 | 8, "maed"))
+FLAGS = ((2, "finite"), (128, "weights"), (256, "flow"), (64, "buffers"), (32, "duplicate"), (4, "range"), (16, "abft"), (1 | 8, "maed"))
 """CheckFlag bits of kernels/cpp/kernel.h and the checks they stand for; the first that is set names the finding."""
 
 

@@ -10,12 +10,13 @@ from edgerun.options import kinds_of
 
 from . import paper
 from .checks import AUDITED, INT8, RESCALED, maed_of
-from .plan import ABSENT, CONTROL, Check, Plan, Slot, Step
+from .plan import ABSENT, CONTROL, Check, Floats, Ints, Plan, Slot, Step
+from .reach import Reach, reaches
 from .select import FALLBACK, GRAPH
 
 SCRUB, FULL_SCRUB = 0.01, 0.02
 """Share of a run's time in which weights are verified (the bound of check "weights"), and where buffers are verified, too."""
-_OWN = ("abft", "nonnegative", "verify_rescale", *paper.HINT)
+_OWN = ("abft", "nonnegative", "verify_rescale", "range_of", "range_by", *paper.HINT)
 """Attributes that belong to this pass."""
 _NONNEGATIVE_CODES = frozenset({1, 4, 6})
 _KEEPS_SIGN = frozenset({"max_pool2d_f32", "average_pool2d_f32", "global_average_pool_f32", "global_max_pool_f32", "copy", "transpose"})
@@ -32,10 +33,11 @@ def protect(plan: Plan, mode: str) -> Plan:
     scrub = FULL_SCRUB if "buffers" in kinds else SCRUB
     bare = [replace(s, checks=(), attrs={k: v for k, v in s.attrs.items() if k not in _OWN}) for s in plan.steps]
     sure = nonnegative(plan.slots, bare)
-    return replace(plan, steps=tuple(_protected(s, sure[k], kinds, scrub) for k, s in enumerate(bare)))
+    reach = reaches(plan.slots, bare) if "range" in kinds and "abft" in kinds else [None] * len(bare)
+    return replace(plan, steps=tuple(_protected(s, sure[k], reach[k], kinds, scrub) for k, s in enumerate(bare)))
 
 
-def _protected(step: Step, sure: bool, kinds: tuple[str, ...], scrub: float) -> Step:
+def _protected(step: Step, sure: bool, reach: Reach | None, kinds: tuple[str, ...], scrub: float) -> Step:
     checks: tuple[Check, ...] = maed_of(step.kernel, step.attrs) if "maed" in kinds else ()
     published = paper.paper_of(step.kernel) if paper.MODE in kinds else ()
     if published:
@@ -43,12 +45,16 @@ def _protected(step: Step, sure: bool, kinds: tuple[str, ...], scrub: float) -> 
         step = replace(step, attrs={**step.attrs, **paper.HINT})
     if "abft" in kinds and step.kernel in AUDITED:
         checks += (Check("abft"),)
-        hints = {"abft": (1,), "nonnegative": (1,)} if sure else {"abft": (1,)}
+        hints: dict[str, Ints | Floats] = {"abft": (1,), "nonnegative": (1,)} if sure else {"abft": (1,)}
         if step.kernel in INT8:
             hints = {"abft": (1,)}
         if step.kernel in INT8 and "duplicate" in kinds and "y_zero" in step.attrs:  # it is not computed twice, as abft covers it
             hints["verify_rescale"] = (1,)
             checks += (Check("maed", RESCALED),)
+        if reach is not None and step.kernel not in INT8:
+            checks += (Check("range"),)
+            hints |= {"range_of": tuple(reach.by)} if reach.by else {}
+            hints["range_by"] = (*reach.by.values(), reach.constant)
         step = replace(step, attrs={**step.attrs, **hints})
     computes = step.kernel not in CONTROL
     if "weights" in kinds and computes:
