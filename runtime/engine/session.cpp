@@ -40,41 +40,35 @@ void Session::chunk(const void* job, int32_t chunk, int32_t thread) {
   call.scratch = s.scratch_.data() + s.scratch_stride_ * t;
   call.sink = j.sink ? &s.sinks_[t] : nullptr;
   call.bad_index = &s.bad_indices_[t];
-  const int64_t units = j.audit ? j.step->audit_units : j.step->call.end;
-  const int64_t chunks = j.audit ? j.step->threads : j.step->chunks;
-  call.begin = split(units, chunks, chunk);
-  call.end = split(units, chunks, chunk + 1);
-  (j.audit ? j.step->audit : j.step->run)(call);
-  if (!j.audit) s.done_[t].units += call.end - call.begin;
+  s.run_part(*j.step, call, chunk, j.step->chunks, &s.done_[t]);
 }
 
-// With a time limit in pieces, so that a long step can be left in its midst.
-void Session::run_alone(const LiveStep& step, const Run& whole) {
-  if (deadline_ == 0 || step.slices == 1) {
-    step.run(whole);
-    done_[0].units += whole.end - whole.begin;
-    return;
-  }
-  Run call = whole;
-  for (int32_t k = 0; k < step.slices && !late(); ++k) {
-    call.begin = split(whole.end, step.slices, k);
-    call.end = split(whole.end, step.slices, k + 1);
-    step.run(call);
-    done_[0].units += call.end - call.begin;
+// Part `part` of `parts` of the step's units, and of what its checksum reads of the operand, in pieces: so short that a long step can be
+// left in its midst where there is a time limit, and that the checksum finds in cache what the kernel has just read.
+void Session::run_part(const LiveStep& step, Run call, int64_t part, int64_t parts, Done* done) {
+  const int64_t units = call.end, least = deadline_ ? std::max(step.pieces, step.slices) : step.pieces;
+  const int64_t pieces = (least + parts - 1) / parts, all = parts * pieces;
+  for (int64_t k = part * pieces; k < (part + 1) * pieces && !late(); ++k) {
+    call.begin = split(units, all, k);
+    call.end = split(units, all, k + 1);
+    if (call.begin < call.end) step.run(call);
+    done->units += call.end - call.begin;
+    if (!step.audit || !call.sink) continue;
+    call.begin = split(step.audit_units, all, k);
+    call.end = split(step.audit_units, all, k + 1);
+    if (call.begin < call.end) step.audit(call);
   }
 }
 
 // Returns how many units were done.
 int64_t Session::run_step(const LiveStep& step, bool sink, int32_t threads) {
   if (threads > 1) {
-    const Job job{this, &step, sink, false};
+    const Job job{this, &step, sink};
     team_->run(&Session::chunk, &job, step.chunks);
-  } else if (sink != (step.call.sink != nullptr)) {
+  } else {
     Run call = step.call;
     call.sink = sink ? sinks_.data() : nullptr;
-    run_alone(step, call);
-  } else {
-    run_alone(step, step.call);
+    run_part(step, call, 0, 1, done_.data());
   }
   int64_t units = 0;
   for (size_t t = 0; t < (threads > 1 ? done_.size() : 1); ++t) {
@@ -96,7 +90,7 @@ void Session::compute(const LiveStep& step, size_t index, bool armed) {
   flow_.did(step.number, run_step(step, sink, threads));
   if (step.shadow) compare(step, index);
   if (buffers_.any()) sum_results(index);
-  if (step.audit) audit(step, index, threads);
+  if (step.audit) judge(step, index, threads);
   if (buffers_.any()) verify_operands(index);
   if (sink) {
     uint32_t flags = sinks_[0].flags;

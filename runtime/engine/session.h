@@ -113,10 +113,11 @@ class Session {
     int32_t threads = 1;  // decided ahead of time
     int32_t chunks = 1;
     int32_t slices = 1;   // pieces in which one thread runs it where there is a time limit
+    int32_t pieces = 1;   // likewise where its checksum would else read the operand from memory once more
     Op op = Op::kernel;
     bool checked = false;
     bool repeatable = false;  // no result lies over an operand
-    void (*audit)(const Run&) = nullptr;  // with the check abft: after run, on audit_units units
+    void (*audit)(const Run&) = nullptr;  // with the check abft: audit_units units beside those of run
     int64_t audit_units = 0;
     int32_t audit_sums = 0;
     double audit_bound = 0, audit_floor = 0;
@@ -136,7 +137,7 @@ class Session {
   struct Job {
     const Session* session;
     const LiveStep* step;
-    bool sink, audit;
+    bool sink;
   };
   struct SumJob {
     WordSum sum;
@@ -194,11 +195,10 @@ class Session {
   Target target(const std::vector<int32_t>& slots, const TensorView* views, bool constants) const;
   void aim(size_t at);
   void after_armed_run();
-  void audit(const LiveStep& step, size_t index, int32_t threads);
   void judge(const LiveStep& step, size_t index, int32_t threads);
   void accuse(const LiveStep& step, const Checksum& all, double bound);
   bool within_range(const LiveStep& step, const Checksum& all);
-  void run_alone(const LiveStep& step, const Run& call);
+  void run_part(const LiveStep& step, Run call, int64_t part, int64_t parts, Done* done);
   int64_t run_step(const LiveStep& step, bool sink, int32_t threads);
   void add_finding(const EngineFinding& f);
   // Guards (session_guards.cpp, session_scrub.cpp)

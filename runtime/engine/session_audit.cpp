@@ -1,4 +1,4 @@
-// Checksums of products (ABFT): what the operands let expect is gathered after the step and compared with what was seen.
+// Checksums of products (ABFT): what the operands let expect, gathered beside the step (run_part), is compared with what was seen.
 #include <algorithm>
 #include <cmath>
 
@@ -10,6 +10,9 @@ namespace {
 constexpr double kTiny = 1e-30;      // a value that small may be nothing in a sum of magnitudes
 constexpr double kOverflow = 1e38;  // sums of floats this large may overflow though every result is finite: nothing can be said
 
+constexpr int kAtOnce = 4;
+static_assert(kMostSums % kAtOnce == 0, "sums are read so many at once");
+
 void clear(Checksum* c, int sums) {
   c->magnitude = c->size = 0;
   std::fill_n(c->difference, kChecksumLanes, 0u);
@@ -18,22 +21,6 @@ void clear(Checksum* c, int sums) {
 }
 
 }  // namespace
-
-void Session::audit(const LiveStep& step, size_t index, int32_t threads) {
-  if (late()) {  // the step may be unfinished; the run ends with that error
-    for (Checksum& c : checksums_) c = Checksum{};
-    return;
-  }
-  if (threads > 1 && step.audit_units >= threads) {
-    const Job job{this, &step, true, true};
-    team_->run(&Session::chunk, &job, threads);
-  } else {
-    Run call = step.call;
-    call.end = step.audit_units;
-    step.audit(call);
-  }
-  judge(step, index, threads);
-}
 
 // The sum of |x| against the most that the products it came from can have given: what a product adds up to in magnitude is more than any
 // of its results. That is far above what values are, so no clean run comes near it (1.01: the sums round), and far below what a
@@ -51,6 +38,10 @@ bool Session::within_range(const LiveStep& step, const Checksum& all) {
 
 // Every test is written so that a NaN fails it, among the sums or in their size.
 void Session::judge(const LiveStep& step, size_t index, int32_t threads) {
+  if (late()) {  // the step may be unfinished; the run ends with that error
+    for (Checksum& c : checksums_) c = Checksum{};
+    return;
+  }
   Checksum& all = checksums_[0];
   const int sums = step.audit_sums;
   for (size_t t = 1; threads > 1 && t < checksums_.size(); ++t) {
@@ -64,12 +55,13 @@ void Session::judge(const LiveStep& step, size_t index, int32_t threads) {
   magnitudes_[index] = all.magnitude;
   if (step.range_by && __builtin_expect(!within_range(step, all), 0)) return clear(&all, sums);  // the sums would follow from it
   const double bound = step.audit_bound * all.magnitude + step.audit_floor;
-  bool right = true;
+  int wrong = 0;
   uint32_t difference = 0;
   if (!(all.magnitude > kOverflow))
-    for (int j = 0; j < sums; ++j) right &= std::fabs(all.seen[j] - all.expected[j]) <= bound;
+    for (int j = 0; j < sums; j += kAtOnce)
+      for (int i = j; i < j + kAtOnce; ++i) wrong |= !(std::fabs(all.seen[i] - all.expected[i]) <= bound);  // beyond the sums both are 0
   for (int j = 0; j < kChecksumLanes; ++j) difference |= all.difference[j];
-  if (__builtin_expect(!right || difference != 0, 0)) accuse(step, all, bound);
+  if (__builtin_expect(wrong != 0 || difference != 0, 0)) accuse(step, all, bound);
   clear(&all, sums);
 }
 

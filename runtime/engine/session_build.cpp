@@ -14,6 +14,7 @@ constexpr size_t round_up(size_t n) { return (n + kCacheLine - 1) / kCacheLine *
 constexpr double kOpsPerNs = 40, kBytesPerNs = 32;
 constexpr double kMinNsPerThread = 5000;  // handing out a step and meeting again costs about 1 microsecond
 constexpr double kMinGainNs = 15000;      // a run must gain this much, or waking the workers costs more
+constexpr double kInCache = 128 * 1024, kPieceBytes = 64 * 1024;  // an operand that stays in L2; a piece of one that does not
 constexpr double kSliceNs = 1e6;          // how often a time limit is looked at within a step
 constexpr int64_t kManyChunksNs = 200000; // from here on smaller chunks even out cores that are busy elsewhere
 
@@ -145,6 +146,8 @@ void Session::build() {
       live.audit_sums = std::min(s.need.audit_sums, kMostSums);
       live.audit_bound = s.need.audit_bound;
       live.audit_floor = 1.5e-45 * s.need.work;
+      const auto bytes = static_cast<double>(live.call.in[0].elements()) * static_cast<double>(size_of(live.call.in[0].dtype));
+      if (bytes > kInCache) live.pieces = static_cast<int32_t>(std::min(bytes / kPieceBytes, 64.0));
       if (s.guards & kGuardRange) use_range(s, &live);
     }
     live.guided = checks_ && (s.guards & kGuardWeights);

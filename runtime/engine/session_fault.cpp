@@ -168,6 +168,7 @@ void Session::strike_operand(size_t index) {
 void Session::heal() {
   for (auto s = struck_.rbegin(); s != struck_.rend(); ++s) std::memcpy(s->at, s->before.data(), s->before.size());
   struck_.clear();
+  uncured_ = -1;  // what stayed through the run before is gone
   fault_runs_ = 0;
   armed_ = capture_step_ >= 0;
 }

@@ -172,5 +172,5 @@ def test_wrong_words(digits, tmp_path, capsys, more, code, said):
 
 def test_presets_by_name():
     found = setting.presets("full,full-abft-flow,maed+abft,maed-paper,maed-maed")
-    assert found == {"off": "off", "full": "full", "full-abft-flow": "maed,weights,buffers,duplicate", "maed+abft": "maed,abft",
+    assert found == {"off": "off", "full": "full", "full-abft-flow": "maed,range,weights,buffers,duplicate", "maed+abft": "maed,abft",
                      "maed-paper": "maed-paper", "maed-maed": "off"}

@@ -43,7 +43,7 @@ Status resolve(const Request& r, Params* p) {
   a.pixels = s.out_height * s.out_width, a.batch = s.batch, a.channels = s.channels, a.k = s.kernel_h * s.kernel_w;
   a.on = audit_wanted(r) && tap_axis(s.height, s.out_height, s.kernel_h, s.stride_h, s.dilation_h, s.pad_top, &a.rows) &&
          tap_axis(s.width, s.out_width, s.kernel_w, s.stride_w, s.dilation_w, s.pad_left, &a.across);
-  a.bands = 1, a.shift = 62;
+  a.bands = 1, a.shift = kOneBand;
   a.at = audit_round(weight_bytes(s));
   return Status::ok;
 }
@@ -89,29 +89,62 @@ void pack_own_audit(const Request& r, const Params& p, float* out) {
   }
 }
 
-// What cells let channels [c, c + kVectors * kLanes) expect, without a detour over memory.
-template <bool kSigned, int kVectors, int kAhead>
+// What cells let channels [c, c + kVectors * kLanes) expect, all cells of a run of rows in registers while its rows pass by. kAhead
+// pixels at once, or additions would wait for each other.
+template <bool kSigned, int kVectors, int kRuns, int kAhead>
 EDGERUN_SIMD void expect(const Run& r, const Audit& a, int64_t c, const float* w, const float* far, SeenSum& expected, vf& magnitude,
                          vf& sizes) {
-  const int64_t channels = a.channels, line = a.across.size * channels;
-  const float* x = r.in[0].as<const float>();
+  const int64_t channels = a.channels, line = a.across.size * channels, step = a.across.step * channels;
+  const float* x = r.in[0].as<const float>() + c;
   vf size[kVectors], total = zero();
   for (int v = 0; v < kVectors; ++v) size[v] = zero();
-  for (int32_t i = 0; i < a.rows.runs; ++i)
+  for (int32_t i = 0; i < a.rows.runs; ++i) {
+    vf sum[kRuns][kVectors];
+    for (int j = 0; j < kRuns; ++j)
+      for (int v = 0; v < kVectors; ++v) sum[j][v] = zero();
     each_span(a.rows, i, r.begin, r.end, [&](int64_t row, int64_t high) __attribute__((always_inline)) {
-      for (int32_t j = 0; j < a.across.runs; ++j) {
-        vf sum[kVectors];
-        for (int v = 0; v < kVectors; ++v) sum[v] = zero();
-        const PixelBlock block{x + row * line + a.across.run[j].begin * channels, high, a.rows.step * line, a.across.run[j].count,
-                               a.across.step * channels};
-        sum_lanes<kSigned, kVectors, kAhead>(block, c, sum, size);
-        const float* of_taps = w + (i * a.across.runs + j) * channels + c;
-        for (int v = 0; v < kVectors; ++v) {
-          total = fma(sum[v], loadu(of_taps + v * kLanes), total);
-          if (!kSigned) size[v] = add(size[v], sum[v]);
+      for (int64_t y = 0; y < high; ++y)
+#pragma GCC unroll 4
+        for (int j = 0; j < kRuns; ++j) {
+          const float* at = x + (row + y * a.rows.step) * line + a.across.run[j].begin * channels;
+          int32_t k = a.across.run[j].count;
+          if (kAhead > 1 && k >= kAhead) {
+            vf part[kAhead][kVectors], far_part[kAhead][kVectors];
+            for (int i = 0; i < kAhead; ++i)
+              for (int v = 0; v < kVectors; ++v) part[i][v] = far_part[i][v] = zero();
+            for (; k >= kAhead; k -= kAhead, at += kAhead * step)
+#pragma GCC unroll 4
+              for (int i = 0; i < kAhead; ++i)
+#pragma GCC unroll 4
+                for (int v = 0; v < kVectors; ++v) {
+                  const vf value = loadu(at + i * step + v * kLanes);
+                  part[i][v] = add(part[i][v], value);
+                  if (kSigned) far_part[i][v] = add(far_part[i][v], abs(value));
+                }
+            for (int i = 0; i < kAhead; ++i)
+              for (int v = 0; v < kVectors; ++v) {
+                sum[j][v] = add(sum[j][v], part[i][v]);
+                if (kSigned) size[v] = add(size[v], far_part[i][v]);
+              }
+          }
+          for (; k > 0; --k, at += step)
+#pragma GCC unroll 4
+            for (int v = 0; v < kVectors; ++v) {
+              const vf value = loadu(at + v * kLanes);
+              sum[j][v] = add(sum[j][v], value);
+              if (kSigned) size[v] = add(size[v], abs(value));
+            }
         }
-      }
     });
+    const float* of_taps = w + i * kRuns * channels + c;
+#pragma GCC unroll 4
+    for (int j = 0; j < kRuns; ++j)
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) {
+        total = fma(sum[j][v], loadu(of_taps + j * channels + v * kLanes), total);
+        if (!kSigned) size[v] = add(size[v], sum[j][v]);
+      }
+  }
   expected.add(total);
   for (int v = 0; v < kVectors; ++v) {
     magnitude = fma(size[v], loadu(far + c + v * kLanes), magnitude);
@@ -119,12 +152,29 @@ EDGERUN_SIMD void expect(const Run& r, const Audit& a, int64_t c, const float* w
   }
 }
 
+template <bool kSigned, int kRuns>
+int64_t expect_channels(const Run& r, const Audit& a, const float* w, const float* far, SeenSum& expected, vf& magnitude, vf& sizes) {
+  constexpr bool kFour = kVectorRegisters >= 32 || (!kSigned && kRuns <= 3);
+  int64_t c = 0;
+  if constexpr (kFour)
+    for (; c + 4 * kLanes <= a.channels; c += 4 * kLanes) expect<kSigned, 4, kRuns, 1>(r, a, c, w, far, expected, magnitude, sizes);
+  for (; c + 2 * kLanes <= a.channels; c += 2 * kLanes) expect<kSigned, 2, kRuns, 2>(r, a, c, w, far, expected, magnitude, sizes);
+  for (; c + kLanes <= a.channels; c += kLanes) expect<kSigned, 1, kRuns, 4>(r, a, c, w, far, expected, magnitude, sizes);
+  return c;
+}
+
+inline constexpr int kMostRunsHeld = 4;
+
+// Returns the first channel that is left.
 template <bool kSigned>
 int64_t expect_all(const Run& r, const Audit& a, const float* w, const float* far, SeenSum& expected, vf& magnitude, vf& sizes) {
-  int64_t c = 0;
-  for (; c + 4 * kLanes <= a.channels; c += 4 * kLanes) expect<kSigned, 4, 1>(r, a, c, w, far, expected, magnitude, sizes);
-  for (; c + kLanes <= a.channels; c += kLanes) expect<kSigned, 1, 4>(r, a, c, w, far, expected, magnitude, sizes);
-  return c;
+  switch (a.across.runs) {
+    case 1: return expect_channels<kSigned, 1>(r, a, w, far, expected, magnitude, sizes);
+    case 2: return expect_channels<kSigned, 2>(r, a, w, far, expected, magnitude, sizes);
+    case 3: return expect_channels<kSigned, 3>(r, a, w, far, expected, magnitude, sizes);
+    case kMostRunsHeld: return expect_channels<kSigned, kMostRunsHeld>(r, a, w, far, expected, magnitude, sizes);
+    default: return 0;
+  }
 }
 
 // sum over oy, ox of y[.., c] = sum over cells of (sum of x over the cell) (sum of w[.., c] over its taps) + P b[c].
@@ -139,7 +189,7 @@ void audit(const Run& r) {
   vf magnitude = zero(), sizes = zero();
   int64_t c = 0;
   if (m == 1) c = (a.is_signed ? expect_all<true> : expect_all<false>)(r, a, w, far, expected, magnitude, sizes);
-  if (c < channels) {  // what is no whole vector, or several outputs a channel
+  if (c < channels) {  // what is no whole vector, several outputs a channel, or more runs than registers
     float *sum = static_cast<float*>(r.scratch), *size = sum + cells * a.channels;
     cell_sums(r.in[0].as<const float>(), a.channels, a.rows, a.across, a.is_signed, r.begin, r.end, sum, size, size + a.channels);
     for (; c < channels; c += kLanes) {
@@ -181,6 +231,7 @@ Status prepare(const Request& r, void* params, void* packed) {
 struct Row {
   const Params* p;
   Product* out;          // C is the image: row = pixel, column = channel
+  const Product* unsummed;  // the same for tiles that sum by themselves, over many channels in registers; no fault is armed there
   const float* x;        // the image
   const float *w, *zeros;
   int64_t oy, top;       // output row, input row of the first tap (may be negative)
@@ -258,11 +309,11 @@ static EDGERUN_NOINLINE void span_tiles(const Row& row, int64_t ox, int64_t coun
 }
 
 // The same for windows that may leave the row: `at` holds the address of every input column of each kernel row.
-template <int kPixels, int kWidth, int kStride>
+template <int kPixels, int kWidth, int kStride, bool kSummed>
 static EDGERUN_NOINLINE void edge_tile(const Row& row, int64_t ox, int64_t whole) {
   constexpr int kColumns = (kPixels - 1) * kStride + kWidth;
   const ConvShape& s = row.p->s;
-  const Product& g = *row.out;
+  const Product& g = kSummed ? *row.unsummed : *row.out;
   const int64_t channels = s.channels, line = s.width * channels, taps = s.kernel_h * kWidth;
   const int64_t rows = row.ky1 - row.ky0, pixel = row.oy * s.out_width + ox;
   const float* at[kEdgeRows][kColumns];
@@ -272,6 +323,7 @@ static EDGERUN_NOINLINE void edge_tile(const Row& row, int64_t ox, int64_t whole
       at[ky][j] = ix >= 0 && ix < s.width ? row.x + (row.top + row.ky0 + ky) * line + ix * channels : row.zeros;
     }
   const float* weights = row.w + row.ky0 * kWidth * kLanes;
+  SeenSum sum;
   for (int64_t c = 0; c < whole; c += kLanes, weights += taps * kLanes) {
     vf acc[kPixels][1];
     const vf bias = bias_of(g, c, kLanes);
@@ -292,8 +344,10 @@ static EDGERUN_NOINLINE void edge_tile(const Row& row, int64_t ox, int64_t whole
         }
       }
     }
+    if (kSummed) sum.add(sum_tile(acc));
     emit(g, acc, pixel, c, kLanes);
   }
+  if (kSummed) sum.to(row.out->seen);
 }
 
 // One output pixel, channels [from, out_channels), any geometry.
@@ -340,10 +394,10 @@ void tiles(const Row& row, int64_t begin, int64_t end, int64_t whole) {
       ox += 4;
     } else {
       const int64_t n = least(width - ox, 4);
-      if (n == 4) edge_tile<4, kWidth, kStride>(row, ox, whole);
-      else if (n == 3) edge_tile<3, kWidth, kStride>(row, ox, whole);
-      else if (n == 2) edge_tile<2, kWidth, kStride>(row, ox, whole);
-      else edge_tile<1, kWidth, kStride>(row, ox, whole);
+      if (n == 4) edge_tile<4, kWidth, kStride, kSummed>(row, ox, whole);
+      else if (n == 3) edge_tile<3, kWidth, kStride, kSummed>(row, ox, whole);
+      else if (n == 2) edge_tile<2, kWidth, kStride, kSummed>(row, ox, whole);
+      else edge_tile<1, kWidth, kStride, kSummed>(row, ox, whole);
       ox += n;
     }
   }
@@ -390,7 +444,9 @@ void run(const Run& r) {
     product.seen = p.audit.on && r.sink ? r.sink->checksum->seen : nullptr;
     product.seen_shift = p.audit.shift;
     locate_fault(&product, s.out_height * s.out_width);
-    Row row{&p, &product, r.in[0].as<const float>() + n * s.height * s.width * s.channels,
+    Product unsummed = product;
+    unsummed.seen = nullptr;
+    Row row{&p, &product, &unsummed, r.in[0].as<const float>() + n * s.height * s.width * s.channels,
             weights, weights + ceil_div(s.out_channels, kLanes) * s.kernel_h * s.kernel_w * kLanes, unit % s.out_height, 0, 0, 0};
     row.top = row.oy * s.stride_h - s.pad_top;
     row.ky0 = row.top < 0 ? ceil_div(-row.top, s.dilation_h) : 0;

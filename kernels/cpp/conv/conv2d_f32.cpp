@@ -50,7 +50,11 @@ void resolve_audit(const Request& r, const ConvShape& s, bool whole_rows, Params
   a.plain = whole_rows;
   a.pixels = s.out_height * s.out_width, a.batch = s.batch, a.channels = s.channels;
   a.group = s.group, a.columns = s.out_channels / s.group, a.k = s.kernel_h * s.kernel_w * (s.channels / s.group);
-  if (!whole_rows)
+  if (p->winograd) {
+    a.tile = p->w.tile;
+    a.rows.size = s.height, a.across.size = s.width;
+    a.out_rows = s.out_height, a.out_across = s.out_width, a.pad_top = s.pad_top, a.pad_left = s.pad_left;
+  } else if (!whole_rows)
     a.on = tap_axis(s.height, s.out_height, s.kernel_h, s.stride_h, s.dilation_h, s.pad_top, &a.rows) &&
            tap_axis(s.width, s.out_width, s.kernel_w, s.stride_w, s.dilation_w, s.pad_left, &a.across);
   audit_bands(&a);

@@ -86,6 +86,10 @@ void transform_tiles(const ConvShape& s, const Winograd& w, const float* padded,
     }
 }
 
+EDGERUN_SIMD vf weigh(vf total, vf value, float weight) {
+  return weight == 1 ? add(total, value) : weight == -1 ? sub(total, value) : fma(value, broadcast(weight), total);
+}
+
 static EDGERUN_NOINLINE __attribute__((cold)) vf struck(const Product& g, vf value, int64_t lane) {
   vi bits = as_int(value);
   bits[lane] = static_cast<int32_t>(g.fault->strike(static_cast<uint32_t>(bits[lane])));
@@ -127,7 +131,8 @@ static EDGERUN_NOINLINE void finish_outputs(const ConvShape& s, const Winograd& 
         if (x >= wide) break;
         const int64_t at = (pixel + y * s.out_width + x) * s.out_channels + c;
         vf value = add(o[x], bias);
-        if (kSummed && !kStored) total = add(total, value);
+        const float weight = kTileWeight[kTile][y] * kTileWeight[kTile][x];  // known when this is compiled, and mostly 1
+        if (kSummed && !kStored) total = weigh(total, value, weight);
         vf residual = zero();
         if (g.residual) {
           residual = n == kLanes ? loadu(g.residual + at) : load_partial(g.residual + at, n);
@@ -136,7 +141,7 @@ static EDGERUN_NOINLINE void finish_outputs(const ConvShape& s, const Winograd& 
         if (kStored) {
           if (EDGERUN_UNLIKELY(pixel + y * s.out_width + x == g.fault_row && g.fault_column >= c && g.fault_column < c + n))
             value = struck(g, value, g.fault_column - c);
-          total = add(total, sub(value, residual));
+          total = weigh(total, sub(value, residual), weight);
           size = add(size, abs(residual));
         }
         value = activate<kCode, kChecked>(value, act, seen);
@@ -145,7 +150,7 @@ static EDGERUN_NOINLINE void finish_outputs(const ConvShape& s, const Winograd& 
       }
     }
     if (kSummed) add_seen(g.seen + (c >> g.seen_shift) * kLanes, total);
-    if (kStored && g.residual) g.sink->checksum->magnitude += 2 * reduce_max(size);
+    if (kStored && g.residual) g.sink->checksum->magnitude += 2 * static_cast<float>(kMostTileWeight * kMostTileWeight) * reduce_max(size);
   }
   if (kChecked) fold(seen, g.sink, g.flat + pixel * s.out_channels + begin, 0);
 }

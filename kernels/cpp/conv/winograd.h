@@ -22,10 +22,10 @@ struct Winograd {
 };
 
 // Roundings of one output as the bound of the checksum counts them (checksum_f32.h): a product of `channels` terms and 24 operations of
-// the transforms, four times, as these amplify. Their worst case would be useless (a thousandfold, but never on all tiles alike);
-// this is more than twice the most that a search found over images and weights made to amplify (single pixels under single taps
-// were worst; a part of it is in tests/kernels/test_checksum.py).
-EDGERUN_SIMD double winograd_roundings(const ConvShape& s) { return 4 * static_cast<double>(s.channels + 24); }
+// the transforms, twice, as these amplify. Their worst case would be useless (a thousandfold, but never on all tiles alike); the bound
+// is more than six times the most that a search found over images and weights made to amplify (single pixels under single taps were
+// worst; a part of it is in tests/kernels/test_checksum.py).
+EDGERUN_SIMD double winograd_roundings(const ConvShape& s) { return 2 * static_cast<double>(s.channels + 24); }
 
 // Is it possible and expected to be faster? Fills w.
 bool winograd_chosen(const ConvShape& s, Winograd* w);

@@ -15,11 +15,16 @@
 // Stability, 3.1), so no data whatever raise a false alarm. A bound by chance, c sqrt(m) u S, would be two to five times finer and
 // does not hold: equal pixels under equal weights round alike every time, and came to four fifths of it at K = 640. Winograd's
 // algorithm rounds differently: see winograd_roundings. Tested in tests/kernels/test_checksum.py.
+//
+// Winograd's tiles: half of a tile's outputs take the planes of the point -1 with the other sign, so a plain sum would not notice a fault
+// there. Outputs weigh kTileWeight of their place in the tile, for which no plane cancels; the sum over X is kept by tap (tile_sums.h).
 #pragma once
 #include "integrity/tap_sums.h"
+#include "integrity/tile_sums.h"
 
 EDGERUN_ISA_BEGIN
 
+inline constexpr int kOneBand = 62;  // Audit::shift where all columns are in one
 inline constexpr int kTileTerms = 16, kChains = 8, kMostBands = kMostSums / kLanes < 8 ? kMostSums / kLanes : 8;
 inline constexpr double kRoundoff = 5.9604645e-8;
 
@@ -61,12 +66,22 @@ struct Audit {
   int64_t pixels, batch, channels, k, group, columns;  // P of one image; of x; K, groups and columns of one product
   int32_t bands, shift;       // column n is in band n >> shift
   TapAxis rows, across;
+  int32_t tile;               // edge of Winograd's tiles, or 0
+  int64_t out_rows, out_across, pad_top, pad_left;  // of a tiled product
   size_t at;                  // of the checksums in the packed constants
 };
 
 EDGERUN_SIMD size_t audit_round(size_t bytes) { return (bytes + kCacheLine - 1) / kCacheLine * kCacheLine; }
-EDGERUN_SIMD int64_t audit_cells(const Audit& a) { return a.plain ? 1 : a.rows.runs * a.across.runs; }
-EDGERUN_SIMD int64_t audit_taps(const Audit& a) { return a.plain ? 1 : a.rows.kernel * a.across.kernel; }
+EDGERUN_SIMD int64_t audit_cells(const Audit& a) { return a.tile ? kTileTaps * kTileTaps : a.plain ? 1 : a.rows.runs * a.across.runs; }
+EDGERUN_SIMD int64_t audit_taps(const Audit& a) { return a.plain || a.tile ? 1 : a.rows.kernel * a.across.kernel; }
+// What all outputs weigh, with or without their signs.
+EDGERUN_SIMD double audit_pixels(const Audit& a, bool sizes) {
+  if (!a.tile) return static_cast<double>(a.batch * a.pixels);
+  double sum[2] = {};
+  for (int64_t o = 0; o < a.out_rows; ++o) sum[0] += tile_weight(a.tile, o, sizes);
+  for (int64_t o = 0; o < a.out_across; ++o) sum[1] += tile_weight(a.tile, o, sizes);
+  return static_cast<double>(a.batch) * sum[0] * sum[1];
+}
 EDGERUN_SIMD int64_t audit_sums(const Audit& a) { return a.bands * kLanes; }
 // Bands of whole panels (2 kLanes columns), a power of two of them, each to cost no more than a percent.
 EDGERUN_SIMD void audit_bands(Audit* a) {
@@ -76,23 +91,26 @@ EDGERUN_SIMD void audit_bands(Audit* a) {
   }
   while (a->group == 1 && ceil_div(a->columns, int64_t{1} << a->shift) > most(1, least(kMostBands, affordable))) ++a->shift;
   while (a->group == 1 && a->bands < ceil_div(a->columns, int64_t{1} << a->shift)) a->bands *= 2;
-  if (a->bands == 1) a->shift = 62;
+  if (a->bands == 1) a->shift = kOneBand;
 }
 EDGERUN_SIMD bool audit_one_pixel(const Audit& a) { return a.plain && a.batch * a.pixels == 1; }  // x itself is the sum
-// Column sums of W by cell, channel and lane; then the size of W met by each channel; then sums of the bias and their size.
+// Column sums of W by cell, channel and lane; then the size of W met by each channel; then sums of the bias and their size (over all
+// outputs); then the weights of tiled rows and columns.
 EDGERUN_SIMD size_t audit_packed(const Audit& a) {
-  return !a.on ? 0 : audit_round(static_cast<size_t>(audit_cells(a) * a.channels * audit_sums(a) + a.channels + 2 * audit_sums(a)) * 4);
+  const int64_t tiled = a.tile ? (a.rows.size + a.across.size) * kTileStride : 0;
+  return !a.on ? 0 : audit_round(static_cast<size_t>(audit_cells(a) * a.channels * audit_sums(a) + a.channels + 2 * audit_sums(a) + tiled) * 4);
 }
 EDGERUN_SIMD size_t audit_scratch(const Audit& a) {
   if (!a.on) return 0;
-  return audit_round(static_cast<size_t>((audit_cells(a) + 1) * a.channels + (a.plain ? 0 : cell_room(a.channels, a.across))) * 4);
+  return audit_round(static_cast<size_t>((audit_cells(a) + 1) * a.channels + (a.plain || a.tile ? 0 : cell_room(a.channels, a.across))) * 4);
 }
 EDGERUN_SIMD int64_t audit_units(const Audit& a) {
   return !a.on ? 0 : a.plain ? ceil_div(a.batch * a.pixels, kPixelsPerAudit) : a.batch * a.rows.size;
 }
 // roundings: of one Y.
 EDGERUN_SIMD double audit_bound(const Audit& a, double roundings) {
-  const double over_x = a.plain ? static_cast<double>(kPixelsPerAudit + audit_units(a))
+  const double over_x = a.tile ? static_cast<double>(a.across.size + a.batch * (a.rows.size + 1))
+                        : a.plain ? static_cast<double>(kPixelsPerAudit + audit_units(a))
                                 : static_cast<double>(a.across.longest + a.batch * (a.rows.longest + 1) + a.rows.runs * a.across.runs);
   const double over_k = static_cast<double>(audit_cells(a) * (a.channels * a.bands / kChains + 1) + kChains);
   return 1.01 * kRoundoff * (roundings + 1 + kTileTerms + over_x + static_cast<double>(audit_taps(a)) + over_k + 8);
@@ -107,8 +125,8 @@ EDGERUN_SIMD bool audit_wanted(const Request& r) {
 EDGERUN_SIMD void add_tap(const Audit& a, int64_t tap, int64_t c, const double* sum, float* out) {
   const int64_t sums = audit_sums(a);
   for (int64_t cell = 0; cell < audit_cells(a); ++cell) {
-    bool meets = a.plain;
-    if (!a.plain)
+    bool meets = a.plain || (a.tile && cell == tap);
+    if (!a.plain && !a.tile)
       each_tap(a.rows, a.across, static_cast<int32_t>(cell / a.across.runs), static_cast<int32_t>(cell % a.across.runs),
                [&](int64_t t) { meets |= t == tap; });
     for (int64_t j = 0; meets && j < sums; ++j) out[(cell * a.channels + c) * sums + j] += static_cast<float>(sum[j]);
@@ -132,13 +150,17 @@ static inline void pack_audit(const Audit& a, const float* w, int64_t stride_g, 
       }
       for (int64_t j = 0; j < sums; ++j) most_far = far[j] > most_far ? far[j] : most_far;
       add_tap(a, k / each, g * each + k % each, sum, out);
-      size[g * each + k % each] += static_cast<float>(most_far) + 1e-37f;  // so that sums that underflow stay within the bound
+      const double heavy = most_far * (a.tile ? kMostTileWeight * kMostTileWeight : 1);
+      size[g * each + k % each] += static_cast<float>(heavy) + 1e-37f;  // so that sums that underflow stay within the bound
     }
   for (int64_t n = 0; bias && n < a.group * a.columns; ++n) {
     const int64_t j = sum_of(n % a.columns);
     of_bias[j] += bias[n];
     of_bias[sums + j] += bias[n] < 0 ? -bias[n] : bias[n];
   }
+  if (!a.tile) return;
+  tile_weights(a.tile, a.rows.size, a.out_rows, a.pad_top, of_bias + 2 * sums);
+  tile_weights(a.tile, a.across.size, a.out_across, a.pad_left, of_bias + 2 * sums + a.rows.size * kTileStride);
 }
 
 // Adds sum over k of |size[k]| far[k] to the checksum's magnitude, and the sum of |size[k]| to its size.
@@ -162,11 +184,11 @@ EDGERUN_SIMD void audit_magnitude(const float* size, const float* far, int64_t n
 
 // The bias' share, once a step.
 EDGERUN_SIMD void audit_bias(const Audit& a, const float* of_bias, Checksum* c) {
-  const double pixels = static_cast<double>(a.batch * a.pixels);
+  const double pixels = audit_pixels(a, true), weight = audit_pixels(a, false);
   const int64_t sums = audit_sums(a);
   double largest = 0;
   for (int64_t j = 0; j < sums; ++j) {
-    c->expected[j] += pixels * of_bias[j];
+    c->expected[j] += weight * of_bias[j];
     largest = of_bias[sums + j] > largest ? of_bias[sums + j] : largest;
   }
   c->magnitude += 1.01 * pixels * largest;
@@ -202,7 +224,11 @@ static inline void audit_product(const Run& r, const Audit& a) {
   const int64_t terms = audit_cells(a) * a.channels;
   if (!audit_one_pixel(a)) {
     float *sum = static_cast<float*>(r.scratch), *sizes = sum + terms;
-    if (a.plain) plain_sums(x, a.batch * a.pixels, a.channels, a.is_signed, r.begin, r.end, sum, sizes);
+    if (a.tile) {
+      const int64_t after = terms * audit_sums(a) + a.channels + 2 * audit_sums(a);
+      const float* weights = reinterpret_cast<const float*>(static_cast<const char*>(r.packed) + a.at) + after;
+      tile_sums(x, a.rows.size, a.across.size, a.channels, weights, r.begin, r.end, sum, sizes);
+    } else if (a.plain) plain_sums(x, a.batch * a.pixels, a.channels, a.is_signed, r.begin, r.end, sum, sizes);
     else cell_sums(x, a.channels, a.rows, a.across, a.is_signed, r.begin, r.end, sum, sizes, sizes + a.channels);
     s = sum, size = sizes;
   }

@@ -135,19 +135,42 @@ EDGERUN_SIMD void add_block(bool is_signed, const PixelBlock& b, int64_t channel
 }
 
 // Few channels: the rows of a block are summed first, whole vectors whatever the channels; line: floats of a row.
-static EDGERUN_NOINLINE void add_rows(const float* x, int64_t high, int64_t row_stride, int64_t line, float* sum, float* size) {
-  for (int64_t at = 0; at < line; at += kLanes) {
-    const auto n = static_cast<int>(least(kLanes, line - at));
-    vf s = zero(), m = zero();
-    for (int64_t i = 0; i < high; ++i) {
-      const float* from = x + i * row_stride + at;
-      const vf v = EDGERUN_LIKELY(n == kLanes) ? loadu(from) : load_partial(from, n);
-      s = add(s, v);
-      m = add(m, abs(v));
+template <int kVectors>
+EDGERUN_SIMD void add_rows_at(const float* x, int64_t high, int64_t row_stride, float* sum, float* size) {
+  vf s[kVectors], m[kVectors];
+  for (int v = 0; v < kVectors; ++v) s[v] = loadu(sum + v * kLanes), m[v] = loadu(size + v * kLanes);
+  for (int64_t i = 0; i < high; ++i, x += row_stride)
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      const vf value = loadu(x + v * kLanes);
+      s[v] = add(s[v], value);
+      m[v] = add(m[v], abs(value));
     }
-    store_partial(sum + at, add(load_partial(sum + at, n), s), n);
-    store_partial(size + at, add(load_partial(size + at, n), m), n);
-  }
+  for (int v = 0; v < kVectors; ++v) storeu(sum + v * kLanes, s[v]), storeu(size + v * kLanes, m[v]);
+}
+
+static EDGERUN_NOINLINE void add_rows(const float* x, int64_t high, int64_t row_stride, int64_t line, float* sum, float* size) {
+  int64_t at = 0;
+  for (; at + 4 * kLanes <= line; at += 4 * kLanes) add_rows_at<4>(x + at, high, row_stride, sum + at, size + at);
+  for (; at + kLanes <= line; at += kLanes) add_rows_at<1>(x + at, high, row_stride, sum + at, size + at);
+  for (int64_t i = 0; i < high && at < line; ++i)
+    for (int64_t k = at; k < line; ++k) {
+      const float value = x[i * row_stride + k];
+      sum[k] += value;
+      size[k] += value < 0 ? -value : value;
+    }
+}
+
+// sum and size of `count` values `stride` apart are added; several chains, or additions would wait for each other.
+EDGERUN_SIMD void add_strided(const float* v, const float* m, int64_t count, int64_t stride, float* sum, float* size) {
+  float s[4] = {}, t[4] = {};
+  int64_t k = 0;
+  for (; k + 4 <= count; k += 4)
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) s[i] += v[(k + i) * stride], t[i] += m[(k + i) * stride];
+  for (; k < count; ++k) s[0] += v[k * stride], t[0] += m[k * stride];
+  *sum += (s[0] + s[1]) + (s[2] + s[3]);
+  *size += (t[0] + t[1]) + (t[2] + t[3]);
 }
 
 inline constexpr int64_t kPixelsPerAudit = 64;  // where there is one tap a pixel
@@ -196,12 +219,10 @@ static inline void cell_sums(const float* x, int64_t channels, const TapAxis& ro
                   channels, sum + (r * across.runs + j) * channels, size);
     });
     for (int32_t j = 0; j < across.runs && few; ++j)
-      for (int64_t k = 0; k < across.run[j].count; ++k)
-        for (int64_t c = 0; c < channels; ++c) {
-          const int64_t at = (across.run[j].begin + k * across.step) * channels + c;
-          sum[(r * across.runs + j) * channels + c] += room[at];
-          size[c] += room[line + at];
-        }
+      for (int64_t c = 0; c < channels; ++c) {
+        const float* from = room + across.run[j].begin * channels + c;
+        add_strided(from, from + line, across.run[j].count, across.step * channels, sum + (r * across.runs + j) * channels + c, size + c);
+      }
   }
 }
 

@@ -52,6 +52,8 @@ EDGERUN_SIMD vf sum_tile(const vf (&acc)[kRows][kVectors], int from = 0, int to 
 // The same to the band each panel is in.
 template <int kRows, int kVectors>
 EDGERUN_SIMD void add_tile(const Product& g, const vf (&acc)[kRows][kVectors], int64_t column) {
+  if constexpr (kVectors > kPanelVectors && kRows * kVectors <= kTileTerms)
+    if (g.seen_shift == kOneBand) return add_seen(g.seen, sum_tile(acc));
 #pragma GCC unroll 8
   for (int v = 0; v < kVectors; v += kPanelVectors)
     add_seen(g.seen + ((column + v * kLanes) >> g.seen_shift) * kLanes, sum_tile(acc, v, v + kPanelVectors < kVectors ? v + kPanelVectors : kVectors));

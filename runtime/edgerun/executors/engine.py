@@ -165,6 +165,11 @@ class EngineExecutor:
         return tuple(map(self._finding, self._session.scrub()))
 
     @property
+    def memory(self) -> int:
+        """Bytes that the session and its plan hold beyond the plan's constants."""
+        return int(self._session.memory)
+
+    @property
     def scrub_runs(self) -> int:
         """Runs in which all of it is verified once, at the rate of the latest; 0: nothing is."""
         return int(self._session.scrub_runs)

@@ -14,7 +14,7 @@ from .plan import ABSENT, CONTROL, Check, Floats, Ints, Plan, Slot, Step
 from .reach import Reach, reaches
 from .select import FALLBACK, GRAPH
 
-SCRUB, FULL_SCRUB = 0.01, 0.02
+SCRUB, FULL_SCRUB = 0.005, 0.01
 """Share of a run's time in which weights are verified (the bound of check "weights"), and where buffers are verified, too."""
 _OWN = ("abft", "nonnegative", "verify_rescale", "range_of", "range_by", *paper.HINT)
 """Attributes that belong to this pass."""

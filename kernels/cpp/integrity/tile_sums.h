@@ -1,0 +1,83 @@
+// Sums over the operand of a 3x3 convolution by Winograd's tiles, for its checksum (checksum_f32.h): outputs weigh the product of two
+// numbers, by their row and their column in the tile, so what X adds up to under each tap is found row by row.
+#pragma once
+#include "operand.h"
+#include "simd.h"
+
+EDGERUN_ISA_BEGIN
+
+inline constexpr int kTileTaps = 3, kTileStride = 4;  // taps of an axis; floats kept for each of its positions
+// Of the places in tiles of 2 and 4, so that no plane cancels over them: the columns of the output transforms come to 1 3 -1 -2, and to
+// 1 2 2 -1 11 -1. Powers of two, so that weighing does not round.
+inline constexpr float kTileWeight[5][4] = {{}, {1}, {1, 2}, {}, {1, 1, 1, -1}};
+inline constexpr double kMostTileWeight = 2;
+
+EDGERUN_SIMD float tile_weight(int32_t tile, int64_t output, bool size) {
+  const float w = kTileWeight[tile][output % tile];
+  return size && w < 0 ? -w : w;
+}
+
+// For each position of the operand and each tap what the output weighs that it meets there; 0 where there is none.
+static inline void tile_weights(int32_t tile, int64_t size, int64_t out, int64_t pad, float* to) {
+  for (int64_t at = 0; at < size; ++at)
+    for (int k = 0; k < kTileStride; ++k) {
+      const int64_t output = at + pad - k;
+      to[at * kTileStride + k] = k < kTileTaps && output >= 0 && output < out ? tile_weight(tile, output, false) : 0.f;
+    }
+}
+
+template <int kVectors>
+EDGERUN_SIMD void add_tiled_row(const float* x, int64_t wide, int64_t channels, const float* of_row, const float* of_columns, float* sum,
+                                float* size) {
+  vf row[kTileTaps][kVectors], far[kVectors];
+  for (int v = 0; v < kVectors; ++v) {
+    far[v] = loadu(size + v * kLanes);
+    for (int k = 0; k < kTileTaps; ++k) row[k][v] = zero();
+  }
+  for (int64_t at = 0; at < wide; ++at, x += channels, of_columns += kTileStride)
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) {
+      const vf value = loadu(x + v * kLanes);
+      far[v] = add(far[v], abs(value));
+#pragma GCC unroll 3
+      for (int k = 0; k < kTileTaps; ++k) row[k][v] = fma(value, broadcast(of_columns[k]), row[k][v]);
+    }
+#pragma GCC unroll 2
+  for (int v = 0; v < kVectors; ++v) {
+    storeu(size + v * kLanes, far[v]);
+#pragma GCC unroll 3
+    for (int ky = 0; ky < kTileTaps; ++ky)
+#pragma GCC unroll 3
+      for (int k = 0; k < kTileTaps; ++k) {
+        float* to = sum + (ky * kTileTaps + k) * channels + v * kLanes;
+        storeu(to, fma(row[k][v], broadcast(of_row[ky]), loadu(to)));
+      }
+  }
+}
+
+// x [batch, high, wide, channels], units being rows of all images: sum[ky][kx][channels] and size[channels] are set. weights: of rows,
+// then of columns.
+static inline void tile_sums(const float* x, int64_t high, int64_t wide, int64_t channels, const float* weights, int64_t begin, int64_t end,
+                             float* sum, float* size) {
+  __builtin_memset(sum, 0, static_cast<size_t>(kTileTaps * kTileTaps * channels) * 4);
+  __builtin_memset(size, 0, static_cast<size_t>(channels) * 4);
+  const float* of_columns = weights + high * kTileStride;
+  for (int64_t row = begin; row < end; ++row) {
+    const float *from = x + row * wide * channels, *of_row = weights + row % high * kTileStride;
+    int64_t c = 0;
+    for (; c + 2 * kLanes <= channels; c += 2 * kLanes) add_tiled_row<2>(from + c, wide, channels, of_row, of_columns, sum + c, size + c);
+    for (; c + kLanes <= channels; c += kLanes) add_tiled_row<1>(from + c, wide, channels, of_row, of_columns, sum + c, size + c);
+    for (; c < channels; ++c) {
+      float taps[kTileTaps] = {};
+      for (int64_t at = 0; at < wide; ++at) {
+        const float value = from[at * channels + c];
+        size[c] += value < 0 ? -value : value;
+        for (int k = 0; k < kTileTaps; ++k) taps[k] += value * of_columns[at * kTileStride + k];
+      }
+      for (int ky = 0; ky < kTileTaps; ++ky)
+        for (int k = 0; k < kTileTaps; ++k) sum[(ky * kTileTaps + k) * channels + c] += taps[k] * of_row[ky];
+    }
+  }
+}
+
+EDGERUN_ISA_END
