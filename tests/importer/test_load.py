@@ -223,3 +223,18 @@ def test_axes_that_old_opsets_do_not_check(axes: list[int], found: str) -> None:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 1)], ir_version=8)
     with pytest.raises(ShapeError, match=f"ReduceMean.*{found}"):
         edgerun.Session(model.SerializeToString(), executor="python")
+
+
+@pytest.mark.parametrize("op", ["LessOrEqual", "GreaterOrEqual"])
+@pytest.mark.parametrize("opset", [12, 15, 16])
+def test_comparisons_that_onnx_tells_no_shape_of_are_planned(op, opset):
+    """Opset 12 to 15 infers their type only: the model would run node by node."""
+    nodes = [helper.make_node("Relu", ["x"], ["r"]), helper.make_node(op, ["r", "c"], ["b"]), helper.make_node("Cast", ["b"], ["y"], to=1)]
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [2, 8]) for n in "xy")
+    graph = helper.make_graph(nodes, "g", [x], [y], [helper.make_tensor("c", TensorProto.FLOAT, [8], [0.5] * 8)])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    with edgerun.Session(model.SerializeToString()) as session:
+        assert not any(s.kernel == "onnx_graph" for s in session.plan.steps)
+        x = np.random.default_rng(1).normal(size=(2, 8)).astype(np.float32)
+        want = np.maximum(x, 0) <= 0.5 if op == "LessOrEqual" else np.maximum(x, 0) >= 0.5
+        np.testing.assert_array_equal(session.run({"x": x}).outputs["y"], want.astype(np.float32))

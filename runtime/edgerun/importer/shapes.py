@@ -117,8 +117,8 @@ def infer(node: ir.Node, opsets: Mapping[str, int], ir_version: int, name: str) 
     except Exception as error:  # onnx raises InferenceError, ValidationError and several of Python's own
         text = " ".join(str(error).split())[:300]
         raise ShapeError(f"{name}: {node.op_type}, node '{short(node.name or '')}': shapes do not fit: {text}") from error
-    if not found and (schema.has_function or schema.has_context_dependent_function):
-        found = _by_body(node, dict(opsets), types, data)
+    if (schema.has_function or schema.has_context_dependent_function) and not _shaped(found):  # LessOrEqual-12: its type only
+        found = {**found, **_by_body(node, dict(opsets), types, data)}
     for output in node.outputs:
         info = found.get(output.name or "")
         if info is not None:
@@ -177,6 +177,10 @@ def type_of(value: ir.Value) -> onnx.TypeProto | None:
     proto = onnx.TypeProto()
     ir.serde.serialize_type_into(proto, value.type)
     return proto
+
+
+def _shaped(found: Mapping[str, onnx.TypeProto]) -> bool:
+    return bool(found) and all(not t.HasField("tensor_type") or t.tensor_type.HasField("shape") for t in found.values())
 
 
 def _by_body(node: ir.Node, opsets: dict[str, int], types: Mapping[str, onnx.TypeProto | None],
