@@ -117,7 +117,8 @@ struct Request {
 struct Need {
   size_t params = 0;    // bytes of the POD that prepare fills
   size_t packed = 0;    // bytes of packed constants that prepare fills
-  size_t table = 0;     // of them the first ones that say where to read (offsets, counts): damaged, they lead astray as params do
+  size_t table = 0;     // of them the first ones that every result goes by (offsets, counts, factors): few, and no checksum sees them
+  size_t audit_table_at = 0, audit_table = 0;  // likewise what Kernel::audit goes by
   size_t scratch = 0;   // bytes of scratch per thread
   int64_t units = 1;    // independent units of work; a thread gets a range of them
   double work = 0;      // arithmetic operations (MAC = 2), for the threading decision

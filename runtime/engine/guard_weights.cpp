@@ -51,6 +51,10 @@ GuideSum guide_of(const Plan& plan, size_t step) {
   const Step& s = plan.steps[step];
   GuideSum found{};
   word_sum(plan.prepared.data() + s.params_at, s.packed_at - s.params_at + s.need.table, found.sums);
+  if (!s.need.audit_table) return found;
+  GuideSum more{};
+  word_sum(plan.prepared.data() + s.packed_at + s.need.audit_table_at, s.need.audit_table, more.sums);
+  for (int k = 0; k < 2; ++k) found.sums[k] = 3 * found.sums[k] + more.sums[k];
   return found;
 }
 

@@ -59,7 +59,7 @@ def moved(p: Product, got: np.ndarray, clean: np.ndarray) -> float:
     if p.kind == "matmul_f32":
         return float(np.abs(far.reshape(-1, p.columns).sum(0)).max())
     found = []
-    for tile in ([1], [1, 2], [1, 1, 1, -1]) if p.attrs == {"strides": (1, 1), "dilations": (1, 1), **SAME} else ([1],):
+    for tile in ([1], [1, 2, -1, -2], [1, 1, 1, -1]) if p.attrs == {"strides": (1, 1), "dilations": (1, 1), **SAME} else ([1],):
         high, wide = (np.resize(tile, n) for n in p.shape[1:3])
         found.append(np.abs(np.einsum("nhwc,h,w->c", far, high, wide)).max())
     return float(min(found))

@@ -75,7 +75,7 @@ def by_lane(sums: np.ndarray, lanes: np.ndarray) -> list[int]:
 
 def of_tiles(shape: tuple[int, ...]) -> list[np.ndarray]:
     """What each output may weigh in the checksum: without tiles, in tiles of 2 and of 4 (checksum_i8.h)."""
-    axes = [[np.resize(w, n) for n in shape[1:3]] for w in ([1], [1, 3], [1, 1, 1, -1])]
+    axes = [[np.resize(w, n) for n in shape[1:3]] for w in ([1], [1, 3, -1, -3], [1, 1, 1, -1])]
     return [(high[:, None] * wide)[None, :, :, None].astype(np.int64) for high, wide in axes]
 
 

@@ -96,10 +96,11 @@ static EDGERUN_NOINLINE __attribute__((cold)) vf struck(const Product& g, vf val
   return as_float(bits);
 }
 
-// The inverse transform of one tile, columns [begin, end); `high` x `wide` of its outputs exist. pixel: of its first output.
+// The inverse transform of one tile, columns [begin, end); `high` x `wide` of its outputs exist. pixel: of its first output. minus: the
+// tile's weights in the checksum have the other sign.
 template <int kTile, int kCode, bool kChecked, bool kSummed>
 static EDGERUN_NOINLINE void finish_outputs(const ConvShape& s, const Winograd& w, const Product& g, const float* m,
-                                            int64_t pixel, int64_t high, int64_t wide, int64_t begin, int64_t end) {
+                                            int64_t pixel, int64_t high, int64_t wide, int64_t begin, int64_t end, bool minus) {
   constexpr int kSide = kTile + 2;
   constexpr bool kStored = kSummed && kChecked && kCode == kNone;  // no identity looks at these results: the checksum does (tile.h)
   const ActVectors act(g.act);
@@ -149,14 +150,14 @@ static EDGERUN_NOINLINE void finish_outputs(const ConvShape& s, const Winograd& 
         else store_partial(g.c + at, value, n);
       }
     }
-    if (kSummed) add_seen(g.seen + (c >> g.seen_shift) * kLanes, total);
+    if (kSummed) add_seen(g.seen + (c >> g.seen_shift) * kLanes, minus ? sub(zero(), total) : total);
     if (kStored && g.residual) g.sink->checksum->magnitude += 2 * static_cast<float>(kMostTileWeight * kMostTileWeight) * reduce_max(size);
   }
   if (kChecked) fold(seen, g.sink, g.flat + pixel * s.out_channels + begin, 0);
 }
 
 using FinishFn = void (*)(const ConvShape&, const Winograd&, const Product&, const float*, int64_t, int64_t, int64_t, int64_t,
-                          int64_t);
+                          int64_t, bool);
 template <int kTile, bool kChecked, bool kSummed>
 FinishFn finish_for(int32_t code) {
   switch (code) {
@@ -319,7 +320,7 @@ void winograd_rows(const WinogradRun& r, int64_t begin, int64_t end, int64_t fir
     for (int64_t i = 0; i < tiles; ++i) {
       const int64_t oy = top + i / w.tiles_wide * w.tile, ox = i % w.tiles_wide * w.tile;
       finish(s, w, raw, m + i * s.out_channels, oy * s.out_width + ox, least(w.tile, s.out_height - oy),
-             least(w.tile, s.out_width - ox), left, right);
+             least(w.tile, s.out_width - ox), left, right, w.tile == 2 && ((oy + ox) & 2) != 0);
     }
     if (later) finish_tile(g, top * s.out_width, left, (bottom - top) * s.out_width, right - left);
     if (g.sink) g.sink->checked += static_cast<uint64_t>((bottom - top) * s.out_width * (right - left));

@@ -7,13 +7,14 @@
 EDGERUN_ISA_BEGIN
 
 inline constexpr int kTileTaps = 3, kTileStride = 4;  // taps of an axis; floats kept for each of its positions
-// Of the places in tiles of 2 and 4, so that no plane cancels over them: the columns of the output transforms come to 1 3 -1 -2, and to
-// 1 2 2 -1 11 -1. Powers of two, so that weighing does not round.
-inline constexpr float kTileWeight[5][4] = {{}, {1}, {1, 2}, {}, {1, 1, 1, -1}};
+// Of four places side by side, in tiles of 2 or 4, so that no plane cancels over a tile: the columns of the output transforms come to
+// 1 3 -1 -2, and to 1 2 2 -1 11 -1. Powers of two, so that weighing does not round. Tiles of 2 change signs from one to the next: what
+// their outer planes take of the operand, d[0] - d[2] and d[1] - d[3], would cancel with that of the tiles beside them.
+inline constexpr float kTileWeight[5][4] = {{}, {}, {1, 2, -1, -2}, {}, {1, 1, 1, -1}};
 inline constexpr double kMostTileWeight = 2;
 
 EDGERUN_SIMD float tile_weight(int32_t tile, int64_t output, bool size) {
-  const float w = kTileWeight[tile][output % tile];
+  const float w = kTileWeight[tile][output % 4];
   return size && w < 0 ? -w : w;
 }
 

@@ -5,7 +5,7 @@
 EDGERUN_ISA_BEGIN
 namespace {
 
-inline constexpr int64_t kMostTaps = 256;         // of one axis, times its tile
+inline constexpr int64_t kMostTaps = 256;         // of one axis, times the period of its weights
 inline constexpr int64_t kPixelsPerUnit = 64;     // where rows of x are pixels
 inline constexpr int64_t kMostWindowStep = 64, kMostOutside = 128;
 inline constexpr int64_t kLargestSums = int64_t{1} << 28;  // elements
@@ -17,7 +17,7 @@ int64_t rounded(int64_t n, int64_t to) { return ceil_div(n, to) * to; }
 int32_t weight_of(const TapLine& a, int64_t k, int64_t at) {
   const int64_t from = at + a.pad - k * a.dilation;
   if (from < 0 || from % a.stride != 0 || from / a.stride >= a.out) return 0;
-  return kTileWeights[a.tile][from / a.stride % a.tile];
+  return a.weight(from / a.stride);
 }
 
 // A tap meets positions of equal distance; where any of these begin or end, a stretch does. Returns how many.
@@ -26,10 +26,10 @@ int32_t find_stretches(const TapLine& a, Stretch* out) {
   int32_t n = 0, count = 0;
   const int64_t step = a.step();
   for (int64_t k = 0; k < a.kernel; ++k)
-    for (int64_t f = 0; f < a.tile && f < a.out; ++f) {
+    for (int64_t f = 0; f < a.period() && f < a.out; ++f) {
       const int64_t base = k * a.dilation - a.pad + f * a.stride;
       const int64_t first = base < 0 ? ceil_div(-base, step) : 0;
-      const int64_t last = base >= a.size ? -1 : least((a.out - 1 - f) / a.tile, (a.size - 1 - base) / step);
+      const int64_t last = base >= a.size ? -1 : least((a.out - 1 - f) / a.period(), (a.size - 1 - base) / step);
       if (first > last) continue;
       const int64_t ends[2] = {base + first * step, base + (last + 1) * step};
       for (const int64_t b : ends) {
@@ -137,7 +137,7 @@ void int_audit_resolve(size_t packed, IntAudit* a) {
   if (!a->on || a->plain) return;
   const TapLine* lines[2] = {&a->rows, &a->across};
   for (const TapLine* line : lines)
-    if (line->kernel * line->tile > kMostTaps || line->size > INT32_MAX / 2) a->on = false;
+    if (line->kernel * line->period() > kMostTaps || line->size > INT32_MAX / 2) a->on = false;
   if (!a->on) return;
   Stretch columns[2 * kMostTaps];
   a->row_stretches = find_stretches(a->rows, nullptr);
@@ -149,6 +149,7 @@ void int_audit_resolve(size_t packed, IntAudit* a) {
 size_t int_audit_packed(const IntAudit& a) {
   return !a.on ? 0 : static_cast<size_t>(stretch_bytes(a) + (kChecksumLanes + regions_of(a) * region_words(a)) * 4);
 }
+size_t int_audit_table(const IntAudit& a) { return static_cast<size_t>(stretch_bytes(a)); }
 size_t int_audit_scratch(const IntAudit& a) { return !a.on ? 0 : static_cast<size_t>(a.sums * a.channels + kLanes) * 4; }
 int64_t int_audit_units(const IntAudit& a) {
   return !a.on ? 0 : a.plain ? ceil_div(a.batch * a.pixels, kPixelsPerUnit) : a.batch * a.rows.size;
@@ -199,8 +200,8 @@ void int_audit_pack(const IntAudit& a, const IntWeights& w, const TensorView* bi
   uint32_t outputs = static_cast<uint32_t>(a.pixels);
   if (!a.plain) {
     uint32_t high = 0, wide = 0;
-    for (int64_t o = 0; o < a.rows.out; ++o) high += static_cast<uint32_t>(kTileWeights[a.rows.tile][o % a.rows.tile]);
-    for (int64_t o = 0; o < a.across.out; ++o) wide += static_cast<uint32_t>(kTileWeights[a.across.tile][o % a.across.tile]);
+    for (int64_t o = 0; o < a.rows.out; ++o) high += static_cast<uint32_t>(a.rows.weight(o));
+    for (int64_t o = 0; o < a.across.out; ++o) wide += static_cast<uint32_t>(a.across.weight(o));
     outputs = high * wide;
   }
   for (int64_t n = 0; bias && n < a.group * a.columns; ++n)

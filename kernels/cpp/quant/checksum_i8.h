@@ -11,22 +11,25 @@
 // at the edges fewer), and a region is a stretch of rows times one of columns. So nothing is summed up tap by tap while it runs.
 //
 // Winograd's tiles: the sum of a tile's outputs would not notice a fault in the planes of the point -1, which enters half of
-// them with the other sign. Outputs weigh kTileWeights of their place in the tile therefore, odd numbers for which no plane cancels;
-// a stretch then has one place in the tile, too.
+// them with the other sign. Outputs weigh kTileWeights of their place in the tile therefore, odd numbers for which no plane cancels; a
+// stretch then has one place in the tile, too. Tiles of 2 change signs from one to the next: what their outer planes take of the operand,
+// d[0] - d[2] and d[1] - d[3], would cancel with that of the tiles beside them.
 #pragma once
 #include "operand.h"
 #include "simd.h"
 
 EDGERUN_ISA_BEGIN
 
-inline constexpr int32_t kTileWeights[5][4] = {{}, {1}, {1, 3}, {}, {1, 1, 1, -1}};  // of tiles of 1, 2 and 4
+inline constexpr int32_t kTileWeights[5][4] = {{}, {1}, {1, 3, -1, -3}, {}, {1, 1, 1, -1}};  // of tiles of 1, 2 and 4
 
-// One axis of a convolution; output position o weighs kTileWeights[tile][o % tile].
+// One axis of a convolution; output position o weighs kTileWeights[tile][o % period()].
 struct TapLine {
   int64_t size, out, kernel, stride, dilation, pad;
   int32_t tile;
 
-  EDGERUN_INLINE int64_t step() const { return stride * tile; }
+  EDGERUN_INLINE int64_t period() const { return tile == 1 ? 1 : 4; }
+  EDGERUN_INLINE int64_t step() const { return stride * period(); }
+  EDGERUN_INLINE int32_t weight(int64_t output) const { return kTileWeights[tile][output % period()]; }
 };
 
 // Positions begin, begin + step, ... that meet the same taps with the same weights. Of columns, all but the first and last few lie in the
@@ -68,6 +71,7 @@ void int_audit_resolve(size_t packed, IntAudit* a);
 size_t int_audit_packed(const IntAudit& a);
 size_t int_audit_scratch(const IntAudit& a);
 int64_t int_audit_units(const IntAudit& a);
+size_t int_audit_table(const IntAudit& a);  // bytes of the audit's first constants that say where to read
 void int_audit_pack(const IntAudit& a, const IntWeights& w, const TensorView* bias, void* packed);
 // Subtracts what units [begin, end) let expect from the sink's difference.
 void int_audit(const Run& r, const IntAudit& a);
@@ -78,6 +82,7 @@ EDGERUN_SIMD void need_audit(const IntAudit& a, Need* need) {
   need->packed = a.at + int_audit_packed(a);
   if (need->scratch < int_audit_scratch(a)) need->scratch = int_audit_scratch(a);
   need->audit_units = int_audit_units(a);
+  need->audit_table_at = a.at, need->audit_table = int_audit_table(a);
 }
 
 EDGERUN_ISA_END

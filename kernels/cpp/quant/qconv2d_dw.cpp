@@ -82,6 +82,7 @@ Status query(const Request& r, Need* need) {
   const int64_t outputs = r.out[0].elements(), taps = p.s.kernel_h * p.s.kernel_w;
   need->params = sizeof p;
   need->packed = packed_bytes(p);
+  need->table = static_cast<size_t>(p.epilogue.bytes());
   need->scratch = static_cast<size_t>(ring_bytes(p) + aligned(p.s.width * p.s.channels));
   need->units = outputs == 0 ? 0 : p.s.batch * p.s.out_height;
   need->work = 2.0 * static_cast<double>(outputs) * static_cast<double>(taps);

@@ -84,7 +84,7 @@ Status query(const Request& r, Need* need) {
   EDGERUN_TRY(resolve(r, kA, &p));
   need->params = sizeof p;
   need->packed = packed_bytes(p);
-  need->table = kCacheLine;
+  need->table = static_cast<size_t>(kCacheLine + p.epilogue.bytes());
   need->scratch = static_cast<size_t>(pointer_bytes(p) + block_bytes(p) + (p.constant_b ? 0 : packed_elements(p.form, 1, p.k, kPanel) * 2));
   const int64_t outputs = r.out[0].elements();
   need->units = outputs == 0 ? 0 : p.batches * (p.by_columns ? panels_of(p.columns) : p.row_units);

@@ -112,7 +112,8 @@ struct Target {
 template <int kTile, int kVectors>
 EDGERUN_SIMD void see(const vi (&sums)[kVectors][kTile][kTile], const Target& t) {
   int32_t* seen = reinterpret_cast<int32_t*>(t.out.seen);
-  vu total = (vu)loadu_int(seen);
+  const bool minus = kTile == 2 && ((t.oy + t.ox) & 2) != 0;  // kTileWeights beyond one tile
+  vu total = minus ? vu{} - (vu)loadu_int(seen) : (vu)loadu_int(seen);
   if (EDGERUN_LIKELY(t.rows == kTile && t.columns == kTile)) {
 #pragma GCC unroll 2
     for (int v = 0; v < kVectors; ++v) {
@@ -132,7 +133,7 @@ EDGERUN_SIMD void see(const vi (&sums)[kVectors][kTile][kTile], const Target& t)
         for (int x = 0; x < t.columns; ++x)
           total += (vu)sums[v][y][x] * (vu)broadcast_int(kTileWeights[kTile][y] * kTileWeights[kTile][x]);
   }
-  storeu_int(seen, (vi)total);
+  storeu_int(seen, (vi)(minus ? vu{} - total : total));
 }
 
 // Channels [channel, channel + kLanes) (or 2 kLanes with kPair) of one tile of M.
