@@ -184,7 +184,7 @@ def test_an_accumulator_that_is_wrong_is_seen(p: Product, isa: str) -> None:
             told += 1
         elif np.array_equal(got, clean):
             assert not loud
-    assert told > 10
+    assert told > 5
 
 
 @each_isa
