@@ -271,6 +271,21 @@ def test_damaged_parameters_are_mended_before_they_are_used(mnist, image, on_fau
 
 
 @needs_engine
+@pytest.mark.parametrize("name", ["cifar10_alexnet", "cifar10_resnet18"])
+def test_whatever_is_prepared_again_has_the_same_bytes(name):
+    with edgerun.Session(MNIST.parents[1] / name / "model.onnx", checks="weights", threads=1) as session:
+        plan = session.plan
+    executor = EngineExecutor(plan, scrub_bytes=1, on_fault="flag")
+    x = np.random.default_rng(5).random(plan.slots[plan.inputs[0].slot].shape, np.float32)
+    executor.run([x])
+    for step, sites in enumerate(executor.sites()):
+        if "params" in sites:
+            executor.arm(Fault("params", step, sites["params"] // 2, 0xFF))
+            assert [(f.step, f.action) for f in executor.run([x]).findings] == [(step, "restored")], plan.steps[step].kernel
+            executor.heal()
+
+
+@needs_engine
 def test_a_damaged_table_of_offsets_is_mended_before_it_is_used(mnist, image):
     """Convolutions and products keep offsets in front of their packed weights."""
     executor = EngineExecutor(protect(mnist, "weights"), scrub_bytes=1)

@@ -226,7 +226,7 @@ bool winograd_chosen(const ConvShape& s, Winograd* w) {
                         taps * static_cast<double>(s.out_channels) * 4 / 16;
   Winograd small;
   const double of_two = plan_tiles(s, 2, &small), of_four = plan_tiles(s, 4, w);
-  if (of_two < of_four) *w = small;
+  if (of_two < of_four) plan_tiles(s, 2, w);  // not copied: its padding would be, and what is prepared again must have the same bytes
   return (of_two < of_four ? of_two : of_four) < 0.8 * direct;
 }
 
