@@ -87,7 +87,7 @@ Status query(const Request& r, Need* need) {
   const int64_t outputs = r.out[0].elements(), k = p.n_segments * p.length;
   need->params = sizeof p;
   need->packed = packed_bytes(p);
-  need->table = static_cast<size_t>((p.w.tile != 0 ? kCacheLine : table_bytes(p)) + (s.group == 1 ? p.epilogue.bytes() : 0));
+  need->table = p.w.tile != 0 ? int_winograd_table_bytes(p.w) : static_cast<size_t>(table_bytes(p) + (s.group == 1 ? p.epilogue.bytes() : 0));
   need->scratch = static_cast<size_t>(pointer_bytes(p) + p.scratch_elements * a_size(p.form));
   need->units = outputs == 0 ? 0 : p.by_columns ? panels_of(s.out_channels) : s.batch * p.units_per_image;
   if (p.w.tile != 0) {

@@ -286,6 +286,7 @@ int64_t table_bytes(const IntWinograd& w) { return aligned(tiles_of(w) * 8); }
 size_t int_winograd_packed_bytes(const IntWinograd& w) {
   return static_cast<size_t>(kCacheLine + w.epilogue.bytes() + zeros_bytes(w) + planes(w) * w.b_plane * 2);
 }
+size_t int_winograd_table_bytes(const IntWinograd& w) { return static_cast<size_t>(kCacheLine + w.epilogue.bytes() + zeros_bytes(w)); }
 size_t int_winograd_scratch_bytes(const IntWinograd& w) {
   return static_cast<size_t>(table_bytes(w) + rows_bytes(w) + v_bytes(w) + m_bytes(w));
 }

@@ -22,6 +22,7 @@ struct IntWinograd {
 // Fills w; tile is 0 where it is not possible or not expected to be faster.
 void int_winograd_choose(const ConvShape& s, const TensorView& weights, const Epilogue& e, IntWinograd* w);
 size_t int_winograd_packed_bytes(const IntWinograd& w);
+size_t int_winograd_table_bytes(const IntWinograd& w);  // of these, what is no weight
 size_t int_winograd_scratch_bytes(const IntWinograd& w);
 void int_winograd_pack(const ConvShape& s, const IntWinograd& w, const TensorView& weights, const TensorView* bias,
                        const TensorView* factors, void* packed);
