@@ -87,6 +87,7 @@ void pack_own_audit(const Request& r, const Params& p, float* out) {
     const float b = r.in[2].as<const float>()[c];
     sums[c % kLanes] += b, sums[kLanes + c % kLanes] += b < 0 ? -b : b;
   }
+  spread_bias(a, sums);
 }
 
 // What cells let channels [c, c + kVectors * kLanes) expect, all cells of a run of rows in registers while its rows pass by. kAhead

@@ -133,6 +133,16 @@ EDGERUN_SIMD void add_tap(const Audit& a, int64_t tap, int64_t c, const double* 
   }
 }
 
+// Sums of the bias, then of its size, from those of one output to those of all.
+static inline void spread_bias(const Audit& a, float* of_bias) {
+  const double weight = audit_pixels(a, false), pixels = audit_pixels(a, true);
+  const int64_t sums = audit_sums(a);
+  for (int64_t j = 0; j < sums; ++j) {
+    of_bias[j] = static_cast<float>(weight * of_bias[j]);
+    of_bias[sums + j] = static_cast<float>(pixels * of_bias[sums + j]);
+  }
+}
+
 // W of product g: element (k, n) is w[g * stride_g + k * stride_k + n * stride_n] * alpha; k = tap * (channels / group) + channel.
 static inline void pack_audit(const Audit& a, const float* w, int64_t stride_g, int64_t stride_k, int64_t stride_n, float alpha,
                               const float* bias, float* out) {
@@ -158,6 +168,7 @@ static inline void pack_audit(const Audit& a, const float* w, int64_t stride_g, 
     of_bias[j] += bias[n];
     of_bias[sums + j] += bias[n] < 0 ? -bias[n] : bias[n];
   }
+  spread_bias(a, of_bias);
   if (!a.tile) return;
   tile_weights(a.tile, a.rows.size, a.out_rows, a.pad_top, of_bias + 2 * sums);
   tile_weights(a.tile, a.across.size, a.out_across, a.pad_left, of_bias + 2 * sums + a.rows.size * kTileStride);
@@ -184,14 +195,13 @@ EDGERUN_SIMD void audit_magnitude(const float* size, const float* far, int64_t n
 
 // The bias' share, once a step.
 EDGERUN_SIMD void audit_bias(const Audit& a, const float* of_bias, Checksum* c) {
-  const double pixels = audit_pixels(a, true), weight = audit_pixels(a, false);
   const int64_t sums = audit_sums(a);
   double largest = 0;
   for (int64_t j = 0; j < sums; ++j) {
-    c->expected[j] += weight * of_bias[j];
+    c->expected[j] += of_bias[j];
     largest = of_bias[sums + j] > largest ? of_bias[sums + j] : largest;
   }
-  c->magnitude += 1.01 * pixels * largest;
+  c->magnitude += 1.01 * largest;
 }
 
 // expected += sum over k < terms of s[k] w[k][band]: kBands vectors a term, and enough terms at once.
