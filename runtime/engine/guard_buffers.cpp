@@ -121,6 +121,12 @@ class Tracer {
       total += range.sums;
       most = std::max(most, range.sums);
     }
+    for (const Buffers::OfStep& of : b_.steps) {
+      size_t found = 0;
+      for (uint32_t k = of.last.begin; k < of.last.end; ++k) found += b_.ranges[static_cast<size_t>(b_.ranges_of[k])].sums;
+      most = std::max(most, found);
+      b_.most_items = std::max<size_t>(b_.most_items, of.form.end - of.form.begin + of.last.end - of.last.begin);
+    }
     b_.sums.resize(total);
     b_.found.resize(most);
   }

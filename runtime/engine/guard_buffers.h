@@ -15,7 +15,7 @@ namespace edgerun {
 
 struct Plan;
 
-inline constexpr size_t kSumSegment = 32768;  // bytes that share one pair of sums
+inline constexpr size_t kSumSegment = 8192;  // bytes that share one pair of sums
 
 struct Buffers {
   struct Range {
@@ -42,7 +42,8 @@ struct Buffers {
   std::vector<OfStep> steps;
   std::vector<List> outputs;  // ranges that each lies in
   std::vector<int32_t> ranges_of;
-  std::vector<uint64_t> sums, found;  // found: room for those of the largest range
+  std::vector<uint64_t> sums, found;  // found: room for all that one step verifies
+  size_t most_items = 0;              // that one step forms and verifies
 };
 
 }  // namespace edgerun

@@ -89,9 +89,8 @@ void Session::compute(const LiveStep& step, size_t index, bool armed) {
   if (step.shadow) shadow(step, threads);
   flow_.did(step.number, run_step(step, sink, threads));
   if (step.shadow) compare(step, index);
-  if (buffers_.any()) sum_results(index);
   if (step.audit) judge(step, index, threads);
-  if (buffers_.any()) verify_operands(index);
+  if (buffers_.any()) settle_buffers(index);
   if (sink) {
     uint32_t flags = sinks_[0].flags;
     if (threads > 1)

@@ -139,11 +139,15 @@ class Session {
     const LiveStep* step;
     bool sink;
   };
-  struct SumJob {
-    WordSum sum;
+  struct SumItem {
     const char* data;
     size_t bytes;
     uint64_t* sums;
+  };
+  struct SumJob {
+    WordSum sum;
+    const SumItem* items;
+    size_t count;
     int32_t chunks;
   };
   struct alignas(kCacheLine) Done {
@@ -205,12 +209,12 @@ class Session {
   void build_guards();
   void begin_guards();
   void note_operands(size_t index);
-  void sum_results(size_t index);
-  void verify_operands(size_t index);
+  void settle_buffers(size_t index);
   void verify_read();
   void verify(Buffers::Range& range, const char* data);
+  void hold_against(Buffers::Range& range, const uint64_t* sums);
   const char* lies(const Buffers::Range&) const;
-  void sum(const char* data, size_t bytes, uint64_t* sums);
+  void sum(const SumItem* items, size_t count);
   static void sum_chunk(const void* job, int32_t chunk, int32_t thread);
   void deliver(size_t output, void* to);
   void shadow(const LiveStep& step, int32_t threads);
@@ -260,6 +264,7 @@ class Session {
   bool flow_on_ = false, weights_on_ = false;
   Flow flow_;
   Buffers buffers_;
+  std::vector<SumItem> sum_items_;      // of the step at hand
   WordSum word_sum_ = nullptr;
   std::vector<Done> done_;  // one a thread, as sinks_
   Block shadow_;

@@ -9,7 +9,7 @@
 namespace edgerun {
 namespace {
 
-constexpr size_t kParallelSum = 8 * kSumSegment;  // from here on threads share the work
+constexpr size_t kParallelSum = 2 * kSumSegment;  // from here on threads share the work
 constexpr float kNone = std::numeric_limits<float>::quiet_NaN();
 
 constexpr size_t round_up(size_t n) { return (n + kCacheLine - 1) / kCacheLine * kCacheLine; }
@@ -61,6 +61,7 @@ void Session::build_guards() {
   flow_on_ = (guards & kGuardFlow) != 0;
   if (flow_on_) flow_ = Flow(*plan_);
   buffers_ = Buffers(*plan_);
+  sum_items_.reserve(buffers_.most_items);  // never grows while it runs
   word_sum_ = word_sum_of(kernels());
   weights_on_ = (guards & kGuardWeights) != 0;
   start_scrub();
@@ -72,19 +73,28 @@ void Session::begin_guards() {
   for (Buffers::Range& r : buffers_.ranges) {
     r.valid = r.input && r.sums > 0;
     r.read = false;
-    if (r.valid) sum(static_cast<const char*>(inputs_[static_cast<size_t>(r.offset)]), r.bytes, &buffers_.sums[r.sums_at]);
+    if (!r.valid) continue;
+    const SumItem item{static_cast<const char*>(inputs_[static_cast<size_t>(r.offset)]), r.bytes, &buffers_.sums[r.sums_at]};
+    sum(&item, 1);
   }
 }
 
+// Part `chunk` of every item: what a thread wrote or read of it lies in its cache, more or less.
 void Session::sum_chunk(const void* job, int32_t chunk, int32_t) {
   const SumJob& j = *static_cast<const SumJob*>(job);
-  const size_t all = segments(j.bytes), n = static_cast<size_t>(j.chunks), c = static_cast<size_t>(chunk);
-  for (size_t k = all * c / n; k < all * (c + 1) / n; ++k)
-    j.sum(j.data + k * kSumSegment, std::min(kSumSegment, j.bytes - k * kSumSegment), j.sums + 2 * k);
+  const auto n = static_cast<size_t>(j.chunks), c = static_cast<size_t>(chunk);
+  for (size_t i = 0; i < j.count; ++i) {
+    const SumItem& item = j.items[i];
+    const size_t all = segments(item.bytes);
+    for (size_t k = all * c / n; k < all * (c + 1) / n; ++k)
+      j.sum(item.data + k * kSumSegment, std::min(kSumSegment, item.bytes - k * kSumSegment), item.sums + 2 * k);
+  }
 }
 
-void Session::sum(const char* data, size_t bytes, uint64_t* sums) {
-  SumJob job{word_sum_, data, bytes, sums, 1};
+void Session::sum(const SumItem* items, size_t count) {
+  SumJob job{word_sum_, items, count, 1};
+  size_t bytes = 0;
+  for (size_t i = 0; i < count; ++i) bytes += items[i].bytes;
   if (!team_ || bytes < kParallelSum) return sum_chunk(&job, 0, 0);
   job.chunks = team_->threads();
   team_->run(&Session::sum_chunk, &job, job.chunks);
@@ -98,12 +108,18 @@ const char* Session::lies(const Buffers::Range& r) const {
   return static_cast<const char*>(inputs_[static_cast<size_t>(r.offset)]);
 }
 
+void Session::verify(Buffers::Range& r, const char* data) {
+  uint64_t* is = buffers_.found.data();
+  const SumItem item{data, r.bytes, is};
+  sum(&item, 1);
+  hold_against(r, is);
+}
+
 // The finding is the writer's, whose output was altered since; of an input, the reader's. It is told once: later readers compare
 // with what was found.
-void Session::verify(Buffers::Range& r, const char* data) {
+void Session::hold_against(Buffers::Range& r, const uint64_t* is) {
   r.read = false;
-  uint64_t *was = &buffers_.sums[r.sums_at], *is = buffers_.found.data();
-  sum(data, r.bytes, is);
+  uint64_t* was = &buffers_.sums[r.sums_at];
   if (__builtin_expect(std::equal(is, is + r.sums, was), 1)) return;
   const auto at = static_cast<size_t>(std::mismatch(is, is + r.sums, was).first - is) / 2 * kSumSegment;
   std::copy(is, is + r.sums, was);
@@ -125,23 +141,30 @@ void Session::note_operands(size_t index) {
   }
 }
 
-void Session::sum_results(size_t index) {
-  const Buffers::List form = buffers_.steps[index].form;
-  for (uint32_t k = form.begin; k < form.end; ++k) {
+// After the step: sums of what it wrote, and of what it was the last to read, which must be as it was.
+void Session::settle_buffers(size_t index) {
+  const Buffers::OfStep& of = buffers_.steps[index];
+  uint64_t* found = buffers_.found.data();
+  sum_items_.clear();
+  for (uint32_t k = of.form.begin; k < of.form.end; ++k) {
     Buffers::Range& r = buffers_.ranges[static_cast<size_t>(buffers_.ranges_of[k])];
     r.valid = true;
     r.read = false;
     r.writer = static_cast<int32_t>(index);
-    sum(arena_.data() + r.offset, r.bytes, &buffers_.sums[r.sums_at]);
+    sum_items_.push_back({arena_.data() + r.offset, r.bytes, &buffers_.sums[r.sums_at]});
   }
-}
-
-// After the step: what nobody will read again.
-void Session::verify_operands(size_t index) {
-  const Buffers::List last = buffers_.steps[index].last;
-  for (uint32_t k = last.begin; k < last.end; ++k) {
+  const size_t formed = sum_items_.size();
+  for (uint32_t k = of.last.begin; k < of.last.end; ++k) {
+    const Buffers::Range& r = buffers_.ranges[static_cast<size_t>(buffers_.ranges_of[k])];
+    if (!r.valid || !r.read) continue;
+    sum_items_.push_back({lies(r), r.bytes, found});
+    found += r.sums;
+  }
+  if (sum_items_.empty()) return;
+  sum(sum_items_.data(), sum_items_.size());
+  for (uint32_t k = of.last.begin, i = static_cast<uint32_t>(formed); k < of.last.end; ++k) {
     Buffers::Range& r = buffers_.ranges[static_cast<size_t>(buffers_.ranges_of[k])];
-    if (r.valid && r.read) verify(r, lies(r));
+    if (r.valid && r.read) hold_against(r, sum_items_[i++].sums);
   }
 }
 

@@ -211,10 +211,32 @@ void int_audit_pack(const IntAudit& a, const IntWeights& w, const TensorView* bi
 
 namespace {
 
-// Sums of `count` rows of a stretch, the first at x; all columns.
+// The same where what one step takes is less than a vector: whole rows first, their columns then.
 template <bool kSigned>
-void sum_rows(const IntAudit& a, const Stretch* columns, const uint8_t* x, int64_t count, uint32_t* sums) {
+void sum_narrow_rows(const IntAudit& a, const Stretch* columns, const Places& rows, uint32_t* sums) {
+  const int64_t c = a.channels, step = a.across.step(), end = a.window + a.window_count * step;
+  uint32_t wide[kWideSums];
+  __builtin_memset(wide, 0, static_cast<size_t>(rows.length) * 4);
+  sum_bytes<kSigned>(rows, wide);
+  const auto add = [&](int64_t column, int64_t place) {
+    for (int64_t k = 0; k < c; ++k) sums[place * c + k] += wide[column * c + k];
+  };
+  if (a.window_count == 0) {
+    for (int32_t j = 0; j < a.column_stretches; ++j)
+      for (int32_t i = 0; i < columns[j].count; ++i) add(columns[j].begin + i * step, columns[j].at);
+    return;
+  }
+  for (int64_t k = 0; k < a.window; ++k) add(k, place_outside(a, k));
+  for (int64_t from = a.window; from < end; from += step)
+    for (int64_t k = 0; k < step * c; ++k) sums[k] += wide[from * c + k];
+  for (int64_t k = end; k < a.across.size; ++k) add(k, place_outside(a, k));
+}
+
+// Sums of `count` rows of a stretch, the first at x; all columns. before, after: bytes around these rows that may be read, too.
+template <bool kSigned>
+void sum_rows(const IntAudit& a, const Stretch* columns, const uint8_t* x, int64_t count, int64_t before, int64_t after, uint32_t* sums) {
   const int64_t c = a.channels, line = a.across.size * c, apart = a.rows.step() * line, step = a.across.step();
+  if (step * c < kBytes && line <= kWideSums) return sum_narrow_rows<kSigned>(a, columns, {x, 1, 0, count, apart, line, before, after}, sums);
   if (a.window_count == 0) {
     for (int32_t j = 0; j < a.column_stretches; ++j)
       sum_bytes<kSigned>({x + columns[j].begin * c, count, apart, columns[j].count, step * c, c}, sums + columns[j].at * c);
@@ -267,6 +289,7 @@ void audit_units(const Run& r, const IntAudit& a, vu (&total)[kChains]) {
     return add_products(a, sums, at.weights, total);
   }
   const int64_t height = a.rows.size, step = a.rows.step(), line = a.across.size * a.channels, words = region_words(a);
+  const int64_t all = a.batch * height;
   for (int32_t s = 0; s < a.row_stretches; ++s) {
     const Stretch& down = at.rows[s];
     bool any = false;
@@ -276,7 +299,8 @@ void audit_units(const Run& r, const IntAudit& a, vu (&total)[kChains]) {
       const int64_t first = low > 0 ? ceil_div(low, step) : 0, last = least(down.count, high > 0 ? ceil_div(high, step) : 0);
       if (first >= last) continue;
       any = true;
-      sum_rows<kSigned>(a, at.columns, x + (top + down.begin + first * step) * line, last - first, sums);
+      const int64_t from = top + down.begin + first * step, to = from + (last - first - 1) * step + 1;
+      sum_rows<kSigned>(a, at.columns, x + from * line, last - first, from * line, (all - to) * line, sums);
     }
     for (int32_t j = 0; any && a.window_count > 0 && j < a.column_stretches; ++j) gather(a, at.columns[j], sums);
     for (int32_t j = 0; any && j < a.column_stretches; ++j)

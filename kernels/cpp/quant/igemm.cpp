@@ -1,4 +1,4 @@
-#include "quant/igemm.h"
+#include "quant/watch.h"
 
 EDGERUN_ISA_BEGIN
 namespace {
@@ -119,13 +119,13 @@ EDGERUN_NOINLINE void tiles(const IntProduct& g, const void* const* rows, int64_
     vi acc[kRows][kVectors];
     if constexpr (F::kPairs) pair_sums<F, kPerPanel>(g, rows, start, first, acc);
     else sums<F, kPerPanel>(g, rows, start, first, acc);
-    if (EDGERUN_UNLIKELY(watch.on)) watch.before(g, row, acc);
+    if (EDGERUN_UNLIKELY(watch.on) && !watch.before(g, row, acc)) return;
     if (factors) {
       store_rescaled(acc, factors, shifts, rescale, narrow, c, ldc, columns);
     } else {
       store_sums(acc, reinterpret_cast<int32_t*>(c), ldc, columns);
     }
-    if (EDGERUN_UNLIKELY(watch.on)) watch.after(g, row, count == 1);
+    if (EDGERUN_UNLIKELY(watch.on) && !watch.after(g, row, c)) tiles<F, kRows, kPerPanel, kPanels>(exactly(g), rows, row, column, 1);
   }
 }
 

@@ -32,6 +32,7 @@ struct IntProduct {
   CheckSink* sink;          // null: checks off
   uint32_t* seen;           // where the sums of the accumulators go by lane, or null
   bool verify;              // rescaled results are verified
+  bool exactly;             // nothing is stored: what is stored is held against the sums, computed once more
   const Fault* fault;       // armed in this product, or null
   int64_t fault_row, fault_column;  // its position in c, or negative
 };
@@ -45,76 +46,6 @@ EDGERUN_SIMD bool struck(const IntProduct& g, int64_t row, int64_t rows, int64_t
          g.fault_column < column + columns;
 }
 
-// Sums in memory: of row r and vector v at sums + r * row + v * vector.
-struct KeptSums {
-  int32_t* sums;
-  int64_t row, vector;
-};
-// Where in C they belong.
-struct TilePlace {
-  int64_t row, column, rows, columns;
-};
-// A fault in an accumulator, before it goes anywhere.
-void strike_sum(const IntProduct& g, const KeptSums& kept, const TilePlace& at);
-// After a tile has been stored: a fault in what rescaling made of its sums, or in the result; then verifies, where g.verify is set.
-void settle(const IntProduct& g, const KeptSums& kept, const TilePlace& at);
-
-template <int kRows, int kVectors>
-EDGERUN_SIMD void keep(const vi (&acc)[kRows][kVectors], int32_t* kept) {
-#pragma GCC unroll 16
-  for (int i = 0; i < kRows * kVectors; ++i) storeu_int(kept + i * kLanes, acc[i / kVectors][i % kVectors]);
-}
-template <int kRows, int kVectors>
-EDGERUN_SIMD void restore(const int32_t* kept, vi (&acc)[kRows][kVectors]) {
-#pragma GCC unroll 16
-  for (int i = 0; i < kRows * kVectors; ++i) acc[i / kVectors][i % kVectors] = loadu_int(kept + i * kLanes);
-}
-
-// Sums accumulators by lane, for the checksum. Lanes past the last column hold 0.
-template <int kRows, int kVectors>
-EDGERUN_SIMD void sum_tile(uint32_t* seen, const vi (&acc)[kRows][kVectors]) {
-  vu part[2] = {(vu)acc[0][0], vu{}};
-#pragma GCC unroll 16
-  for (int i = 1; i < kRows * kVectors; ++i) part[i % 2] += (vu)acc[i / kVectors][i % kVectors];
-  int32_t* at = reinterpret_cast<int32_t*>(seen);
-  storeu_int(at, (vi)((vu)loadu_int(at) + part[0] + part[1]));
-}
-
-// What is done with the sums of tiles below each other beside rescaling and storing them. Tiles that settle is to look at are kept until
-// there are kMostKept of them.
-inline constexpr int kMostKept = 8;
-template <int kRows, int kVectors>
-struct Watch {
-  static constexpr int kTile = kRows * kVectors * kLanes;
-  int32_t kept[kMostKept * kTile];
-  int64_t column;
-  int columns, waiting = 0;
-  bool on;
-
-  EDGERUN_INLINE Watch(const IntProduct& g, int64_t first, int n) : column(first), columns(n), on(g.seen || g.fault || g.verify) {}
-  // Before a tile's sums are rescaled.
-  EDGERUN_INLINE void before(const IntProduct& g, int64_t row, vi (&acc)[kRows][kVectors]) {
-    int32_t* at = kept + waiting * kTile;
-    const bool hit = struck(g, row, kRows, column, columns);
-    if (EDGERUN_UNLIKELY(hit)) {
-      keep(acc, at);
-      strike_sum(g, {at, kVectors * kLanes, kLanes}, {row, column, kRows, columns});
-      restore(at, acc);
-    }
-    if (g.seen) sum_tile(g.seen, acc);
-    if (!hit && !g.verify) return;
-    keep(acc, at);
-    ++waiting;
-  }
-  // After it has been stored.
-  EDGERUN_INLINE void after(const IntProduct& g, int64_t row, bool last) {
-    if (waiting == 0 || (waiting < kMostKept && g.verify && !last)) return;
-    const int64_t rows = waiting * kRows;
-    settle(g, {kept, kVectors * kLanes, kLanes}, {row + kRows - rows, column, rows, columns});
-    waiting = 0;
-  }
-};
-
 // Stores a tile's sums as they are.
 template <int kRows, int kVectors>
 EDGERUN_SIMD void store_sums(const vi (&acc)[kRows][kVectors], int32_t* c, int64_t ldc, int columns) {
@@ -126,7 +57,8 @@ EDGERUN_SIMD void store_sums(const vi (&acc)[kRows][kVectors], int32_t* c, int64
     return;
   }
   int32_t kept[kRows * kVectors * kLanes];
-  keep(acc, kept);
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows * kVectors; ++i) storeu_int(kept + i * kLanes, acc[i / kVectors][i % kVectors]);
   for (int r = 0; r < kRows; ++r)
     for (int k = 0; k < columns; ++k) c[r * ldc + k] = kept[r * kVectors * kLanes + k];
 }

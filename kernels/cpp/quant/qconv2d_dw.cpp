@@ -4,6 +4,7 @@
 // channel, the elements of that many input rows side by side, which one product multiplies and adds (words.h). Group rows live in a
 // ring: each is built once for all output rows that read it. Channels are taken in chunks whose ring stays in L1.
 #include "quant/qconv_shape.h"
+#include "quant/watch.h"
 
 EDGERUN_ISA_BEGIN
 namespace {
@@ -259,27 +260,33 @@ EDGERUN_NOINLINE void tiles(const Chunk& c, const typename F::A* const* lines, i
           }
         }
       }
-      if (EDGERUN_UNLIKELY(watch.on)) watch.before(c.out, row, acc);
+      if (EDGERUN_UNLIKELY(watch.on) && !watch.before(c.out, row, acc)) return;
       if (factors) {
         store_rescaled(acc, factors, shifts, rescale, narrow, y, ldc, n);
       } else {
         store_sums(acc, reinterpret_cast<int32_t*>(y), ldc, n);
       }
-      if (EDGERUN_UNLIKELY(watch.on)) watch.after(c.out, row, tile + 1 == count);
+      if (EDGERUN_UNLIKELY(watch.on) && !watch.after(c.out, row, y)) {
+        Chunk again = c;
+        again.out = exactly(c.out);
+        tiles<F, kPixels, kVectors>(again, lines, oy, ox + tile * kPixels, 1, channel, channel + n);
+      }
     }
   }
 }
 
 template <class F, int kVectors>
 void row_tiles(const Chunk& c, const typename F::A* const* lines, int64_t oy, int64_t from, int64_t to) {
-  const int64_t width = c.p->s.out_width, whole = width / kTilePixels, ox = whole * kTilePixels;
+  const int64_t width = c.p->s.out_width, left = width % kTilePixels;
+  // four pixels and one or two more are taken at once
+  const int64_t whole = width / kTilePixels - (kTilePixels == 4 && width > left && (left == 1 || left == 2)), ox = whole * kTilePixels;
   if (whole > 0) tiles<F, kTilePixels, kVectors>(c, lines, oy, 0, whole, from, to);
   if constexpr (kTilePixels == 8) {
     if (width - ox == 7) tiles<F, 7, kVectors>(c, lines, oy, ox, 1, from, to);
-    if (width - ox == 6) tiles<F, 6, kVectors>(c, lines, oy, ox, 1, from, to);
-    if (width - ox == 5) tiles<F, 5, kVectors>(c, lines, oy, ox, 1, from, to);
     if (width - ox == 4) tiles<F, 4, kVectors>(c, lines, oy, ox, 1, from, to);
   }
+  if (width - ox == 6) tiles<F, 6, kVectors>(c, lines, oy, ox, 1, from, to);
+  if (width - ox == 5) tiles<F, 5, kVectors>(c, lines, oy, ox, 1, from, to);
   if (width - ox == 3) tiles<F, 3, kVectors>(c, lines, oy, ox, 1, from, to);
   if (width - ox == 2) tiles<F, 2, kVectors>(c, lines, oy, ox, 1, from, to);
   if (width - ox == 1) tiles<F, 1, kVectors>(c, lines, oy, ox, 1, from, to);

@@ -1,5 +1,7 @@
 #include "quant/qwinograd.h"
 
+#include "quant/watch.h"
+
 EDGERUN_ISA_BEGIN
 namespace {
 
@@ -197,9 +199,19 @@ EDGERUN_SIMD void transform_out(const int32_t* m, int64_t plane, const Target& t
       else narrow.lone(q[0], c, n);
     }
   if (EDGERUN_LIKELY(!t.out.verify && !t.out.fault)) return;
+  Foretold<kTile, kVectors> foretold(t.out, channel);
   for (int y = 0; y < t.rows; ++y) {
     const KeptSums kept{reinterpret_cast<int32_t*>(&sums[0][y][0]), kLanes, kTile * kTile * kLanes};
-    settle(t.out, kept, {(t.oy + y) * t.width + t.ox, channel, t.columns, n});
+    const TilePlace here{(t.oy + y) * t.width + t.ox, channel, t.columns, n};
+    if (struck(t.out, here.row, here.rows, here.column, here.columns)) strike_stored(t.out, kept, here);
+    if (!t.out.verify) continue;
+    vi row[kTile][kVectors];
+#pragma GCC unroll 8
+    for (int i = 0; i < kTile * kVectors; ++i) row[i / kVectors][i % kVectors] = sums[i % kVectors][y][i / kVectors];
+    foretold.from(row);
+    const uint8_t* c = static_cast<const uint8_t*>(t.out.c) + here.row * t.out.ldc + channel;
+    if (EDGERUN_UNLIKELY(!foretold.matches(c, t.out.ldc, static_cast<int>(t.columns), n))) verify_exactly(t.out, kept, here);
+    t.out.sink->checked += static_cast<uint64_t>(here.rows * here.columns);
   }
 }
 

@@ -1,0 +1,173 @@
+// What is done with a tile's sums beside rescaling and storing them: faults, the checksum, the check of rescaling.
+//
+// That check: a byte y must be clamp(t M + zero, low, high) up to rounding, t being its sum and M = m 2^(left - 31), computed in
+// float32 where the kernel computes in fixed point. rescale rounds to the nearest integer, so the difference is at most 1/2 and what
+// float32 adds: while t M is within reach of a byte, |t M| <= 257, five roundings of 2^-24 each, less than 2^-13. Beyond it, both are
+// at the same bound. Bytes are read back from where they were stored, so narrowing and storing are verified, too.
+//
+// The quick way: float32 foretells the byte while the sums are in registers. Where it falls on the other side of a half, one in some ten
+// thousand times, and where something is wrong, the tile's sums are computed once more (IntProduct::exactly) and held against the bytes
+// with that bound.
+#pragma once
+#include "quant/igemm.h"
+#include "quant/lanes.h"
+
+EDGERUN_ISA_BEGIN
+
+// Sums in memory: of row r and vector v at sums + r * row + v * vector.
+struct KeptSums {
+  int32_t* sums;
+  int64_t row, vector;
+};
+// Where in C they belong.
+struct TilePlace {
+  int64_t row, column, rows, columns;
+};
+// A fault in an accumulator, before it goes anywhere.
+void strike_sum(const IntProduct& g, const KeptSums& kept, const TilePlace& at);
+// After a tile has been stored: a fault in what rescaling made of its sums, or in the result.
+void strike_stored(const IntProduct& g, const KeptSums& kept, const TilePlace& at);
+void verify_exactly(const IntProduct& g, const KeptSums& kept, const TilePlace& at);
+
+#if defined(EDGERUN_SIMD_NEON)
+inline constexpr float kFactorUnit = 1.f / (1u << 31);
+#else
+inline constexpr float kFactorUnit = 1.f / (1ull << 32);
+#endif
+// M of the columns from `column` on.
+EDGERUN_SIMD vf factor_at(const IntProduct& g, int64_t column) {
+  const vf factor = mul(to_float(loadu_int(g.factor + column)), broadcast(kFactorUnit));
+  return g.left ? mul(factor, exp2_int(loadu_int(g.left + column))) : factor;
+}
+
+typedef uint64_t v16_bytes __attribute__((vector_size(16)));
+EDGERUN_SIMD v16_bytes load16(const uint8_t* p) {
+  v16_bytes v;
+  __builtin_memcpy(&v, p, 16);
+  return v;
+}
+
+// Bytes that float32 foretells for kRows x kVectors vectors of sums, row after row.
+template <int kRows, int kVectors>
+struct Foretold {
+  static constexpr int kAll = kRows * kVectors, kWidth = kVectors * kLanes;
+  uint8_t bytes[(kAll + 3) / 4 * 4 * kLanes];
+  vf factor[kVectors], half;
+  v8 flips, low, high;
+
+  EDGERUN_INLINE Foretold(const IntProduct& g, int64_t column) {
+    if (EDGERUN_LIKELY(!g.verify)) return;
+    const uint8_t flip = g.narrow.is_signed ? 0x80 : 0;  // as 0 to 255, so that truncating rounds down
+    flips = broadcast_byte(flip), low = broadcast_byte(static_cast<uint8_t>(g.narrow.low + flip));
+    high = broadcast_byte(static_cast<uint8_t>(g.narrow.high + flip));
+    half = broadcast(static_cast<float>(g.narrow.zero + flip) + 0.5f);
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) factor[v] = factor_at(g, column + v * kLanes);
+  }
+  EDGERUN_INLINE void from(const vi (&acc)[kRows][kVectors]) {
+#pragma GCC unroll 8
+    for (int i = 0; i < kAll; i += 4) {
+      vi q[4];
+#pragma GCC unroll 4
+      for (int k = 0; k < 4; ++k) {
+        const int at = i + k < kAll ? i + k : kAll - 1;
+        q[k] = truncate_int(fma(to_float(acc[at / kVectors][at % kVectors]), factor[at % kVectors], half));
+      }
+      storeu_bytes(bytes + i * kLanes, max_bytes(min_bytes(narrow_ints_in_order(q[0], q[1], q[2], q[3]), high), low) ^ flips);
+    }
+  }
+  // Whether the first `rows` rows at c are these, `columns` bytes of each.
+  EDGERUN_INLINE bool matches(const uint8_t* c, int64_t ldc, int rows, int columns) const {
+    if (EDGERUN_UNLIKELY(columns < kWidth)) {
+      int differs = 0;
+      for (int r = 0; r < rows; ++r)
+        for (int k = 0; k < columns; ++k) differs |= bytes[r * kWidth + k] ^ c[r * ldc + k];
+      return differs == 0;
+    }
+    if constexpr (kWidth % 16 == 0) {
+      v16_bytes differs{};
+#pragma GCC unroll 8
+      for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 4
+        for (int k = 0; k < kWidth; k += 16) differs |= load16(bytes + r * kWidth + k) ^ load16(c + r * ldc + k);
+      return (differs[0] | differs[1]) == 0;
+    } else {
+      uint64_t differs = 0;
+#pragma GCC unroll 8
+      for (int r = 0; r < rows; ++r) {
+        uint64_t a = 0, b = 0;
+        __builtin_memcpy(&a, bytes + r * kWidth, kWidth);
+        __builtin_memcpy(&b, c + r * ldc, kWidth);
+        differs |= a ^ b;
+      }
+      return differs == 0;
+    }
+  }
+};
+
+// Sums accumulators by lane, for the checksum. Lanes past the last column hold 0.
+template <int kRows, int kVectors>
+EDGERUN_SIMD void sum_tile(uint32_t* seen, const vi (&acc)[kRows][kVectors]) {
+  vu part[2] = {(vu)acc[0][0], vu{}};
+#pragma GCC unroll 16
+  for (int i = 1; i < kRows * kVectors; ++i) part[i % 2] += (vu)acc[i / kVectors][i % kVectors];
+  int32_t* at = reinterpret_cast<int32_t*>(seen);
+  storeu_int(at, (vi)((vu)loadu_int(at) + part[0] + part[1]));
+}
+
+template <int kRows, int kVectors>
+EDGERUN_SIMD void keep(const vi (&acc)[kRows][kVectors], int32_t* kept) {
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows * kVectors; ++i) storeu_int(kept + i * kLanes, acc[i / kVectors][i % kVectors]);
+}
+template <int kRows, int kVectors>
+EDGERUN_SIMD void restore(const int32_t* kept, vi (&acc)[kRows][kVectors]) {
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows * kVectors; ++i) acc[i / kVectors][i % kVectors] = loadu_int(kept + i * kLanes);
+}
+
+// Of tiles below each other.
+template <int kRows, int kVectors>
+struct Watch {
+  static constexpr int kWidth = kVectors * kLanes;
+  Foretold<kRows, kVectors> foretold;
+  int32_t kept[kRows * kWidth];
+  int64_t column;
+  int columns;
+  bool on, hit = false;
+
+  EDGERUN_INLINE Watch(const IntProduct& g, int64_t first, int n)
+      : foretold(g, first), column(first), columns(n), on(g.seen || g.fault || g.verify) {}
+  EDGERUN_INLINE TilePlace place(int64_t row) const { return {row, column, kRows, columns}; }
+  // Before a tile's sums are rescaled. False: it is not to be stored.
+  EDGERUN_INLINE bool before(const IntProduct& g, int64_t row, vi (&acc)[kRows][kVectors]) {
+    hit = struck(g, row, kRows, column, columns);
+    if (EDGERUN_UNLIKELY(hit || g.exactly)) {
+      keep(acc, kept);
+      if (g.exactly) {
+        verify_exactly(g, {kept, kWidth, kLanes}, place(row));
+        return false;
+      }
+      strike_sum(g, {kept, kWidth, kLanes}, place(row));
+      restore(kept, acc);
+    }
+    if (g.seen) sum_tile(g.seen, acc);
+    if (g.verify) foretold.from(acc);
+    return true;
+  }
+  // After it has been stored at c. False: it has to be verified exactly.
+  EDGERUN_INLINE bool after(const IntProduct& g, int64_t row, const uint8_t* c) {
+    if (EDGERUN_UNLIKELY(hit)) strike_stored(g, {kept, kWidth, kLanes}, place(row));
+    if (!g.verify) return true;
+    g.sink->checked += static_cast<uint64_t>(kRows * columns);
+    return EDGERUN_LIKELY(foretold.matches(c, g.ldc, kRows, columns));
+  }
+};
+
+EDGERUN_SIMD IntProduct exactly(IntProduct g) {
+  g.exactly = true;
+  g.seen = nullptr, g.fault = nullptr;
+  return g;
+}
+
+EDGERUN_ISA_END
