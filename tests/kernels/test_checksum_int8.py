@@ -94,7 +94,8 @@ ALL = pytest.mark.parametrize(("kind", "case"), every_product())
 FEW = pytest.mark.parametrize(("kind", "case"), [
     ("qconv2d", CONVS[1]), ("qconv2d", CONVS[4]), ("qconv2d", CONVS[5]), ("qconv2d", CONVS[8]), ("qconv2d", CONVS[10]),
     ("qconv2d", MORE[7]), ("qconv2d_dw", (2, 9, 8, 19, 19, (3, 3), (2, 2), (1, 1), (0, 0, 1, 1), 19)),
-    ("qconv2d_dw", (1, 8, 8, 16, 32, (3, 3), (1, 1), (1, 1), (1, 1, 1, 1), 16)), ("qmatmul", ((30, 7), (7, 16), True)),
+    ("qconv2d_dw", (1, 8, 8, 16, 32, (3, 3), (1, 1), (1, 1), (1, 1, 1, 1), 16)),
+    ("qconv2d_dw", (1, 6, 10, 40, 40, (3, 3), (1, 1), (1, 1), (1, 1, 1, 1), 40)), ("qmatmul", ((30, 7), (7, 16), True)),
     ("qmatmul", ((2, 3, 4, 50), (50, 37), True)),
 ], ids=str)
 
@@ -207,11 +208,12 @@ def test_a_fault_in_rescaling_is_seen(kind: str, case: Any, site: str, large: bo
 
 
 @each_isa
+@pytest.mark.parametrize("rows", [3, 40])
 @pytest.mark.parametrize("dtype", ["i8", "u8"])
-def test_rescaling_raises_no_false_alarm(dtype: str, isa: str) -> None:
+def test_rescaling_raises_no_false_alarm(dtype: str, rows: int, isa: str) -> None:
     """Every factor and shift, sums over all of int32, ties, and bounds of every kind."""
     rng, n = np.random.default_rng(19), 4096
-    for trial in range(60):
+    for trial in range(60 if rows == 3 else 12):
         left = rng.integers(0, 31, n)
         m = rng.integers(0, 1 << 30, n) >> rng.integers(0, 30, n)
         if trial % 3 == 0:
@@ -223,12 +225,29 @@ def test_rescaling_raises_no_false_alarm(dtype: str, isa: str) -> None:
         bounds = np.sort(rng.integers(np.iinfo(DTYPES[dtype]).min, np.iinfo(DTYPES[dtype]).max + 1, 2))
         attrs = {"low": (int(bounds[0]),), "high": (int(bounds[1]),), "verify_rescale": (1,),
                  "y_zero": (int(rng.integers(np.iinfo(DTYPES[dtype]).min, np.iinfo(DTYPES[dtype]).max + 1)),)}
-        inputs = [np.zeros((3, 1), DTYPES[dtype]), w, bias, np.stack([m, left]).astype(np.int32)]
-        outs, seen = call(f"qmatmul_{dtype}", inputs, attrs, [(3, n)], DTYPES[dtype], isa, constants=[1, 2, 3], checks=True)
-        want = np.empty((3, n), DTYPES[dtype])
+        inputs = [np.zeros((rows, 1), DTYPES[dtype]), w, bias, np.stack([m, left]).astype(np.int32)]
+        outs, seen = call(f"qmatmul_{dtype}", inputs, attrs, [(rows, n)], DTYPES[dtype], isa, constants=[1, 2, 3], checks=True)
+        want = np.empty((rows, n), DTYPES[dtype])
         KERNELS[f"qmatmul_{dtype}"](inputs, attrs, [want], None)
         np.testing.assert_array_equal(outs[0], want)
-        assert seen["flags"] == 0 and seen["checked"] == 3 * n, (trial, seen)
+        assert seen["flags"] == 0 and seen["checked"] == rows * n, (trial, seen)
+
+
+@each_isa
+@pytest.mark.parametrize("site", ["rescaled", "result"])
+def test_a_fault_is_seen_beside_a_column_on_a_half(site: str, isa: str) -> None:
+    """A column without weights whose bias float32 rounds to the other side in every row: the exact way is taken for all tiles."""
+    rows, columns, half = 40, 24, 12
+    bias = np.full(columns, 1000, np.int32)
+    bias[half] = (1 << 30) - 64
+    m = np.full(columns, 1 << 20, np.int32)
+    m[half] = 1
+    inputs = [np.zeros((rows, 1), np.int8), np.zeros((1, columns), np.int8), bias, np.stack([m, np.zeros_like(m)])]
+    for index in range(rows * columns):
+        outs, seen = call("qmatmul_i8", inputs, {"verify_rescale": (1,)}, [(rows, columns)], np.int8, isa, constants=[1, 2, 3],
+                          checks=True, fault=(index, 1 << 6, site))
+        assert outs[0].flat[index] & 64
+        assert seen["flags"] == RESCALED and seen["first_index"] == index and seen["got"] == outs[0].flat[index]
 
 
 @pytest.mark.parametrize("site", ["accumulator", "rescaled", "result", ""])

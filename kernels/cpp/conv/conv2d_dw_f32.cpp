@@ -394,8 +394,10 @@ void tiles(const Row& row, int64_t begin, int64_t end, int64_t whole) {
       span_tiles<4, kWidth, kStride, kCode, kSummed>(row, ox, 1, whole);
       ox += 4;
     } else {
-      const int64_t n = least(width - ox, 4);
-      if (n == 4) edge_tile<4, kWidth, kStride, kSummed>(row, ox, whole);
+      const int64_t left = width - ox, n = left <= 6 ? left : 4;
+      if (n == 6) edge_tile<6, kWidth, kStride, kSummed>(row, ox, whole);
+      else if (n == 5) edge_tile<5, kWidth, kStride, kSummed>(row, ox, whole);
+      else if (n == 4) edge_tile<4, kWidth, kStride, kSummed>(row, ox, whole);
       else if (n == 3) edge_tile<3, kWidth, kStride, kSummed>(row, ox, whole);
       else if (n == 2) edge_tile<2, kWidth, kStride, kSummed>(row, ox, whole);
       else edge_tile<1, kWidth, kStride, kSummed>(row, ox, whole);

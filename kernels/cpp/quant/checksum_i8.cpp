@@ -276,12 +276,65 @@ EDGERUN_SIMD void add_products(const IntAudit& a, const uint32_t* sums, const in
   for (; k < a.channels; ++k) total[0] += every(k) * weights(k);
 }
 
+// Sums over `rows` rows of `count` places each, kBytes channels at x.
+template <bool kSigned>
+EDGERUN_SIMD void sum_channels(const uint8_t* x, int64_t rows, int64_t apart, int64_t count, int64_t stride, vu (&sum)[4]) {
+  const auto drain = [&](const ByteSums<kSigned>& some) __attribute__((always_inline)) {
+    vi wide[4];
+    some.widen(wide);
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) sum[i] += (vu)wide[i];
+  };
+  for (int64_t from = 0; from < count; from += kMostPlaces, x += kMostPlaces * stride) {
+    const int64_t n = least(kMostPlaces, count - from), at_once = kMostPlaces / n;
+    for (int64_t row = 0; row < rows;) {
+      ByteSums<kSigned> some;
+      for (const int64_t end = least(rows, row + at_once); row < end; ++row) {
+        const uint8_t* at = x + row * apart;
+        int64_t k = 0;
+        for (; k + 2 <= n; k += 2, at += 2 * stride) some.add(loadu_bytes(at), loadu_bytes(at + stride));
+        if (k < n) some.add(loadu_bytes(at));
+      }
+      drain(some);
+    }
+  }
+}
+
+// Depthwise: every channel by itself, its sums meet its weights in registers.
+template <bool kSigned>
+void audit_channels(const Run& r, const IntAudit& a, vu (&total)[kChains]) {
+  static_assert(kChains == 4 && kBytes == 4 * kLanes, "a vector of bytes widens to as many of int32");
+  const Packed at = packed_at(a, r.packed);
+  const uint8_t* x = r.in[0].as<const uint8_t>();
+  const int64_t height = a.rows.size, down = a.rows.step(), over = a.across.step() * a.channels, line = a.across.size * a.channels;
+  for (int64_t done = 0; done < a.channels; done += kBytes) {
+    const int64_t c = least(done, a.channels - kBytes);  // the last ones overlap: what has been counted weighs nothing
+    vu mask[4];
+    for (int i = 0; i < 4; ++i) mask[i] = (vu)broadcast_int(c + i * kLanes >= done ? -1 : 0);
+    const int32_t* w = at.weights + c;
+    for (int32_t s = 0; s < a.row_stretches; ++s)
+      for (int32_t j = 0; j < a.column_stretches; ++j, w += region_words(a)) {
+        vu sum[4] = {};
+        for (int64_t top = r.begin / height * height; top < r.end; top += height) {
+          const int64_t low = most(r.begin - top, 0) - at.rows[s].begin, high = least(r.end - top, height) - at.rows[s].begin;
+          const int64_t first = low > 0 ? ceil_div(low, down) : 0, last = least(at.rows[s].count, high > 0 ? ceil_div(high, down) : 0);
+          if (first >= last) continue;
+          const uint8_t* from = x + (top + at.rows[s].begin + first * down) * line + at.columns[j].begin * a.channels + c;
+          sum_channels<kSigned>(from, last - first, down * line, at.columns[j].count, over, sum);
+        }
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; ++i) total[i] += (sum[i] & mask[i]) * (vu)loadu_int(w + i * kLanes);
+      }
+  }
+}
+
 template <bool kSigned>
 void audit_units(const Run& r, const IntAudit& a, vu (&total)[kChains]) {
   const Packed at = packed_at(a, r.packed);
   const uint8_t* x = r.in[0].as<const uint8_t>();
   uint32_t* sums = static_cast<uint32_t*>(r.scratch);
   const size_t bytes = static_cast<size_t>(a.sums * a.channels) * 4;
+  if (a.by_channel && a.channels >= kBytes && a.channels % kLanes == 0) return audit_channels<kSigned>(r, a, total);
   if (a.plain) {
     const int64_t first = r.begin * kPixelsPerUnit, last = least(a.batch * a.pixels, r.end * kPixelsPerUnit);
     __builtin_memset(sums, 0, bytes);

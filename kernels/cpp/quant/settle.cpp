@@ -21,21 +21,36 @@ int32_t rescaled(const IntProduct& g, int32_t t, int64_t column) {
 // The largest sum that shifting left leaves in range.
 EDGERUN_SIMD vf most_at(const IntProduct& g, int64_t column) { return sub(exp2_int(31 - loadu_int(g.left + column)), broadcast(1.f)); }
 
+// n bytes as int32.
+EDGERUN_SIMD vi ints_at(const uint8_t* c, int n, bool is_signed) {
+  typedef int8_t few __attribute__((vector_size(kLanes)));
+  few y{};
+  if (EDGERUN_LIKELY(n == kLanes)) __builtin_memcpy(&y, c, sizeof y);
+  else for (int i = 0; i < n; ++i) y[i] = static_cast<int8_t>(c[i]);
+  const vi ints = __builtin_convertvector(y, vi);
+  return is_signed ? ints : ints & 255;
+}
+
 }  // namespace
 
-EDGERUN_NOINLINE __attribute__((cold)) void verify_exactly(const IntProduct& g, const KeptSums& kept, const TilePlace& at) {
-  const uint8_t* c = static_cast<const uint8_t*>(g.c);
-  for (int64_t r = 0; r < at.rows; ++r)
-    for (int64_t k = 0; k < at.columns; ++k) {
-      const int64_t v = k / kLanes * kLanes, here = (at.row + r) * g.ldc + at.column + k;
-      vf t = to_float(loadu_int(kept.sums + r * kept.row + k / kLanes * kept.vector));
-      if (g.left) t = min(max(t, neg(most_at(g, at.column + v))), most_at(g, at.column + v));
-      const float real = fma(t, factor_at(g, at.column + v), broadcast(static_cast<float>(g.narrow.zero)))[k % kLanes];
-      const float low = static_cast<float>(g.narrow.low), high = static_cast<float>(g.narrow.high);
-      const float want = real < low ? low : real > high ? high : real;
-      const float got = g.narrow.is_signed ? static_cast<float>(static_cast<int8_t>(c[here])) : static_cast<float>(c[here]);
-      if (!(__builtin_fabsf(got - want) <= kRescaleBound)) return report(g.sink, kRequantised, g.flat + here, got, want, kRescaleBound);
+void verify_exactly(const IntProduct& g, const KeptSums& kept, const TilePlace& at) {
+  const uint8_t* c = static_cast<const uint8_t*>(g.c) + at.row * g.ldc + at.column;
+  const vf zero = broadcast(static_cast<float>(g.narrow.zero)), low = broadcast(static_cast<float>(g.narrow.low));
+  const vf high = broadcast(static_cast<float>(g.narrow.high)), bound = broadcast(kRescaleBound);
+  for (int64_t k = 0; k < at.columns; k += kLanes) {
+    const int n = static_cast<int>(least(kLanes, at.columns - k));
+    const vf factor = factor_at(g, at.column + k), most = g.left ? most_at(g, at.column + k) : broadcast(__builtin_inff());
+    for (int64_t r = 0; r < at.rows; ++r) {
+      const vf t = to_float(loadu_int(kept.sums + r * kept.row + k / kLanes * kept.vector));
+      const vf want = max(min(fma(min(max(t, neg(most)), most), factor, zero), high), low);
+      const vf got = to_float(ints_at(c + r * g.ldc + k, n, g.narrow.is_signed));
+      const vm wrong = not_less_equal(abs(sub(got, want)), bound) & first_lanes(n);
+      if (EDGERUN_LIKELY(!any(wrong))) continue;
+      int i = 0;
+      while (!wrong[i]) ++i;
+      return report(g.sink, kRequantised, g.flat + (at.row + r) * g.ldc + at.column + k + i, got[i], want[i], kRescaleBound);
     }
+  }
 }
 
 void strike_sum(const IntProduct& g, const KeptSums& kept, const TilePlace& at) {

@@ -7,7 +7,7 @@
 //
 // The quick way: float32 foretells the byte while the sums are in registers. Where it falls on the other side of a half, one in some ten
 // thousand times, and where something is wrong, the tile's sums are computed once more (IntProduct::exactly) and held against the bytes
-// with that bound.
+// with that bound. A column whose weights are all zero may lie on a half in every row: from the first such tile on, sums are kept.
 #pragma once
 #include "quant/igemm.h"
 #include "quant/lanes.h"
@@ -134,7 +134,7 @@ struct Watch {
   int32_t kept[kRows * kWidth];
   int64_t column;
   int columns;
-  bool on, hit = false;
+  bool on, hit = false, keeps = false;
 
   EDGERUN_INLINE Watch(const IntProduct& g, int64_t first, int n)
       : foretold(g, first), column(first), columns(n), on(g.seen || g.fault || g.verify) {}
@@ -142,14 +142,16 @@ struct Watch {
   // Before a tile's sums are rescaled. False: it is not to be stored.
   EDGERUN_INLINE bool before(const IntProduct& g, int64_t row, vi (&acc)[kRows][kVectors]) {
     hit = struck(g, row, kRows, column, columns);
-    if (EDGERUN_UNLIKELY(hit || g.exactly)) {
+    if (EDGERUN_UNLIKELY(hit || keeps || g.exactly)) {
       keep(acc, kept);
       if (g.exactly) {
         verify_exactly(g, {kept, kWidth, kLanes}, place(row));
         return false;
       }
-      strike_sum(g, {kept, kWidth, kLanes}, place(row));
-      restore(kept, acc);
+      if (hit) {
+        strike_sum(g, {kept, kWidth, kLanes}, place(row));
+        restore(kept, acc);
+      }
     }
     if (g.seen) sum_tile(g.seen, acc);
     if (g.verify) foretold.from(acc);
@@ -160,7 +162,10 @@ struct Watch {
     if (EDGERUN_UNLIKELY(hit)) strike_stored(g, {kept, kWidth, kLanes}, place(row));
     if (!g.verify) return true;
     g.sink->checked += static_cast<uint64_t>(kRows * columns);
-    return EDGERUN_LIKELY(foretold.matches(c, g.ldc, kRows, columns));
+    if (EDGERUN_LIKELY(foretold.matches(c, g.ldc, kRows, columns))) return true;
+    if (keeps || hit) return verify_exactly(g, {kept, kWidth, kLanes}, place(row)), true;
+    keeps = true;
+    return false;
   }
 };
 
