@@ -31,7 +31,7 @@ PRESETS: dict[str, tuple[str, ...]] = {
     "full": ("maed", "abft", "range", "weights", "flow", "buffers", "duplicate"),
 }
 """Name → kinds of checks."""
-REACTIONS = ("flag", "retry", "abort", "exit-early")
+REACTIONS = ("flag", "retry", "abort", "exit-early", "restrict")
 """What is done about a finding, in the engine's order: see Options.on_fault and docs/checks.md."""
 EXECUTORS = ("auto", "engine", "python")
 
@@ -44,7 +44,8 @@ class Options:
     checks        a preset ("off", "maed" (default), "standard", "full") or kinds of checks, "maed,abft"; see CHECKS
     on_fault      what is done about a finding: "flag" reports it; the others compute the step again, with weights made again if
                   need be, then the whole run, and if that does not help "retry" reports it, "abort" raises FaultError, and
-                  "exit-early" gives the answer of the last exit before it (FaultError without one). None: "flag" where checks is
+                  "exit-early" gives the answer of the last exit before it (FaultError without one), "restrict" cuts the step's
+                  values off at the range seen in calibration (`edgerun ranges`) and goes on. None: "flag" where checks is
                   "off" or "maed", else "retry"
     fault_log     file to which every finding is appended as one line of JSON, flushed to the disk; at 1 MiB it is renamed to
                   FILE.1, at most three such files are kept. None: none

@@ -144,8 +144,8 @@ edgerun_status edgerun_session_create(const edgerun_plan* plan, const edgerun_se
     if (options->size < sizeof(size_t)) return fail(EDGERUN_INVALID_ARGUMENT, "options: size is not set");
     std::memcpy(&o, options, std::min(options->size, sizeof o));
   }
-  if (o.reaction < EDGERUN_REACTION_FLAG || o.reaction > EDGERUN_REACTION_EXIT_EARLY)
-    return fail(EDGERUN_INVALID_ARGUMENT, "options: reaction: expected 0 to 3, found " + std::to_string(o.reaction));
+  if (o.reaction < EDGERUN_REACTION_FLAG || o.reaction > EDGERUN_REACTION_RESTRICT)
+    return fail(EDGERUN_INVALID_ARGUMENT, "options: reaction: expected 0 to 4, found " + std::to_string(o.reaction));
   return guarded([&] {
     SessionOptions s;
     s.reaction = static_cast<Reaction>(o.reaction);

@@ -63,10 +63,12 @@ typedef struct edgerun_step_info {
 } edgerun_step_info;
 
 /* What is done about a violated check. All but FLAG: the step is computed again, its weights are made again, the run is done
- * again; each at most once. Where that does not help RETRY reports, ABORT ends the run with EDGERUN_FAULT, and EXIT_EARLY gives the
- * answer of the last exit that was reached in order (without one: EDGERUN_FAULT). */
+ * again; each at most once. Where that does not help RETRY reports, ABORT ends the run with EDGERUN_FAULT, EXIT_EARLY gives the
+ * answer of the last exit that was reached in order (without one: EDGERUN_FAULT), and RESTRICT cuts what stays wrong off at the range
+ * that the plan says it was seen in, and goes on. */
 typedef enum edgerun_reaction {
-  EDGERUN_REACTION_FLAG = 0, EDGERUN_REACTION_RETRY = 1, EDGERUN_REACTION_ABORT = 2, EDGERUN_REACTION_EXIT_EARLY = 3
+  EDGERUN_REACTION_FLAG = 0, EDGERUN_REACTION_RETRY = 1, EDGERUN_REACTION_ABORT = 2, EDGERUN_REACTION_EXIT_EARLY = 3,
+  EDGERUN_REACTION_RESTRICT = 4
 } edgerun_reaction;
 
 typedef struct edgerun_session_options {
@@ -102,7 +104,8 @@ typedef enum edgerun_action { /* what became of a finding; the answer does not d
   EDGERUN_RESTORED = 2,  /* with weights made again, it holds */
   EDGERUN_RERUN = 3,     /* the run was begun again; what was still wrong then is a finding of its own */
   EDGERUN_DEGRADED = 4,  /* the answer is that of an earlier exit */
-  EDGERUN_ABORTED = 5
+  EDGERUN_ABORTED = 5,
+  EDGERUN_RESTRICTED = 6 /* what stayed wrong was cut off at the range it was seen in */
 } edgerun_action;
 
 typedef struct edgerun_finding {

@@ -15,9 +15,9 @@
 namespace edgerun {
 
 // What is done about a violated check (session_react.cpp). All but flag: the step is computed again, its weights are made again,
-// the run is done again; where that does not help retry reports, abort ends the run with RunError.fault, and exit_early gives the
-// answer of the last exit that was reached in order (without one it aborts).
-enum class Reaction : uint8_t { flag = 0, retry, abort, exit_early };
+// the run is done again; where that does not help retry reports, abort ends the run with RunError.fault, exit_early gives the
+// answer of the last exit that was reached in order (without one it aborts), and restrict cuts values off (session_restrict.cpp).
+enum class Reaction : uint8_t { flag = 0, retry, abort, exit_early, restrict };
 
 struct SessionOptions {
   int32_t threads = 0;    // 0: physical cores
@@ -36,6 +36,7 @@ enum class Action : uint8_t {
   rerun,      // the run was begun again; what was still wrong then is a finding of its own
   degraded,   // the answer is that of an exit before it
   aborted,
+  restricted, // what stayed wrong was cut off at the range it was seen in
 };
 
 struct EngineFinding {
@@ -128,6 +129,7 @@ class Session {
     const float* range_by = nullptr;
     int32_t ranges = 0;
     double range_elements = 0;
+    const float* restrict_to = nullptr;   // least and greatest value that the first output was seen to have, or null
     uint32_t target = 0;
     bool indexed = false;
     const uint8_t* condition = nullptr;  // branch
@@ -188,6 +190,8 @@ class Session {
   Repair restore(size_t at);
   void settle(Action action, bool permanent);
   bool regain(size_t at);
+  bool restrict_values(size_t at);
+  bool cut_off(const TensorView& view, const float* range);
   // Fault injection (session_fault.cpp)
   bool divert(size_t* at, size_t* next);
   void compute_armed(size_t at);

@@ -150,6 +150,9 @@ void Session::build() {
       if (bytes > kInCache) live.pieces = static_cast<int32_t>(std::min(bytes / kPieceBytes, 64.0));
       if (s.guards & kGuardRange) use_range(s, &live);
     }
+    if (const Attr* seen = Attrs{s.attrs.data(), static_cast<int32_t>(s.attrs.size())}.find("restrict"))
+      if (seen->floats && seen->count == 2 && !s.out.empty() && plan.slots[static_cast<size_t>(s.out[0])].view.dtype == DType::f32)
+        live.restrict_to = seen->floats;
     live.guided = checks_ && (s.guards & kGuardWeights);
     const double cost = std::max(s.need.work / kOpsPerNs, s.need.bytes / kBytesPerNs);
     const double slices = std::min(cost / kSliceNs + 1, 65535.0);

@@ -85,7 +85,7 @@ bool Session::mend(RunError* error) {
   }
   settled_ = info_.findings;
   if (error->step < 0) return true;
-  if (reaction_ == Reaction::retry) {  // what it is used for may still hold, or is found
+  if (reaction_ == Reaction::retry || reaction_ == Reaction::restrict) {  // what it is used for may still hold, or is found
     *error = RunError{};
     return true;
   }
@@ -144,7 +144,11 @@ bool Session::escalate(size_t at, bool permanent, RunError* error) {
   }
   permanent |= failed_at_ == step || known_ == step;
   uncured_ = step;
-  if (reaction_ == Reaction::retry) {
+  if (reaction_ == Reaction::restrict && restrict_values(at)) {
+    settle(Action::restricted, permanent);
+    return true;
+  }
+  if (reaction_ == Reaction::retry || reaction_ == Reaction::restrict) {
     settle(Action::reported, permanent);
     settled_ = kNever;  // what follows from it is reported, too
     return true;

@@ -42,7 +42,7 @@ def test_what_is_done_by_default_depends_on_the_checks(checks, reaction):
 
 
 @pytest.mark.parametrize(("option", "message"), [
-    ({"on_fault": "panic"}, "on_fault: expected one of flag, retry, abort, exit-early; found 'panic'"),
+    ({"on_fault": "panic"}, "on_fault: expected one of flag, retry, abort, exit-early, restrict; found 'panic'"),
     ({"fault_log": 3}, "fault_log: expected the path of a file"),
     ({"fault_log": "/nowhere/at/all.jsonl"}, "fault_log: expected a file that can be appended to"),
     ({"on_finding": 3}, "on_finding: expected a function"),

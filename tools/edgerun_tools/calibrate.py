@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,9 +18,8 @@ from edgerun.errors import DataError, OptionError
 from edgerun.exits import KEY, Calibration, dart, difficulty, store, tuning
 from edgerun.exits.records import Records
 from edgerun.exits.simulate import leave_at
-from edgerun.importer.read import read
 from edgerun.planner.plan import Policy
-from edgerun_tools import common, exit_runs, plots
+from edgerun_tools import common, exit_runs, metadata, plots
 from edgerun_tools.common import answers
 
 LEAST_IMAGES = 200
@@ -61,7 +59,7 @@ def calibrate(model: str, data: str, out: str | None = None, *, part: str = "all
     if len(labelled) < LEAST_IMAGES:
         raise DataError(f"{labelled.source}: expected at least {LEAST_IMAGES} images to calibrate with, found "
                         f"{len(labelled)}")
-    blob = _without_calibration(model)
+    blob = metadata.without(model, KEY)
     with exit_runs.bars(show_progress) as progress:
         with Session(blob, threads=threads, executor=executor) as session:
             exit_runs.require_exits(session)
@@ -95,7 +93,7 @@ def calibrate(model: str, data: str, out: str | None = None, *, part: str = "all
         {name: [{"knob": p.knob, "accuracy": p.accuracy, "cost": p.cost, "loss": p.loss,
                  "policy": store.policy_to_json(q)} for p, q in _thinned(t.front)]
          for name, t in rows.items() if name in ("dart", "confidence", "entropy")})
-    _embed(model, out or model, calibration)
+    metadata.embed(model, out or model, KEY, store.dumps(calibration))
     if plot:
         _plot(plot, model, rows, last)
     return Report(calibration, rows, last, choice.costs, (held, given), tuple(map(float, records.correct.mean(axis=1))),
@@ -140,29 +138,6 @@ def _thinned(front: tuple[tuple[tuning.Point, Policy], ...]) -> list[tuple[tunin
     points = list({(p.cost, p.accuracy): (p, q) for p, q in sorted(front, key=lambda pair: pair[0].cost)}.values())
     pick = np.unique(np.linspace(0, len(points) - 1, min(FRONT_POINTS, len(points))).round().astype(int))
     return [points[i] for i in pick]
-
-
-def _without_calibration(model: str) -> bytes:
-    """The model's bytes with any earlier calibration removed: it must not hinder a new one."""
-    proto = read(model).proto
-    kept = [p for p in proto.metadata_props if p.key != KEY]
-    del proto.metadata_props[:]
-    proto.metadata_props.extend(kept)
-    return bytes(proto.SerializeToString())
-
-
-def _embed(model: str, out: str, calibration: Calibration) -> None:
-    proto = onnx.load(model, load_external_data=os.path.abspath(out) != os.path.abspath(model))
-    kept = [p for p in proto.metadata_props if p.key != KEY]
-    del proto.metadata_props[:]
-    proto.metadata_props.extend(kept)
-    proto.metadata_props.add(key=KEY, value=store.dumps(calibration))
-    temporary = Path(out).with_name(Path(out).name + ".part")
-    try:
-        onnx.save(proto, temporary)
-        temporary.replace(out)
-    except OSError as e:
-        raise OptionError(f"{out}: expected a file that can be written; found: {e}") from e
 
 
 def _processor() -> str:

@@ -40,7 +40,8 @@ def command(
         "Inputs, all answered right without faults, classes taking turns."))] = 100,
     later: Annotated[int, typer.Option("--later", min=0, help=(
         "Runs after the one that was hit, in which faults that stay are watched."))] = 8,
-    on_fault: Annotated[str | None, typer.Option("--on-fault", metavar="flag|retry|abort|exit-early", show_default="as each preset", help=(
+    on_fault: Annotated[str | None, typer.Option("--on-fault", metavar="flag|retry|abort|exit-early|restrict",
+                                                 show_default="as each preset", help=(
         "Reaction to a finding."))] = None,
     scrub_bytes: Annotated[int, typer.Option("--scrub-bytes", min=1, help=(
         "Weights verified in every run; fixed here, as by default it depends on time."))] = 1 << 15,

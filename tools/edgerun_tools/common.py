@@ -35,7 +35,7 @@ errors = _console(stderr=True)
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="An ONNX file.", show_default=False)]
 Threads = Annotated[int | None, typer.Option("--threads", "--num-threads", "-x", min=1, show_default="physical cores",
                                              help="Worker threads.")]
-OnFault = Annotated[str | None, typer.Option("--on-fault", metavar="flag|retry|abort|exit-early", show_default=(
+OnFault = Annotated[str | None, typer.Option("--on-fault", metavar="flag|retry|abort|exit-early|restrict", show_default=(
     "flag where --checks is maed or off, else retry"), help="What is done about a fault that a check finds.")]
 FaultLog = Annotated[str | None, typer.Option("--fault-log", metavar="FILE", help=(
     "Append every finding as a line of JSON; at 1 MiB the file is renamed to FILE.1, three are kept."))]

@@ -36,18 +36,13 @@ def tensor_types(graph: Graph) -> dict[str, onnx.ValueInfoProto]:
     return known
 
 
-def boundaries(plan: Plan, unfused: Plan, known: Iterable[str]) -> list[str]:
-    """Names among `known` that the steps of a plan compute, in the order of the steps.
-
-    unfused: the same model's plan without the pass "activation". A step with an activation fused into it has its output
-    named after the tensor before the activation; the other plan has the activation's own step, and its name.
-    """
+def boundaries(plan: Plan, known: Iterable[str]) -> list[str]:
+    """Names among `known` that the steps of a plan compute, in the order of the steps."""
     if is_whole_model(plan):
         return list(known)
-    inner = {plan.slots[o].name for s in plan.steps if any(s.attrs.get("activation", ())) for o in s.outputs}
-    made = dict.fromkeys(unfused.slots[o].name for s in unfused.steps for o in s.outputs if o != ABSENT)
+    made = dict.fromkeys(plan.slots[o].name for s in plan.steps for o in s.outputs if o != ABSENT)
     wanted = set(known)
-    return [name for name in made if name in wanted and name not in inner]
+    return [name for name in made if name in wanted]
 
 
 def exposing(model: onnx.ModelProto, types: Mapping[str, onnx.ValueInfoProto], names: Iterable[str]) -> onnx.ModelProto:

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import onnx.version_converter
 
-from edgerun import exits, importer, planner
+from edgerun import exits, importer
 from edgerun.errors import EdgeRunError, EdgeRunWarning, OptionError
 from edgerun.importer.read import read
 from edgerun.importer.structure import all_nodes
@@ -80,10 +80,8 @@ class Ours:
         with _quiet():
             graph = importer.load(read(session.proto, session.options.limits), shapes=shapes)
             self.types = tensor_types(graph)
-            unfused = planner.make_plan(graph, without=("activation",), checks=session.options.checks,
-                                        strict=session.options.strict)
         own = {o.name for o in session.outputs}
-        self.names = [n for n in boundaries(self.plan, unfused, self.types) if n not in own]
+        self.names = [n for n in boundaries(self.plan, self.types) if n not in own]
 
     def size(self, name: str) -> int:
         """Bytes of a tensor; 0 where its size depends on data."""

@@ -16,10 +16,11 @@ from edgerun import Session
 from edgerun.errors import ModelError, OptionError
 from edgerun.exits import KEY as CALIBRATION_KEY
 from edgerun.importer.read import read
+from edgerun.planner.ranges import Ranges
 from edgerun_tools import common, exit_runs
 from edgerun_tools.common import answers
 from edgerun_tools.defined import is_quantised
-from edgerun_tools.hardening import CHECKS, SCHEMA, calibrate, harden_model, ranges
+from edgerun_tools.hardening import CHECKS, SCHEMA, calibrate, harden_model
 from edgerun_tools.hardening.harden import MOVES, without_calibration
 from edgerun_tools.hardening.rounding import ARITHMETIC
 from edgerun_tools.hardening.trial import trial
@@ -69,7 +70,7 @@ def harden(model: str, out: str, checks: str = "", *, arithmetic: str = "float32
 
 
 def _bounds(given: onnx.ModelProto, file: str | None, data: str | None, limit: int, options: dict[str, Any],
-            show_progress: bool) -> ranges.Ranges | None:
+            show_progress: bool) -> Ranges | None:
     """Ranges of values from the one source that is given."""
     if file is not None and data is not None:
         raise OptionError("--ranges, --data: expected one of them; found both")

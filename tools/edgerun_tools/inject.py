@@ -32,7 +32,8 @@ def command(
     data: Annotated[str | None, typer.Option("--data", "--input", "-d", "-i", metavar="FILE", show_default="random numbers", help=(
         "An image, .npy or .npz, as of run --input."))] = None,
     checks: common.Checks = "full",
-    on_fault: Annotated[str | None, typer.Option("--on-fault", metavar="flag|retry|abort|exit-early", show_default="as the checks", help=(
+    on_fault: Annotated[str | None, typer.Option("--on-fault", metavar="flag|retry|abort|exit-early|restrict",
+                                                 show_default="as the checks", help=(
         "Reaction to a finding."))] = None,
     later: Annotated[int, typer.Option("--later", min=0, help="Further runs on the same input, in which late alarms count.")] = 8,
     list_sites: Annotated[bool, typer.Option("--list", help="Show where faults can strike, and how many values are there.")] = False,

@@ -32,7 +32,8 @@ class Finding:
 
     `action` says what was done about it (`Options.on_fault`): "reported"; "corrected", computed again it holds; "restored", with
     weights made again it holds; "rerun", the run was begun again (what was wrong then, too, is a finding of its own); "degraded",
-    the answer is that of an earlier exit; "aborted". `permanent`: computed again it was violated again, so it sits in memory or in
+    the answer is that of an earlier exit; "aborted"; "restricted", what stayed wrong was cut off at the range seen in calibration.
+    `permanent`: computed again it was violated again, so it sits in memory or in
     the machine, not in one computation."""
 
     step: int
@@ -62,7 +63,7 @@ class Finding:
         return _SAID.get(self.check, "the identity does not hold in the row or tile that begins there")
 
 
-ACTIONS = ("reported", "corrected", "restored", "rerun", "degraded", "aborted")
+ACTIONS = ("reported", "corrected", "restored", "rerun", "degraded", "aborted", "restricted")
 """What became of a finding, in the engine's order (Action of runtime/engine/session.h)."""
 CURED = ACTIONS[1:4]
 

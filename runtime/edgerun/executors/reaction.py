@@ -19,7 +19,7 @@ def run(executor: Executor, feeds: Sequence[np.ndarray], on_fault: str) -> RawRu
         return first
     second = executor.run(feeds)
     before, stayed = _open(first.findings), _open(second.findings)
-    mark = "reported" if on_fault == "retry" else "aborted"
+    mark = "reported" if on_fault in ("retry", "restrict") else "aborted"
     findings = (*(f if f.cured else replace(f, action="rerun", permanent=(f.step, f.node) in stayed) for f in first.findings),
                 *(f if f.cured else replace(f, action=mark, permanent=(f.step, f.node) in before) for f in second.findings))
     if stayed and mark == "aborted":

@@ -28,6 +28,8 @@ def _fuse(node: ir.Node) -> int:
         return 0
     set_attrs(front, {"activation": code[0], "act_alpha": code[1], "act_beta": code[2]})
     absorb(front, node)
+    if node.outputs[0].name and node.outputs[0].meta.get("given"):  # that is what it computes now
+        front.outputs[0].name, front.outputs[0].meta["given"] = node.outputs[0].name, True
     replace(node.outputs[0], front.outputs[0])
     drop(node)
     return 1

@@ -8,7 +8,7 @@ from dataclasses import replace
 from edgerun.ops.activation import CODES
 from edgerun.options import kinds_of
 
-from . import paper
+from . import paper, ranges
 from .checks import AUDITED, INT8, RESCALED, maed_of
 from .plan import ABSENT, CONTROL, Check, Floats, Ints, Plan, Slot, Step
 from .reach import Reach, reaches
@@ -16,7 +16,7 @@ from .select import FALLBACK, GRAPH
 
 SCRUB, FULL_SCRUB = 0.005, 0.01
 """Share of a run's time in which weights are verified (the bound of check "weights"), and where buffers are verified, too."""
-_OWN = ("abft", "nonnegative", "verify_rescale", "range_of", "range_by", *paper.HINT)
+_OWN = ("abft", "nonnegative", "verify_rescale", "range_of", "range_by", "restrict", *paper.HINT)
 """Attributes that belong to this pass."""
 _NONNEGATIVE_CODES = frozenset({1, 4, 6})
 _KEEPS_SIGN = frozenset({"max_pool2d_f32", "average_pool2d_f32", "global_average_pool_f32", "global_max_pool_f32", "copy", "transpose"})
@@ -25,7 +25,8 @@ _KEEPS_SIGN = frozenset({"max_pool2d_f32", "average_pool2d_f32", "global_average
 def protect(plan: Plan, mode: str) -> Plan:
     """The same plan with the checks of `mode` (a preset or a list of kinds, see edgerun.options) and no others.
 
-    Raises OptionError for an unknown mode, PlanError for "maed-paper" on a plan with fused activations.
+    Raises OptionError for an unknown mode, PlanError for "maed-paper" on a plan with fused activations, DataError for damaged
+    metadata `edgerun.ranges`.
     """
     kinds = kinds_of(mode)
     if paper.MODE in kinds:
@@ -34,7 +35,17 @@ def protect(plan: Plan, mode: str) -> Plan:
     bare = [replace(s, checks=(), attrs={k: v for k, v in s.attrs.items() if k not in _OWN}) for s in plan.steps]
     sure = nonnegative(plan.slots, bare)
     reach = reaches(plan.slots, bare) if "range" in kinds and "abft" in kinds else [None] * len(bare)
-    return replace(plan, steps=tuple(_protected(s, sure[k], reach[k], kinds, scrub) for k, s in enumerate(bare)))
+    seen = ranges.of(plan.metadata) if "range" in kinds else {}
+    steps = [_protected(s, sure[k], reach[k], kinds, scrub) for k, s in enumerate(bare)]
+    return replace(plan, steps=tuple(_restricted(s, plan.slots, seen) for s in steps))
+
+
+def _restricted(step: Step, slots: Sequence[Slot], seen: ranges.Ranges) -> Step:
+    """The range that the first result was seen in goes along, for the reaction "restrict"."""
+    first = slots[step.outputs[0]] if step.outputs and step.outputs[0] != ABSENT else None
+    if first is None or first.dtype != "f32" or first.name not in seen or step.kernel in CONTROL:
+        return step
+    return replace(step, attrs={**step.attrs, "restrict": seen[first.name]})
 
 
 def _protected(step: Step, sure: bool, reach: Reach | None, kinds: tuple[str, ...], scrub: float) -> Step:

@@ -83,13 +83,19 @@ def balance(chosen: Chosen) -> dict[str, int]:
     return {str(k): n for k, n in sorted(Counter(chosen.labels).items())}
 
 
-def _labelled(session: Session, model: str, data: str) -> tuple[Callable[[int], Feeds], np.ndarray, str]:
+def known(session: Session, model: str, data: str) -> models_inputs.Inputs | None:
+    """How this project feeds the model with a set of the data folder, where the model itself does not say."""
     path = Path(data)
-    known = any(fnmatch(Path(model).stem, r.pattern) and r.set == path.name for r in models_inputs.RECIPES)
-    if session.preprocess is None and known and path.parent.name == "sets":
-        held = models_inputs.inputs_of(Path(model).stem, session, path.parent.parent)
-        if held.labels is not None:
-            return held.feeds, held.labels, held.what
+    listed = any(fnmatch(Path(model).stem, r.pattern) and r.set == path.name for r in models_inputs.RECIPES)
+    if session.preprocess is not None or not listed or path.parent.name != "sets":
+        return None
+    return models_inputs.inputs_of(Path(model).stem, session, path.parent.parent)
+
+
+def _labelled(session: Session, model: str, data: str) -> tuple[Callable[[int], Feeds], np.ndarray, str]:
+    held = known(session, model, data)
+    if held is not None and held.labels is not None:
+        return held.feeds, held.labels, held.what
     rows = quantize_data.load(session, data, labelled=True)
     if rows.labels is None:
         raise DataError(f"{rows.source}: expected labels; found none: a campaign wants inputs that are answered right")

@@ -10,6 +10,8 @@ import onnx
 
 from edgerun.errors import ModelError, OptionError
 from edgerun.exits import KEY as CALIBRATION_KEY
+from edgerun.planner.ranges import KEY as RANGES_KEY
+from edgerun.planner.ranges import Ranges, dumps
 from edgerun_tools.defined import defined
 from edgerun_tools.hardening import activations, finite, layers, ranges, weights
 from edgerun_tools.hardening.graph import Graph, layer
@@ -47,7 +49,7 @@ class Hardened:
 
 
 def harden_model(model: onnx.ModelProto, checks: Collection[str] = CHECKS, *, arithmetic: str = "float32",
-                 bounds: ranges.Ranges | None = None) -> Hardened:
+                 bounds: Ranges | None = None) -> Hardened:
     """A copy of a model that computes the same outputs, and whether something went wrong on the way; metadata stay, but for the
     calibration of early exits.
 
@@ -97,7 +99,7 @@ def harden_model(model: onnx.ModelProto, checks: Collection[str] = CHECKS, *, ar
                  "checks": [asdict(c) for c in verdict.checks]}
     metadata = {KEY: json.dumps(described)}
     if bounds:
-        metadata[ranges.KEY] = json.dumps({n: list(r) for n, r in bounds.items()})
+        metadata[RANGES_KEY] = dumps(bounds)
     return Hardened(graph.finish(metadata), verdict.checks, rows, unchecked)
 
 

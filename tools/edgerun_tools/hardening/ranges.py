@@ -6,19 +6,14 @@ wider by the range's own width times `MARGIN` on either side: faults of exponent
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from edgerun.errors import DataError
 from edgerun_tools.hardening.graph import Graph
 from edgerun_tools.hardening.verdict import ONE, Check, Verdict
 
-KEY = "edgerun.ranges"
-"""Metadata: JSON {value: [lowest, highest]} as calibrated, without margin."""
 KIND = "range"
 MARGIN = 1.0
-Ranges = Mapping[str, tuple[float, float]]
 
 
 def check(graph: Graph, name: str, low: float, high: float, verdict: Verdict, layer: str, operator: str) -> None:
