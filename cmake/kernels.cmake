@@ -24,6 +24,7 @@ endif()
 
 # Instruction sets for sums of small products: a few kernels compiled once more, over the table of a larger set. Each has its list of
 # kernels and their sources in kernels/cpp/quant.
+option(EDGERUN_DOT "build kernels for instructions that sum small products (VNNI, Arm's dot and matrix products)" ON)
 include(CheckCXXCompilerFlag)
 set(EDGERUN_OVER_avx512 avx512vnni)
 set(EDGERUN_FLAGS_avx512vnni ${EDGERUN_FLAGS_avx512} -mavx512vnni)
@@ -53,7 +54,7 @@ foreach(isa IN LISTS EDGERUN_ISAS)
   foreach(over IN LISTS EDGERUN_OVER_${isa})
     list(GET EDGERUN_FLAGS_${over} -1 flag)
     check_cxx_compiler_flag(${flag} EDGERUN_CXX_${over})
-    if(EDGERUN_CXX_${over})
+    if(EDGERUN_DOT AND EDGERUN_CXX_${over})
       list(POP_FRONT EDGERUN_LIST_${over} registry)
       list(TRANSFORM EDGERUN_LIST_${over} PREPEND kernels/cpp/quant/)
       add_library(edgerun_kernels_${over} OBJECT ${EDGERUN_LIST_${over}} kernels/cpp/table.cpp)
