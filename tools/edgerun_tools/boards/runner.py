@@ -1,0 +1,55 @@
+"""The one call: firmware folder, board, inputs → results."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from edgerun_tools.boards import emulate
+from edgerun_tools.boards.build import build
+from edgerun_tools.boards.inputs import Feed, as_bytes, samples_of
+from edgerun_tools.boards.manifest import Firmware, read
+from edgerun_tools.boards.results import Results, parse, parse_fault, sample_bytes
+from edgerun_tools.boards.table import Board, board_of
+
+TIMEOUT = 600.0
+
+
+def run(folder: str | Path | Firmware, board: str | Board, inputs: Feed, *, opt: str = "3", timeout: float = TIMEOUT,
+        keep: str | Path | None = None, tick: Callable[[str, int, int], None] | None = None) -> Results:
+    """Build a firmware folder for a board, run it there on every sample of `inputs`, and return what came of it.
+
+    inputs: see `inputs.Feed`. timeout: seconds of this machine for all runs; what is past it ends as "timeout", as any fault of the
+    firmware is data in the results and no error. keep: a folder for sources, image and files (else a temporary one). tick: told
+    (what, done, of). ToolMissing, FirmwareError, InputError, OptionError, BoardError.
+    """
+    firmware = folder if isinstance(folder, Firmware) else read(folder)
+    target = board_of(board) if isinstance(board, str) else board
+    samples = samples_of(firmware, inputs)
+    if keep is not None:
+        return _run(firmware, target, samples, Path(keep), opt, timeout, tick)
+    with tempfile.TemporaryDirectory(prefix="edgerun-board-") as work:
+        return _run(firmware, target, samples, Path(work), opt, timeout, tick)
+
+
+def _run(firmware: Firmware, board: Board, samples: list, work: Path, opt: str, timeout: float,
+         tick: Callable[[str, int, int], None] | None) -> Results:
+    image = build(firmware, board, work, opt=opt)
+    (work / "in.bin").write_bytes(as_bytes(samples))
+    count, step = len(samples[0]) if samples else 0, sample_bytes(firmware)
+    grown = None if tick is None else lambda size: tick(board.name, min(count, size // step), count)
+    end = emulate.emulate(board, image, work, timeout=timeout, tick=grown)
+    return collect(firmware, board, image, work, end)
+
+
+def collect(firmware: Firmware, board: Board, image, work: Path, end: emulate.End) -> Results:
+    """What the files in `work` say."""
+    blob = (work / "out.bin").read_bytes() if (work / "out.bin").exists() else b""
+    found, selftest, error, limit = parse(blob, firmware, board)
+    fault = None
+    if end.how == "fault":
+        fault = parse_fault((work / "fault.bin").read_bytes(), board)
+    elif end.how != "ok":
+        fault = {"why": end.words}
+    return Results(board, firmware, image, found, end.how, fault, selftest, error, limit, emulate.version(board))
