@@ -21,6 +21,8 @@ PACKAGES = {"arm-none-eabi-gcc": "gcc-arm-none-eabi libnewlib-arm-none-eabi", "a
 OPTIMISATIONS = ("0", "1", "2", "3", "s", "g")
 PLATFORM = {"cortex-m": ("cortex_m.c", "cortex_m_run.c"), "avr": ("avr.c",), "host": ("host.c",)}
 LONGEST_ERROR = 1500
+TELLING = ("error", "overflow", "undefined reference", "region")
+"""In the lines of a compiler or linker that say what is wrong."""
 SECONDS = 600
 """A compiler may take so long for one file."""
 
@@ -38,6 +40,8 @@ class Image:
     """A linked test image. firmware: its own objects before linking, without the libraries; whole: with harness and libraries."""
 
     path: Path
+    tool: str
+    """Path of the compiler's companions without their names, as in …/arm-none-eabi-."""
     compiler: str
     flags: tuple[str, ...]
     firmware: Sizes
@@ -70,8 +74,9 @@ def build(firmware: Firmware, board: Board, work: Path, *, opt: str = "3") -> Im
              for source in (work.absolute() / "case.c", C / "main.c", *(C / f for f in PLATFORM[board.kind]))]
     path = work / "image.elf"
     _do([compiler, *board.flags, "-g1", *shell, *objects, *_link(board), "-lm", "-o", path], "link")
-    image = Image(path, _version(compiler), (*board.flags, f"-O{opt}", *firmware.flags), _sizes(compiler, objects),
-                  _sizes(compiler, [path], board.stack if board.kind == "cortex-m" else 0))
+    tools = compiler.removesuffix("gcc").removesuffix("cc")
+    image = Image(path, tools, _version(compiler), (*board.flags, f"-O{opt}", *firmware.flags), _sizes(tools, objects),
+                  _sizes(tools, [path], board.stack if board.kind == "cortex-m" else 0))
     if board.kind == "avr" and image.whole.ram > board.ram[1]:  # avr-libc's linker script allows 64 KiB of RAM
         raise FirmwareError(f"{firmware.folder}: expected variables of at most {board.ram[1]} bytes, which {board.name} has; found "
                             f"{image.whole.ram}")
@@ -113,7 +118,7 @@ def _do(command: Sequence[str | Path], what: str) -> str:
     except (OSError, subprocess.TimeoutExpired) as e:
         raise BoardError(f"{what}: expected {command[0]} to run and end; found: {e}") from e
     if done.returncode != 0:
-        lines = [line for line in done.stderr.splitlines() if "error" in line or "overflow" in line or "undefined" in line]
+        lines = [line for line in done.stderr.splitlines() if any(w in line for w in TELLING) and "collect2" not in line]
         raise FirmwareError(f"{what}: expected C that {Path(command[0]).name} takes and that fits the board; found: "
                             f"{chr(10).join(lines or [done.stderr])[:LONGEST_ERROR]}")
     return done.stdout
@@ -123,8 +128,7 @@ def _version(compiler: str) -> str:
     return _do([compiler, "--version"], "ask for the version").splitlines()[0]
 
 
-def _sizes(compiler: str, files: Sequence[Path], stack: int = 0) -> Sizes:
-    size = str(Path(compiler).with_name(Path(compiler).name.removesuffix("gcc").removesuffix("cc") + "size"))
-    rows = [list(map(int, line.split()[:3])) for line in _do([size, "-B", "-d", *files], "take sizes").splitlines()[1:]]
+def _sizes(tools: str, files: Sequence[Path], stack: int = 0) -> Sizes:
+    rows = [list(map(int, line.split()[:3])) for line in _do([f"{tools}size", "-B", "-d", *files], "take sizes").splitlines()[1:]]
     text, data, bss = (sum(column) for column in zip(*rows, strict=True))
     return Sizes(text + data, data + bss - stack)

@@ -44,13 +44,12 @@ def command(board: Board, image: Image, *, gdb: str | None = None) -> list[str]:
 def simulator(work: Path) -> Path:
     """Compile the simulator of AVRs; ToolMissing where libsimavr is."""
     path = work.absolute() / "avr_simulator"
-    if not path.exists():
-        done = subprocess.run([tool("cc"), "-O2", f"-I{C}", str(C / "avr_simulator.c"), "-o", str(path), "-lsimavr", "-lelf"],
-                              capture_output=True, text=True, errors="replace")
-        if done.returncode != 0:
-            missing = "simavr/" in done.stderr or "-lsimavr" in done.stderr or "elf" in done.stderr
-            raise ToolMissing(f"libsimavr: expected the library and its headers; not found. On Debian: apt-get install "
-                              f"{PACKAGES['libsimavr']}") if missing else BoardError(f"avr_simulator.c: {done.stderr[:LONGEST_WORDS]}")
+    done = subprocess.run([tool("cc"), "-O2", f"-I{C}", str(C / "avr_simulator.c"), "-o", str(path), "-lsimavr", "-lelf"],
+                          capture_output=True, text=True, errors="replace")
+    if done.returncode != 0:
+        missing = "simavr/" in done.stderr or "-lsimavr" in done.stderr or "elf" in done.stderr
+        raise ToolMissing(f"libsimavr: expected the library and its headers; not found. On Debian: apt-get install "
+                          f"{PACKAGES['libsimavr']}") if missing else BoardError(f"avr_simulator.c: {done.stderr[:LONGEST_WORDS]}")
     return path
 
 
@@ -115,7 +114,7 @@ def _end(code: int, printed: str, board: Board, work: Path) -> End:
     if LOCKUP in words:
         return End("lockup", words[:LONGEST_WORDS])
     if code == 2:
-        raise BoardError(f"{board.name}: expected in.bin and out.bin in {work} to be read and written; found an error")
+        return End("exit", "the harness could not read its inputs or write its results; were its registers or its stack damaged?")
     if board.kind == "host" and code < 0:
         return End("crash", f"signal {-code}")
     raise BoardError(f"{board.name}: expected the emulator to run; it ended with {code}: {words[-LONGEST_WORDS:] or 'no word'}")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from edgerun_tools.boards.build import Image
 from edgerun_tools.boards.errors import BoardError
+from edgerun_tools.boards.inject import Hit
 from edgerun_tools.boards.manifest import Firmware
 from edgerun_tools.boards.table import Board
 
@@ -58,6 +59,8 @@ class Results:
     error: float
     stack_limit: int
     emulator: str
+    hits: list[Hit] = field(default_factory=list)
+    """Faults that were injected and struck."""
 
     @property
     def ok(self) -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from edgerun_tools.boards import emulate
-from edgerun_tools.boards.build import build
+import numpy as np
+
+from edgerun_tools.boards import emulate, inject
+from edgerun_tools.boards.build import Image, build
 from edgerun_tools.boards.inputs import Feed, as_bytes, samples_of
 from edgerun_tools.boards.manifest import Firmware, read
 from edgerun_tools.boards.results import Results, parse, parse_fault, sample_bytes
@@ -17,33 +19,41 @@ TIMEOUT = 600.0
 
 
 def run(folder: str | Path | Firmware, board: str | Board, inputs: Feed, *, opt: str = "3", timeout: float = TIMEOUT,
-        keep: str | Path | None = None, tick: Callable[[str, int, int], None] | None = None) -> Results:
+        faults: Sequence[inject.Fault] = (), keep: str | Path | None = None, tick: Callable[[str, int, int], None] | None = None) -> Results:
     """Build a firmware folder for a board, run it there on every sample of `inputs`, and return what came of it.
 
     inputs: see `inputs.Feed`. timeout: seconds of this machine for all runs; what is past it ends as "timeout", as any fault of the
-    firmware is data in the results and no error. keep: a folder for sources, image and files (else a temporary one). tick: told
+    firmware is data in the results and no error. faults: bits that flip while it runs (`inject.Fault`). keep: a folder for sources, image and files (else a temporary one). tick: told
     (what, done, of). ToolMissing, FirmwareError, InputError, OptionError, BoardError.
     """
     firmware = folder if isinstance(folder, Firmware) else read(folder)
     target = board_of(board) if isinstance(board, str) else board
     samples = samples_of(firmware, inputs)
     if keep is not None:
-        return _run(firmware, target, samples, Path(keep), opt, timeout, tick)
+        return _run(firmware, target, samples, Path(keep), opt, timeout, faults, tick)
     with tempfile.TemporaryDirectory(prefix="edgerun-board-") as work:
-        return _run(firmware, target, samples, Path(work), opt, timeout, tick)
+        return _run(firmware, target, samples, Path(work), opt, timeout, faults, tick)
 
 
-def _run(firmware: Firmware, board: Board, samples: list, work: Path, opt: str, timeout: float,
-         tick: Callable[[str, int, int], None] | None) -> Results:
+def _run(firmware: Firmware, board: Board, samples: list[np.ndarray], work: Path, opt: str, timeout: float,
+         faults: Sequence[inject.Fault], tick: Callable[[str, int, int], None] | None) -> Results:
+    inject.check(faults, board)
     image = build(firmware, board, work, opt=opt)
     (work / "in.bin").write_bytes(as_bytes(samples))
+    (work / "faults.txt").unlink(missing_ok=True)
     count, step = len(samples[0]) if samples else 0, sample_bytes(firmware)
     grown = None if tick is None else lambda size: tick(board.name, min(count, size // step), count)
-    end = emulate.emulate(board, image, work, timeout=timeout, tick=grown)
-    return collect(firmware, board, image, work, end)
+    hits: list[inject.Hit] = []
+    if faults and board.kind == "cortex-m":
+        end, hits = inject.run_with_faults(board, image, work, faults, timeout=timeout)
+    else:
+        lines = inject.write_avr_faults(faults, image, work) if faults else []
+        end = emulate.emulate(board, image, work, timeout=timeout, tick=grown)
+        hits = inject.avr_hits(lines, work) if faults else []
+    return _collect(firmware, board, image, work, end, hits)
 
 
-def collect(firmware: Firmware, board: Board, image, work: Path, end: emulate.End) -> Results:
+def _collect(firmware: Firmware, board: Board, image: Image, work: Path, end: emulate.End, hits: list[inject.Hit]) -> Results:
     """What the files in `work` say."""
     blob = (work / "out.bin").read_bytes() if (work / "out.bin").exists() else b""
     found, selftest, error, limit = parse(blob, firmware, board)
@@ -52,4 +62,4 @@ def collect(firmware: Firmware, board: Board, image, work: Path, end: emulate.En
         fault = parse_fault((work / "fault.bin").read_bytes(), board)
     elif end.how != "ok":
         fault = {"why": end.words}
-    return Results(board, firmware, image, found, end.how, fault, selftest, error, limit, emulate.version(board))
+    return Results(board, firmware, image, found, end.how, fault, selftest, error, limit, emulate.version(board), hits)

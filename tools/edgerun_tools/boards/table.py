@@ -60,7 +60,7 @@ BOARDS = {b.name: b for b in (
     _arm("mps2-an385", "Cortex-M3", "Arm MPS2, FPGA image AN385", "-mcpu=cortex-m3 -mfloat-abi=soft", "mps2-an385", **_MPS2),
     _arm("mps2-an386", "Cortex-M4F", "Arm MPS2, FPGA image AN386", "-mcpu=cortex-m4 -mfpu=fpv4-sp-d16 -mfloat-abi=hard", "mps2-an386",
          **_MPS2),
-    _arm("mps2-an500", "Cortex-M7F", "Arm MPS2, FPGA image AN500", "-mcpu=cortex-m7 -mfpu=fpv5-d16 -mfloat-abi=hard", "mps2-an500",
+    _arm("mps2-an500", "Cortex-M7F", "Arm MPS2, FPGA image AN500", "-mcpu=cortex-m7 -mfpu=fpv5-sp-d16 -mfloat-abi=hard", "mps2-an500",
          **_MPS2),
     _arm("mps3-an547", "Cortex-M55", "Arm MPS3, FPGA image AN547: FPU and MVE", "-mcpu=cortex-m55 -mfpu=auto -mfloat-abi=hard",
          "mps3-an547", timer=_SSE, flash=(0x60000000, 16 * MIB), ram=(0x21000000, 4 * MIB), cpu_hertz=32_000_000),

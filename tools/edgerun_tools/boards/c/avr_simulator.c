@@ -5,7 +5,8 @@
  *   avr_simulator IMAGE MCU CYCLES_PER_CALL        0: no limit
  *
  * faults.txt, if there: lines "sample cycle space address mask stays", sorted; space d: data space (registers from 0, I/O, RAM), f: flash;
- * the bits of mask flip so many cycles after the sample's call begins, and back after it unless `stays` is 1.
+ * the bits of mask flip so many cycles after the sample's call begins, in flash back after it unless `stays` is 1. What struck goes to
+ * hits.txt: "line program-counter before after".
  * Prints at the end what happened: "ok 0", "crash PC", "restart PC", "timeout PC", "sleep PC", "exit CODE". */
 #include <inttypes.h>
 #include <simavr/sim_avr.h>
@@ -29,7 +30,7 @@ typedef struct {
   char space;
 } fault;
 
-static FILE *inputs, *results;
+static FILE *inputs, *results, *hits;
 static fault *faults;
 static size_t fault_count, next_fault, first_of_call;
 static int64_t sample = -2; /* the first call is the harness's own, of an empty function */
@@ -43,26 +44,31 @@ static void finish(avr_t *avr, const char *how, uint32_t value) {
 }
 
 static void flip(avr_t *avr, const fault *f) {
-  uint8_t *memory = f->space == 'f' ? avr->flash : avr->data;
-  const uint32_t size = f->space == 'f' ? avr->flashend + 1u : avr->ramend + 1u;
-  if (f->address < size) memory[f->address] ^= f->mask;
-  if (f->space == 'd' && f->address == R_SREG) {
-    for (int i = 0; i < 8; i++) avr->sreg[i] = (uint8_t)(avr->data[R_SREG] >> i & 1); /* simavr keeps the flags apart */
+  const int flags = f->space == 'd' && f->address == R_SREG; /* simavr keeps them apart */
+  if (flags) {
+    avr->data[R_SREG] = 0;
+    for (int i = 0; i < 8; i++) avr->data[R_SREG] |= (uint8_t)(avr->sreg[i] << i);
   }
+  uint8_t *byte = (f->space == 'f' ? avr->flash : avr->data) + f->address;
+  const uint8_t before = *byte;
+  *byte ^= f->mask;
+  if (flags) {
+    for (int i = 0; i < 8; i++) avr->sreg[i] = (uint8_t)(*byte >> i & 1);
+  }
+  if (running) fprintf(hits, "%zu %" PRIu32 " %u %u\n", next_fault, (uint32_t)avr->pc, before, *byte);
 }
 
+static int is_inside(const avr_t *avr, const fault *f) { return f->address <= (f->space == 'f' ? avr->flashend : avr->ramend); }
+
+/* A cycle timer: every fault that is due, and the time of the next. */
 static avr_cycle_count_t strike(avr_t *avr, avr_cycle_count_t when, void *unused) {
   (void)unused;
-  if (!running || faults[next_fault].sample != sample) return 0;
-  if (faults[next_fault].space == 'd' && faults[next_fault].address == R_SREG) {
-    uint8_t flags = 0;
-    for (int i = 0; i < 8; i++) flags |= (uint8_t)(avr->sreg[i] << i);
-    avr->data[R_SREG] = flags;
+  for (; running && next_fault < fault_count && faults[next_fault].sample == sample; next_fault++) {
+    const avr_cycle_count_t due = begun + faults[next_fault].cycle;
+    if (due > when && due > avr->cycle) return due;
+    if (is_inside(avr, &faults[next_fault])) flip(avr, &faults[next_fault]);
   }
-  flip(avr, &faults[next_fault++]);
-  if (next_fault == fault_count || faults[next_fault].sample != sample) return 0;
-  const avr_cycle_count_t due = begun + faults[next_fault].cycle;
-  return due > when ? due : when + 1;
+  return 0;
 }
 
 static void begin(avr_t *avr) {
@@ -80,7 +86,7 @@ static uint32_t end(avr_t *avr) {
   running = 0;
   avr_cycle_timer_cancel(avr, strike, NULL);
   for (size_t i = first_of_call; i < next_fault; i++) {
-    if (!faults[i].stays && (faults[i].space == 'f')) flip(avr, &faults[i]); /* RAM and registers have moved on since */
+    if (!faults[i].stays && faults[i].space == 'f' && is_inside(avr, &faults[i])) flip(avr, &faults[i]); /* RAM and registers have moved on since */
   }
   return (uint32_t)(avr->cycle - begun);
 }
@@ -117,6 +123,8 @@ static void serve(avr_t *avr, avr_io_addr_t address, uint8_t operation, void *un
 static void read_faults(void) {
   FILE *file = fopen("faults.txt", "r");
   if (file == NULL) return;
+  hits = fopen("hits.txt", "w");
+  if (hits == NULL) exit(1);
   fault f;
   unsigned mask, stays;
   while (fscanf(file, "%" SCNd64 " %" SCNu64 " %c %" SCNu32 " %u %u", &f.sample, &f.cycle, &f.space, &f.address, &mask, &stays) == 6) {
@@ -154,6 +162,7 @@ int main(int count, char **arguments) {
     if (state == cpu_Done) finish(avr, "sleep", avr->pc);
     if (running && limit != 0 && avr->cycle - begun > limit) finish(avr, "timeout", avr->pc);
   }
+  if (hits != NULL) fclose(hits);
   fflush(stdout);
   return 0;
 }

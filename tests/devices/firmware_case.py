@@ -50,14 +50,15 @@ int f_selftest(void);
 """
 DENSE = """
 #include "f.h"
-static int32_t f_arena[4];
-static const int8_t f_weights[4][16] = {%s};
+#include <string.h>
+static int32_t f_arena[10];
+static const int8_t f_weights[10][64] = {%s};
 int f_run(const int8_t *x, int32_t *y, f_report *report) {
-  for (int i = 0; i < 4; i++) {
+  for (int i = 0; i < 10; i++) {
     f_arena[i] = 0;
-    for (int k = 0; k < 16; k++) f_arena[i] += f_weights[i][k] * x[k];
+    for (int k = 0; k < 64; k++) f_arena[i] += f_weights[i][k] * x[k];
   }
-  for (int i = 0; i < 4; i++) y[i] = f_arena[i];
+  for (int i = 0; i < 10; i++) y[i] = f_arena[i];
   if (report) {
     report->exit_taken = (int16_t)(y[0] > 0);
     report->checks_passed = 70000u;
@@ -66,8 +67,9 @@ int f_run(const int8_t *x, int32_t *y, f_report *report) {
   return y[1] == y[2] ? 7 : 0;
 }
 int f_selftest(void) {
-  static const int8_t ones[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
-  int32_t y[4];
+  int8_t ones[64];
+  int32_t y[10];
+  memset(ones, 1, sizeof ones);
   f_run(ones, y, 0);
   return y[0] == %d ? 0 : 1;
 }
@@ -75,20 +77,20 @@ int f_selftest(void) {
 
 
 def dense_weights() -> np.ndarray:
-    return np.random.default_rng(3).integers(-128, 128, (4, 16), dtype=np.int8)
+    return np.random.default_rng(3).integers(-128, 128, (10, 64), dtype=np.int8)
 
 
 def dense(folder: Path) -> Path:
     """y = W x on integers, with a report and a self-test."""
     w = dense_weights()
     code = DENSE % (", ".join("{" + ", ".join(map(str, row)) + "}" for row in w), w[0].astype(int).sum())
-    return write(folder, code, [("x", "int8", [1, 16])], [("y", "int32", [1, 4])], DENSE_HEADER,
+    return write(folder, code, [("x", "int8", [1, 64])], [("y", "int32", [1, 10])], DENSE_HEADER,
                  run={"symbol": "f_run", "returns": "int", "arguments": ["inputs", "outputs", "report"]},
                  report={"type": "f_report", "fields": ["exit_taken", "checks_passed", "faults"]}, selftest="f_selftest")
 
 
 def dense_inputs(count: int) -> np.ndarray:
-    return np.random.default_rng(4).integers(-128, 128, (count, 1, 16), dtype=np.int8)
+    return np.random.default_rng(4).integers(-128, 128, (count, 1, 64), dtype=np.int8)
 
 
 def dense_answers(x: np.ndarray) -> np.ndarray:
