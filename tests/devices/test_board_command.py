@@ -35,14 +35,15 @@ def inputs(tmp_path):
 
 @pytest.mark.parametrize("name", HERE)
 def test_json(name, edgerun, tmp_path, inputs):
-    code, out, err = edgerun("run", case.dense(tmp_path / "f"), "--board", name, "--input", inputs, "--json", "--save-outputs", tmp_path / "y.npz")
+    kept = tmp_path / "y.npz"
+    code, out, err = edgerun("run", case.dense(tmp_path / "f"), "--board", name, "--input", inputs, "--json", "--save-outputs", kept)
     found = json.loads(out)
     assert (code, err) == (0, "")
     assert found["schema"] == "edgerun.board/1"
     assert (found["end"], found["selftest"], found["board"], found["unit"]) == ("ok", 0, name, BOARDS[name].unit)
     want = case.dense_answers(case.dense_inputs(3))
     assert [s["outputs"]["y"]["data"] for s in found["samples"]] == want.reshape(3, 10).tolist()
-    np.testing.assert_array_equal(np.load(tmp_path / "y.npz")["y"], want)
+    np.testing.assert_array_equal(np.load(kept)["y"], want)
     assert found["count"]["min"] <= found["count"]["mean"] <= found["count"]["max"]
     assert 0 < found["bytes"]["stack"] < found["bytes"]["stack_limit"]
     assert found["bytes"]["firmware"]["flash"] < found["bytes"]["image"]["flash"]

@@ -54,7 +54,8 @@ void f_run(const float *a, const int16_t *b, float *sum, uint8_t *positive) {
   }
 }
 """
-    folder = case.write(tmp_path / "f", code, [("a", "float32", [3]), ("b", "int16", [3])], [("sum", "float32", [3]), ("positive", "bool", [3])],
+    outputs = [("sum", "float32", [3]), ("positive", "bool", [3])]
+    folder = case.write(tmp_path / "f", code, [("a", "float32", [3]), ("b", "int16", [3])], outputs,
                         run={"symbol": "f_run", "returns": "void"})
     rng = np.random.default_rng(0)
     feed = {"b": rng.integers(-9, 9, (4, 3), dtype=np.int16), "a": rng.standard_normal((4, 3)).astype(np.float32)}

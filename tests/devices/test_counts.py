@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -60,8 +59,8 @@ def test_a_loop_of_four_cycles(name, tmp_path):
 @pytest.mark.parametrize("name", CORTEX)
 def test_qemu_counts_the_same(name, tmp_path):
     """A plugin counts what the core executes from the call to the return, on a function with branches, divisions and calls."""
-    plugin = tmp_path / "count.so"
-    subprocess.run([shutil.which("cc"), "-O2", "-shared", "-fPIC", str(Path(__file__).with_name("count_plugin.c")), "-o", str(plugin)], check=True)
+    plugin, source = tmp_path / "count.so", Path(__file__).with_name("count_plugin.c")
+    subprocess.run(["cc", "-O2", "-shared", "-fPIC", str(source), "-o", str(plugin)], check=True)
     code = """
 #include <stdint.h>
 int f_run(const uint32_t *x, uint32_t *y) {
@@ -81,10 +80,10 @@ int f_run(const uint32_t *x, uint32_t *y) {
     call = inject.symbols(image)["board_call"]
     command = emulate.command(boards.BOARDS[name], image)
     listing = subprocess.run([f"{image.tool}objdump", "-d", str(image.path)], capture_output=True, text=True, check=True).stdout
-    exits = [m for m in re.findall(r"^ *([0-9a-f]+):[^\n]*\n", listing.split("<board_run>:")[1].split("\n\n")[0], re.M)]
-    exits = [int(b, 16) for a, b in zip(exits, exits[1:], strict=False) if re.search(rf"^ *{a}:.*\tblx\t", listing, re.M)]
+    harness = listing.split("<board_run>:")[1].split("\n\n")[0]
+    returns = [int(a, 16) for a in re.findall(r"\tblx\t[^\n]*\n *([0-9a-f]+):", harness)]
     counted: list[int] = []
-    for back in exits:  # board_run has a call for runs with an alarm, and one for those without
+    for back in returns:  # board_run has a call for runs with an alarm, and one for those without
         done = subprocess.run([*command, "-plugin", f"{plugin},from={call:#x},to={back:#x}"], cwd=work, capture_output=True, text=True,
                               timeout=120, check=True)
         counted += [int(n) for n in re.findall(r"counted (\d+)", done.stderr)]

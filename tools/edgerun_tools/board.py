@@ -110,8 +110,8 @@ def show(found: dict[str, Any], results: Results, checks: bool) -> None:
     rows = {"board": f"{results.board.name}, {results.board.core}; {results.emulator}; {results.image.compiler}",
             unit: "" if count["mean"] is None else f"mean {count['mean']:,.0f}, {count['min']:,.0f} to {count['max']:,.0f}, each ± "
             f"{results.error:.0f}" + (f"; {per_mac:.2f} a multiply-accumulate" if per_mac else ""),
-            "flash": f"{size['firmware']['flash']:,} bytes of the firmware's own objects, {size['image']['flash']:,} with harness and libraries",
-            "RAM": f"{size['firmware']['ram']:,} bytes of the firmware's own objects, {size['image']['ram']:,} with harness and buffers",
+            "flash": f"{size['firmware']['flash']:,} bytes of the firmware's own objects, {size['image']['flash']:,} with the harness",
+            "RAM": f"{size['firmware']['ram']:,} bytes of the firmware's own objects, {size['image']['ram']:,} with the harness",
             "stack": "" if size["stack"] is None else f"{size['stack']:,} bytes at most, of {size['stack_limit']:,}",
             "self-test": "" if results.selftest is None else "passed" if results.selftest == 0 else f"FAILED: {results.selftest}"}
     for name, text in rows.items():
@@ -134,7 +134,7 @@ def run_command(
     checks_report: Annotated[bool, typer.Option("--checks-report", help="Show what the checks report of every sample.")] = False,
     save_outputs: Annotated[Path | None, typer.Option("--save-outputs", metavar="FILE.npz", help="Keep the outputs, [samples, …].")] = None,
     opt: Annotated[str, typer.Option("--opt", metavar="0|1|2|3|s|g", help="The compiler's -O for the firmware.")] = "3",
-    timeout: Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=0.1, help="Time of this machine for all samples.")] = TIMEOUT,
+    timeout: Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=0.1, help="For all samples, of this machine.")] = TIMEOUT,
     keep: Annotated[Path | None, typer.Option("--keep", metavar="DIR", help="Keep sources, image and files of the run here.")] = None,
     seed: common.Seed = 0,
     as_json: common.AsJson = False,

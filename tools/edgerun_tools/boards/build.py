@@ -103,7 +103,8 @@ def _link(board: Board) -> list[str | Path]:
     places = {"vectors_at": board.vectors, "flash_at": board.flash[0], "flash_bytes": board.flash[1], "ram_at": board.ram[0],
               "ram_bytes": board.ram[1], "stack_bytes_wanted": board.stack}
     # --defsym before -T: the script uses the symbols in MEMORY
-    return [*(f"-Wl,--defsym=board_{k}={v}" for k, v in places.items()), f"-Wl,-T,{C / 'cortex_m.ld'}", "-nostartfiles", "-Wl,--gc-sections"]
+    symbols = (f"-Wl,--defsym=board_{k}={v}" for k, v in places.items())
+    return [*symbols, f"-Wl,-T,{C / 'cortex_m.ld'}", "-nostartfiles", "-Wl,--gc-sections"]
 
 
 def _compile(command: Sequence[str | Path], source: Path, target: Path) -> Path:

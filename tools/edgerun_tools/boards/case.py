@@ -24,7 +24,8 @@ def case_source(firmware: Firmware) -> str:
     arguments = []
     for group in firmware.arguments:
         tensors = {"inputs": firmware.inputs, "outputs": firmware.outputs}.get(group, ())
-        arguments += ["&report" if firmware.report_type else "0"] if group == "report" else [f"{group[:-1]}{i}" for i in range(len(tensors))]
+        arguments += [f"{group[:-1]}{i}" for i in range(len(tensors))]
+        arguments += ["&report" if firmware.report_type else "0"] if group == "report" else []
     call = f"{firmware.symbol}({', '.join(arguments)})"
     lines += ["int32_t board_call(void) {", f"  return {call};" if firmware.returns == "int" else f"  {call};\n  return 0;", "}", ""]
     tested = f"{firmware.selftest}()" if firmware.selftest else "BOARD_NO_SELFTEST"

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgerun_tools.boards.build import C, PACKAGES, Image, tool
+from edgerun_tools.boards.build import PACKAGES, C, Image, tool
 from edgerun_tools.boards.errors import BoardError, ToolMissing
 from edgerun_tools.boards.table import Board
 
@@ -37,8 +37,8 @@ def command(board: Board, image: Image, *, gdb: str | None = None) -> list[str]:
         return [str(simulator(image.path.parent)), str(image.path.absolute()), board.machine, "0"]
     wait = ["-S", "-chardev", f"socket,id=gdb,path={gdb},server=on,wait=off", "-gdb", "chardev:gdb"] if gdb else []
     # shift=0: an instruction takes 1 ns of the board's time, whatever it costs here
-    return [tool("qemu-system-arm"), "-M", board.machine, "-nodefaults", "-nic", "none", "-display", "none", "-monitor", "none", "-serial", "none",
-            "-semihosting-config", "enable=on,target=native", "-icount", "shift=0", "-kernel", str(image.path.absolute()), *wait]
+    return [tool("qemu-system-arm"), "-M", board.machine, "-nodefaults", "-nic", "none", "-display", "none", "-monitor", "none",
+            "-serial", "none", "-semihosting-config", "enable=on,target=native", "-icount", "shift=0", "-kernel", str(image.path.absolute()), *wait]
 
 
 def simulator(work: Path) -> Path:

@@ -19,12 +19,13 @@ TIMEOUT = 600.0
 
 
 def run(folder: str | Path | Firmware, board: str | Board, inputs: Feed, *, opt: str = "3", timeout: float = TIMEOUT,
-        faults: Sequence[inject.Fault] = (), keep: str | Path | None = None, tick: Callable[[str, int, int], None] | None = None) -> Results:
+        faults: Sequence[inject.Fault] = (), keep: str | Path | None = None,
+        tick: Callable[[str, int, int], None] | None = None) -> Results:
     """Build a firmware folder for a board, run it there on every sample of `inputs`, and return what came of it.
 
     inputs: see `inputs.Feed`. timeout: seconds of this machine for all runs; what is past it ends as "timeout", as any fault of the
-    firmware is data in the results and no error. faults: bits that flip while it runs (`inject.Fault`). keep: a folder for sources, image and files (else a temporary one). tick: told
-    (what, done, of). ToolMissing, FirmwareError, InputError, OptionError, BoardError.
+    firmware is data in the results and no error. faults: bits that flip while it runs (`inject.Fault`). keep: a folder for sources,
+    image and files (else a temporary one). tick: told (what, done, of). ToolMissing, FirmwareError, InputError, OptionError, BoardError.
     """
     firmware = folder if isinstance(folder, Firmware) else read(folder)
     target = board_of(board) if isinstance(board, str) else board

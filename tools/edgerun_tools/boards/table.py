@@ -64,7 +64,7 @@ BOARDS = {b.name: b for b in (
          **_MPS2),
     _arm("mps3-an547", "Cortex-M55", "Arm MPS3, FPGA image AN547: FPU and MVE", "-mcpu=cortex-m55 -mfpu=auto -mfloat-abi=hard",
          "mps3-an547", timer=_SSE, flash=(0x60000000, 16 * MIB), ram=(0x21000000, 4 * MIB), cpu_hertz=32_000_000),
-    _arm("mps2-an385-m0plus", "Cortex-M0+", "code for a Cortex-M0+ on the Cortex-M3 of mps2-an385: its memory is large enough for any model",
+    _arm("mps2-an385-m0plus", "Cortex-M0+", "code for a Cortex-M0+ on the Cortex-M3 of mps2-an385, whose memory holds any model",
          "-mcpu=cortex-m0plus -mfloat-abi=soft", "mps2-an385", **_MPS2),
     _arm("microbit", "Cortex-M0", "BBC micro:bit: 256 KiB flash, 16 KiB RAM, refuses what a Cortex-M0 cannot do (unaligned words)",
          "-mcpu=cortex-m0 -mfloat-abi=soft", "microbit", timer=Timer("NRF", 0x40008000, 16_000_000),
