@@ -196,6 +196,7 @@ def test_c_that_does_not_build(name, code, what, tmp_path):
     ({"schema": "other"}, "edgerun.firmware/1"), ({"sources": ["nowhere.c"]}, "nowhere.c"), ({"inputs": [{"name": "x"}]}, "dtype"),
     ({"run": {"symbol": "a b"}}, "'a b'"), ({"report": {"type": "r", "fields": []}}, "header"), ({"sources": []}, "0 sources"),
     ({"inputs": [{"name": "x", "dtype": "complex64", "shape": [1]}]}, "complex64"),
+    ({"inputs": [{"name": "x", "dtype": "i8", "shape": [1]}]}, "'i8'"), ({"inputs": [{"name": "x", "dtype": "int8", "shape": [-1]}]}, "-1"),
 ])
 def test_manifests_that_are_wrong(change, what, tmp_path):
     folder = case.write(tmp_path / "f", "", *ONE)

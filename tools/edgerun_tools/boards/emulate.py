@@ -38,7 +38,8 @@ def command(board: Board, image: Image, *, gdb: str | None = None) -> list[str]:
     wait = ["-S", "-chardev", f"socket,id=gdb,path={gdb},server=on,wait=off", "-gdb", "chardev:gdb"] if gdb else []
     # shift=0: an instruction takes 1 ns of the board's time, whatever it costs here
     return [tool("qemu-system-arm"), "-M", board.machine, "-nodefaults", "-nic", "none", "-display", "none", "-monitor", "none",
-            "-serial", "none", "-semihosting-config", "enable=on,target=native", "-icount", "shift=0", "-kernel", str(image.path.absolute()), *wait]
+            "-serial", "none", "-semihosting-config", "enable=on,target=native", "-icount", "shift=0",
+            "-kernel", str(image.path.absolute()), *wait]
 
 
 def simulator(work: Path) -> Path:

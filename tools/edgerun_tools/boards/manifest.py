@@ -113,10 +113,13 @@ def _texts(value: Any) -> tuple[str, ...]:
 
 
 def _tensors(value: Any) -> tuple[Tensor, ...]:
+    for t in value:
+        if t["dtype"] not in C_TYPES:  # not left to NumPy, for which "i8" is int64
+            raise ValueError(f"tensor {t['name']}: dtype {t['dtype']!r}, which is none of {', '.join(C_TYPES)}")
     found = tuple(Tensor(str(t["name"]), np.dtype(t["dtype"]), tuple(int(d) for d in t["shape"])) for t in value)
     for t in found:
-        if t.dtype.name not in C_TYPES or any(d < 0 for d in t.shape):
-            raise ValueError(f"tensor {t.name}: dtype {t.dtype}, shape {list(t.shape)}")
+        if any(d < 0 for d in t.shape):
+            raise ValueError(f"tensor {t.name}: shape {list(t.shape)}")
     return found
 
 
