@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import ctypes.util
+import functools
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edgerun_tools.boards import BOARDS
-
-NEEDS = {"cortex-m": ("arm-none-eabi-gcc", "qemu-system-arm"), "avr": ("avr-gcc", "cc"), "host": ("cc",)}
+from edgerun_tools.boards import BOARDS, emulate
 
 
+@functools.cache
 def missing(name: str) -> str:
     """Why a board cannot be used here, or nothing."""
-    kind = BOARDS[name].kind
-    absent = [t for t in NEEDS[kind] if shutil.which(t) is None]
-    if kind == "avr" and (ctypes.util.find_library("simavr") is None or not Path("/usr/include/simavr/sim_avr.h").exists()):
-        absent.append("libsimavr-dev")
-    return f"{name} needs {', '.join(absent)}" if absent else ""
+    packages = emulate.missing(BOARDS[name])
+    return f"{name} needs the Debian packages {' '.join(packages)}" if packages else ""
 
 
 def board(name: str):

@@ -9,7 +9,6 @@ Examples:
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,6 +21,7 @@ from rich.table import Table
 from edgerun.errors import DataError, OptionError
 from edgerun_tools import common, exit_runs
 from edgerun_tools.boards import BOARDS, Board, Firmware, Results, board_of, read_firmware, run
+from edgerun_tools.boards.emulate import missing
 from edgerun_tools.boards.inputs import random_samples, samples_of
 from edgerun_tools.boards.runner import TIMEOUT
 from edgerun_tools.common import answers
@@ -190,7 +190,7 @@ def list_command(as_json: common.AsJson = False) -> None:
         common.print_json({"schema": "edgerun.boards/1", "boards": rows})
         return
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for name in ("board", "core", "what", "flash", "RAM", "counts", "missing"):
+    for name in ("board", "core", "what", "flash", "RAM", "counts", "apt-get install"):
         table.add_column(name)
     for row in rows:
         table.add_row(row["name"], row["core"], row["what"], _kib(row["flash"]), _kib(row["ram"]), row["unit"], " ".join(row["missing"]))
@@ -198,9 +198,8 @@ def list_command(as_json: common.AsJson = False) -> None:
 
 
 def _facts(board: Board) -> dict[str, Any]:
-    needed = [board.compiler, *(["qemu-system-arm"] if board.kind == "cortex-m" else ["cc"] if board.kind == "avr" else [])]
     return {"name": board.name, "core": board.core, "what": board.what, "compiler": board.compiler, "flags": list(board.flags),
-            "flash": board.flash[1], "ram": board.ram[1], "unit": board.unit, "missing": [n for n in needed if shutil.which(n) is None]}
+            "flash": board.flash[1], "ram": board.ram[1], "unit": board.unit, "missing": missing(board)}
 
 
 def _kib(size: int) -> str:

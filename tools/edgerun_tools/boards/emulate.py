@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shutil
 import subprocess
 import time
 from collections.abc import Callable
@@ -52,6 +53,16 @@ def simulator(work: Path) -> Path:
         raise ToolMissing(f"libsimavr: expected the library and its headers; not found. On Debian: apt-get install "
                           f"{PACKAGES['libsimavr']}") if missing else BoardError(f"avr_simulator.c: {done.stderr[:LONGEST_WORDS]}")
     return path
+
+
+def missing(board: Board) -> list[str]:
+    """Debian packages without which a board cannot be used here; those of the C library are not looked for."""
+    tools = [board.compiler, *{"cortex-m": ["qemu-system-arm"], "avr": ["cc"]}.get(board.kind, [])]
+    found = [PACKAGES[t] for t in tools if shutil.which(t) is None]
+    if board.kind == "avr" and shutil.which("cc"):
+        seen = subprocess.run([tool("cc"), "-xc", "-E", "-"], input="#include <simavr/sim_avr.h>", capture_output=True, text=True)
+        found += [PACKAGES["libsimavr"]] if seen.returncode != 0 else []
+    return found
 
 
 @functools.cache
