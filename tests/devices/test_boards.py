@@ -98,6 +98,18 @@ def test_a_loop_without_end_is_ended(name, tmp_path):
     assert len(results.samples) == 1
 
 
+@pytest.mark.parametrize("name", EMULATED)
+def test_a_call_past_its_limit_is_ended_the_same_every_time(name, tmp_path):
+    code = "int f_run(const long *x, long *y) { while (x[0]) *(volatile long *)y; return 0; }"
+    first, second = (boards.run(case.write(tmp_path / "f", code, *ONE), name, SECOND, limit=500_000, timeout=60) for _ in range(2))
+    assert first.end == "timeout"
+    assert len(first.samples) == 1
+    assert first.fault == second.fault
+    assert "registers" in first.fault or name == "atmega328p"
+    long_enough = boards.run(case.dense(tmp_path / "g"), name, case.dense_inputs(2), limit=500_000, timeout=60)
+    assert long_enough.ok
+
+
 @pytest.mark.parametrize(("code", "end"), [("((void (*)(void))0)();", "restart"), ("y[0] = deep(x[0]);", "crash"),
                                            ("__asm__ volatile(\"cli\\n\\tsleep\");", "sleep")])
 @pytest.mark.parametrize("name", [case.board("atmega328p")])

@@ -135,6 +135,7 @@ def run_command(
     save_outputs: Annotated[Path | None, typer.Option("--save-outputs", metavar="FILE.npz", help="Keep the outputs, [samples, …].")] = None,
     opt: Annotated[str, typer.Option("--opt", metavar="0|1|2|3|s|g", help="The compiler's -O for the firmware.")] = "3",
     timeout: Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=0.1, help="For all samples, of this machine.")] = TIMEOUT,
+    limit: Annotated[int, typer.Option("--limit", min=0, metavar="N", help="Instructions or cycles of a call; 0: any number.")] = 0,
     keep: Annotated[Path | None, typer.Option("--keep", metavar="DIR", help="Keep sources, image and files of the run here.")] = None,
     seed: common.Seed = 0,
     as_json: common.AsJson = False,
@@ -156,7 +157,7 @@ def run_command(
         raise OptionError("--input, --random: expected one of them; found " + ("both" if input_ else "neither"))
     samples = gather(firmware, input_) if input_ else random_samples(firmware, random, seed)
     with exit_runs.bars(not as_json) as tick:
-        results = run(firmware, target, as_feed(firmware, samples), opt=opt, timeout=timeout, keep=keep, tick=tick)
+        results = run(firmware, target, as_feed(firmware, samples), opt=opt, timeout=timeout, limit=limit, keep=keep, tick=tick)
     if save_outputs is not None:
         _save(save_outputs, results)
     found = report(results)

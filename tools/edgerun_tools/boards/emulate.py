@@ -30,12 +30,13 @@ class End:
     words: str = ""
 
 
-def command(board: Board, image: Image, *, gdb: str | None = None) -> list[str]:
-    """The emulator's command line. gdb: path of a socket where QEMU waits for a debugger before the first instruction."""
+def command(board: Board, image: Image, *, gdb: str | None = None, limit: int = 0) -> list[str]:
+    """The emulator's command line. gdb: path of a socket where QEMU waits for a debugger before the first instruction.
+    limit: cycles of a call on an AVR, 0 for any number."""
     if board.kind == "host":
         return [str(image.path.absolute())]
     if board.kind == "avr":
-        return [str(simulator(image.path.parent)), str(image.path.absolute()), board.machine, "0"]
+        return [str(simulator(image.path.parent)), str(image.path.absolute()), board.machine, str(limit)]
     wait = ["-S", "-chardev", f"socket,id=gdb,path={gdb},server=on,wait=off", "-gdb", "chardev:gdb"] if gdb else []
     # shift=0: an instruction takes 1 ns of the board's time, whatever it costs here
     return [tool("qemu-system-arm"), "-M", board.machine, "-nodefaults", "-nic", "none", "-display", "none", "-monitor", "none",
@@ -75,22 +76,28 @@ def version(board: Board) -> str:
     return subprocess.run([tool("qemu-system-arm"), "--version"], capture_output=True, text=True).stdout.splitlines()[0]
 
 
-def emulate(board: Board, image: Image, work: Path, *, timeout: float, tick: Tick | None = None) -> End:
+def emulate(board: Board, image: Image, work: Path, *, timeout: float, limit: int = 0, tick: Tick | None = None) -> End:
     """Run to the end, at most `timeout` seconds; in.bin, out.bin, fault.bin lie in `work`. BoardError where the emulator fails."""
-    process = start(board, image, work)
+    process = start(board, image, work, limit=limit)
     return watch(process, board, work, timeout=timeout, tick=tick)
 
 
-def start(board: Board, image: Image, work: Path, *, gdb: str | None = None) -> subprocess.Popen[str]:
+def start(board: Board, image: Image, work: Path, *, gdb: str | None = None, limit: int = 0) -> subprocess.Popen[str]:
     """The emulator as a process in the folder `work`, where the image finds its files."""
     for name in ("out.bin", "fault.bin"):
         (work / name).unlink(missing_ok=True)
-    words = command(board, image, gdb=gdb)
-    with (work / "stderr.txt").open("w") as stderr:
+    words = command(board, image, gdb=gdb, limit=limit)
+    with (work / "stdout.txt").open("w") as stdout, (work / "stderr.txt").open("w") as stderr:  # no pipe, which could run full
         try:
-            return subprocess.Popen(words, cwd=work, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, text=True)
+            return subprocess.Popen(words, cwd=work, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, text=True)
         except OSError as e:
             raise BoardError(f"{words[0]}: expected a program that starts; found: {e}") from e
+
+
+def stop(process: subprocess.Popen[str]) -> None:
+    """End the emulator, if it still runs."""
+    process.kill()
+    process.wait()
 
 
 def watch(process: subprocess.Popen[str], board: Board, work: Path, *, timeout: float, tick: Tick | None = None) -> End:
@@ -107,20 +114,20 @@ def watch(process: subprocess.Popen[str], board: Board, work: Path, *, timeout: 
             except subprocess.TimeoutExpired:
                 continue
     finally:
-        process.kill()
-        printed = process.communicate()[0]
+        stop(process)
     if tick is not None and results.exists():
         tick(results.stat().st_size)
-    return _end(process.returncode, printed, board, work)
+    return _end(process.returncode, board, work)
 
 
-def _end(code: int, printed: str, board: Board, work: Path) -> End:
+def _end(code: int, board: Board, work: Path) -> End:
     words = "\n".join(line for line in (work / "stderr.txt").read_text(errors="replace").splitlines() if "has no peer" not in line)
     if board.kind == "avr" and code == 0:
+        printed = (work / "stdout.txt").read_text(errors="replace")
         how, _, value = (printed.strip().splitlines() or [""])[-1].partition(" ")  # libsimavr prints lines of its own before
         return End(how or "emulator", "" if how == "ok" else f"program counter {int(value):#06x}" if value else words[-LONGEST_WORDS:])
     if (work / "fault.bin").exists():
-        return End("fault")
+        return End("timeout" if code == 4 else "fault", "a call took longer than its limit" if code == 4 else "")
     if code == 0:
         return End("ok")
     if LOCKUP in words:

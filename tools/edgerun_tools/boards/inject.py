@@ -9,6 +9,7 @@ instruction in every repetition, because counted time and not this machine's dri
 from __future__ import annotations
 
 import subprocess
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -23,7 +24,6 @@ from edgerun_tools.boards.table import Board
 
 AVR_DATA = 0x800000
 """Added to addresses of an AVR's RAM by its linker; below lies flash."""
-LONGEST_ALARM = (1 << 24) - 1
 _AVR_REGISTERS = {f"r{i}": i for i in range(32)} | {"spl": 0x5D, "sph": 0x5E, "sreg": 0x5F}
 
 
@@ -129,10 +129,14 @@ def avr_hits(lines: Sequence[Fault], work: Path) -> list[Hit]:
 
 def run_with_faults(board: Board, image: Image, work: Path, faults: Sequence[Fault], *, timeout: float) -> tuple[emulate.End, list[Hit]]:
     """Run an image under QEMU with faults; (how it ended, what struck)."""
+    with tempfile.TemporaryDirectory(prefix="edgerun-") as short:  # a socket's path has 107 bytes, `work` may have more
+        return _with_debugger(board, image, work, faults, timeout, Path(short) / "gdb")
+
+
+def _with_debugger(board: Board, image: Image, work: Path, faults: Sequence[Fault], timeout: float,
+                   path: Path) -> tuple[emulate.End, list[Hit]]:
     started = time.monotonic()
-    path = work.absolute() / "gdb"
-    path.unlink(missing_ok=True)
-    process = emulate.start(board, image, work, gdb=path.name)
+    process = emulate.start(board, image, work, gdb=str(path))
     hits: list[Hit] = []
     try:
         gdb = Gdb(path, timeout=timeout)
@@ -143,12 +147,10 @@ def run_with_faults(board: Board, image: Image, work: Path, faults: Sequence[Fau
         finally:
             gdb.let_go()
     except TimeoutError:
-        process.kill()
-        process.communicate()
+        emulate.stop(process)
         return emulate.End("timeout", f"after {timeout:g} s"), hits
     except BaseException:
-        process.kill()
-        process.communicate()
+        emulate.stop(process)
         raise
     return emulate.watch(process, board, work, timeout=max(0.0, timeout - (time.monotonic() - started))), hits
 
@@ -194,10 +196,7 @@ class _Injection:
             stop = address_of(at, self.known)
         else:
             stop = self.known["board_alarm_hit"]
-            ticks = max(1, round(at * self.board.cpu_hertz / 1e9))
-            if ticks > LONGEST_ALARM:
-                raise OptionError(f"fault after {at} instructions: expected at most {LONGEST_ALARM * 1e9 / self.board.cpu_hertz:.0f}")
-            self.gdb.write(self.known["board_alarm_ticks"], ticks, 4)
+            self.gdb.write(self.known["board_alarm_ticks"], self.board.alarm_ticks(at), 4)
         self.gdb.set_breakpoint(stop)
         reached = self.gdb.go() == stop
         self.gdb.clear_breakpoint(stop)

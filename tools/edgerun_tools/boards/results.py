@@ -23,7 +23,8 @@ _MEASURE = struct.Struct("<iIII")
 FAULT = ("exception", "sample", "sp", "exc_return", "cfsr", "hfsr", "mmfar", "bfar", "r0", "r1", "r2", "r3", "r12", "lr", "pc", "xpsr",
          "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11")
 """Words of fault.bin."""
-EXCEPTIONS = {2: "NMI", 3: "HardFault", 4: "MemManage", 5: "BusFault", 6: "UsageFault", 7: "SecureFault", 11: "SVCall", 14: "PendSV"}
+EXCEPTIONS = {2: "NMI", 3: "HardFault", 4: "MemManage", 5: "BusFault", 6: "UsageFault", 7: "SecureFault", 11: "SVCall", 14: "PendSV",
+              15: "limit"}
 CFSR = {0: "instruction fetch not allowed", 1: "data access not allowed", 3: "unstacking: not allowed", 4: "stacking: not allowed",
         8: "instruction fetch failed", 9: "data access failed", 10: "data access failed, address not exact", 11: "unstacking failed",
         12: "stacking failed", 16: "undefined instruction", 17: "illegal state", 18: "illegal return from an exception",
@@ -107,6 +108,8 @@ def parse_fault(blob: bytes, board: Board) -> dict[str, Any]:
     """The registers of fault.bin, hexadecimal but for `sample`, and what they say."""
     words = dict(zip(FAULT, struct.unpack(f"<{len(FAULT)}I", blob[: 4 * len(FAULT)]), strict=True))
     why = [text for bit, text in CFSR.items() if words["cfsr"] >> bit & 1]
+    if words["exception"] == 15:
+        why = ["a call took longer than its limit"]
     if words["sp"] < board.ram[0] and "stack overflow" not in why:
         why.append("stack overflow")
     sample = words.pop("sample")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edgerun.errors import OptionError
 from edgerun_tools.boards import emulate, inject
 from edgerun_tools.boards.build import Image, build
 from edgerun_tools.boards.inputs import Feed, as_bytes, samples_of
@@ -18,28 +19,31 @@ from edgerun_tools.boards.table import Board, board_of
 TIMEOUT = 600.0
 
 
-def run(folder: str | Path | Firmware, board: str | Board, inputs: Feed, *, opt: str = "3", timeout: float = TIMEOUT,
+def run(folder: str | Path | Firmware, board: str | Board, inputs: Feed, *, opt: str = "3", timeout: float = TIMEOUT, limit: int = 0,
         faults: Sequence[inject.Fault] = (), keep: str | Path | None = None,
         tick: Callable[[str, int, int], None] | None = None) -> Results:
     """Build a firmware folder for a board, run it there on every sample of `inputs`, and return what came of it.
 
     inputs: see `inputs.Feed`. timeout: seconds of this machine for all runs; what is past it ends as "timeout", as any fault of the
-    firmware is data in the results and no error. faults: bits that flip while it runs (`inject.Fault`). keep: a folder for sources,
+    firmware is data in the results and no error. limit: instructions or cycles that a call may take, 0 for any number; past it, it
+    ends as "timeout", the same on every machine. faults: bits that flip while it runs (`inject.Fault`). keep: a folder for sources,
     image and files (else a temporary one). tick: told (what, done, of). ToolMissing, FirmwareError, InputError, OptionError, BoardError.
     """
     firmware = folder if isinstance(folder, Firmware) else read(folder)
     target = board_of(board) if isinstance(board, str) else board
     samples = samples_of(firmware, inputs)
     if keep is not None:
-        return _run(firmware, target, samples, Path(keep), opt, timeout, faults, tick)
+        return _run(firmware, target, samples, Path(keep), opt, timeout, limit, faults, tick)
     with tempfile.TemporaryDirectory(prefix="edgerun-board-") as work:
-        return _run(firmware, target, samples, Path(work), opt, timeout, faults, tick)
+        return _run(firmware, target, samples, Path(work), opt, timeout, limit, faults, tick)
 
 
-def _run(firmware: Firmware, board: Board, samples: list[np.ndarray], work: Path, opt: str, timeout: float,
+def _run(firmware: Firmware, board: Board, samples: list[np.ndarray], work: Path, opt: str, timeout: float, limit: int,
          faults: Sequence[inject.Fault], tick: Callable[[str, int, int], None] | None) -> Results:
     inject.check(faults, board)
-    image = build(firmware, board, work, opt=opt)
+    if limit and board.kind == "host":
+        raise OptionError("--limit: expected a board that is emulated; found host")
+    image = build(firmware, board, work, opt=opt, limit=limit)
     (work / "in.bin").write_bytes(as_bytes(samples))
     (work / "faults.txt").unlink(missing_ok=True)
     count, step = len(samples[0]) if samples else 0, sample_bytes(firmware)
@@ -49,7 +53,7 @@ def _run(firmware: Firmware, board: Board, samples: list[np.ndarray], work: Path
         end, hits = inject.run_with_faults(board, image, work, faults, timeout=timeout)
     else:
         lines = inject.write_avr_faults(faults, image, work) if faults else []
-        end = emulate.emulate(board, image, work, timeout=timeout, tick=grown)
+        end = emulate.emulate(board, image, work, timeout=timeout, limit=limit, tick=grown)
         hits = inject.avr_hits(lines, work) if faults else []
     return _collect(firmware, board, image, work, end, hits)
 
@@ -59,7 +63,7 @@ def _collect(firmware: Firmware, board: Board, image: Image, work: Path, end: em
     blob = (work / "out.bin").read_bytes() if (work / "out.bin").exists() else b""
     found, selftest, error, limit = parse(blob, firmware, board)
     fault = None
-    if end.how == "fault":
+    if (work / "fault.bin").exists():
         fault = parse_fault((work / "fault.bin").read_bytes(), board)
     elif end.how != "ok":
         fault = {"why": end.words}

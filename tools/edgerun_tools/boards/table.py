@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from edgerun.errors import OptionError
 
@@ -44,7 +44,14 @@ class Board:
     unit: str = "instructions"
     cpu_hertz: int = 0
     """The clock that SysTick counts."""
-    registers: tuple[str, ...] = field(default=(), repr=False)
+
+    def alarm_ticks(self, instructions: int) -> int:
+        """Ticks of SysTick, which has 24 bits, in so many instructions, at least one. OptionError where they are too many."""
+        ticks = max(1, round(instructions * self.cpu_hertz / 1e9))
+        if ticks >= 1 << 24:
+            raise OptionError(f"{instructions} instructions on {self.name}: expected at most {((1 << 24) - 1) * 1e9 / self.cpu_hertz:.0f}, "
+                              "which its timer can count")
+        return ticks
 
 
 _CMSDK = Timer("CMSDK", 0x40000000, 25_000_000)

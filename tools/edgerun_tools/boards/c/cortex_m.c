@@ -9,7 +9,7 @@ extern uint32_t board_stack_low[], board_stack_top[];
 #define GUARD 27u /* 2^27 bytes below the stack */
 int main(void);
 void board_reset(void);
-void board_exception(void);
+void board_exception(void); /* also where board_alarm goes */
 void board_fault(const uint32_t *high, uint32_t exc_return, const uint32_t *frame);
 void board_alarm(void);
 
@@ -82,5 +82,5 @@ void board_fault(const uint32_t *high, uint32_t exc_return, const uint32_t *fram
   memcpy(record + 20, high, 16);
   int32_t file = semihosting_open("fault.bin", SEMIHOSTING_WRITE);
   if (file >= 0) semihosting_write(file, record, sizeof record);
-  board_exit(3);
+  board_exit(exception == 15 ? 4 : 3); /* 15: SysTick, the limit of a call */
 }

@@ -12,13 +12,42 @@ static int32_t inputs, results;
 
 /* A debugger may write here, at board_run_begin: after so many ticks of SysTick it meets board_alarm_hit, in the middle of the run. */
 volatile uint32_t board_alarm_ticks = 0;
+/* A call that takes more ticks is ended, as an exception is; 0: none is. */
+#ifndef BOARD_LIMIT_TICKS
+#define BOARD_LIMIT_TICKS 0
+#endif
+const uint32_t board_limit_ticks = BOARD_LIMIT_TICKS;
 void board_alarm(void);
 void board_run_begin(void);
 void board_run_end(void);
 
+/* SysTick in so many of the core's ticks; 0: not at all. */
+static inline void alarm_in(uint32_t ticks) {
+  BOARD_REGISTER(SYST_RVR) = ticks;
+  BOARD_REGISTER(SYST_CVR) = 0;
+  BOARD_REGISTER(SYST_CSR) = ticks != 0 ? 7 : 0; /* the core's clock, interrupt, enable */
+}
+
+/* SysTick's handler: after an alarm it arms the limit and returns; else this was the limit. r0 to r3 are on the stack. */
 __attribute__((naked)) void board_alarm(void) {
-  __asm__ volatile("ldr r0, =0xe000e010\n\t"
-                   "movs r1, #0\n\t"
+  __asm__ volatile(".syntax unified\n\t"
+                   "ldr r0, =board_alarm_ticks\n\t"
+                   "ldr r1, [r0]\n\t"
+                   "cmp r1, #0\n\t"
+                   "bne 1f\n\t"
+                   "ldr r2, =board_exception\n\t"
+                   "bx r2\n"
+                   "1:\tmovs r1, #0\n\t"
+                   "str r1, [r0]\n\t"
+                   "ldr r0, =0xe000e010\n\t"
+                   "str r1, [r0]\n\t"
+                   "ldr r1, =board_limit_ticks\n\t"
+                   "ldr r1, [r1]\n\t"
+                   "cmp r1, #0\n\t"
+                   "beq board_alarm_hit\n\t"
+                   "str r1, [r0, #4]\n\t"
+                   "str r1, [r0, #8]\n\t"
+                   "movs r1, #7\n\t"
                    "str r1, [r0]\n\t"
                    ".global board_alarm_hit\n"
                    "board_alarm_hit:\n\t" /* one more instruction, and every register is the interrupted function's */
@@ -72,14 +101,10 @@ __attribute__((noinline)) board_measure board_run(int32_t (*function)(void)) {
   board_run_begin();
   for (uint32_t *p = board_stack_low; p < here; p++) *(volatile uint32_t *)p = PAINT;
   start = wait_for_ticks(1, &ignored);
-  if (board_alarm_ticks != 0) {
-    BOARD_REGISTER(SYST_RVR) = board_alarm_ticks;
-    BOARD_REGISTER(SYST_CVR) = 0;
-    BOARD_REGISTER(SYST_CSR) = 7; /* the core's clock, interrupt, enable */
-  }
+  alarm_in(board_alarm_ticks != 0 ? board_alarm_ticks : board_limit_ticks);
   found.status = function();
   found.ticks = wait_for_ticks(1, &found.polls) - start;
-  BOARD_REGISTER(SYST_CSR) = 0;
+  alarm_in(0);
   board_alarm_ticks = 0;
   const volatile uint32_t *p = board_stack_low;
   while (p < here && *p == PAINT) p++;
