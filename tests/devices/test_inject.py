@@ -72,8 +72,10 @@ def test_it_strikes_when_it_should(name, at, tmp_path):
 
 @pytest.mark.parametrize("name", EMULATED)
 def test_it_strikes_the_same_every_time(name, tmp_path):
+    """Also on an image that is there already."""
     folder, x = case.dense(tmp_path / "f"), case.dense_inputs(2)
-    runs = [boards.run(folder, name, x, faults=[Fault(1, 777, "f_arena", 0x10)], timeout=60) for _ in range(2)]
+    image = boards.run(folder, name, x, timeout=60, keep=tmp_path / "kept").image
+    runs = [boards.run(folder, name, x, faults=[Fault(1, 777, "f_arena", 0x10)], timeout=60, image=i) for i in (None, image)]
     assert runs[0].hits == runs[1].hits
     assert len(runs[0].hits) == 1
     np.testing.assert_array_equal(runs[0].outputs(), runs[1].outputs())
@@ -140,6 +142,20 @@ def test_a_lost_program_counter_ends_as_data(name, tmp_path):
     results = boards.run(folder, name, x, faults=[Fault(2, 500, "register pc", 1 << 31)], timeout=20)
     assert results.end in ("fault", "lockup")
     assert len(results.samples) == 2
+
+
+@pytest.mark.parametrize("name", EMULATED)
+def test_a_run_that_hangs_after_its_fault_is_ended(name, tmp_path):
+    """The counter's upper bits flip: two thousand million turns to go, but for the limit. Where that falls between the counter's load
+    and its store nothing comes of it, so several runs are hit, at different places of the loop."""
+    x = np.array([[5000]] * 6, np.uint32)
+    folder = case.write(tmp_path / "f", COUNTER.replace("f_counter < x[0]", "f_counter != x[0]"), *ONE)
+    clean = boards.run(folder, name, x, timeout=60, keep=tmp_path / "kept")
+    count = int(clean.samples[0].count)
+    faults = [Fault(i, count // 2 + 50 * i, "f_counter", 0xC0000000) for i in range(1, 6)]
+    results = boards.run(folder, name, x, faults=faults, limit=2 * count, timeout=60, image=clean.image)
+    assert results.end == "timeout"
+    assert 1 <= len(results.samples) == len(results.hits) < 6
 
 
 @pytest.mark.parametrize("name", [case.board("mps2-an386")])

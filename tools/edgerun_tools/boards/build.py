@@ -56,10 +56,9 @@ def tool(name: str) -> str:
     return found
 
 
-def build(firmware: Firmware, board: Board, work: Path, *, opt: str = "3", limit: int = 0) -> Image:
+def build(firmware: Firmware, board: Board, work: Path, *, opt: str = "3") -> Image:
     """Compile and link in the folder `work`. opt: of the compiler's -O, for the firmware; the harness always has -O2.
-    limit: instructions of a call on a Cortex-M, 0 for any number. ToolMissing, FirmwareError (does not compile, does not fit),
-    OptionError."""
+    ToolMissing, FirmwareError (does not compile, does not fit), OptionError."""
     if opt not in OPTIMISATIONS:
         raise OptionError(f"--opt {opt}: expected one of {', '.join(OPTIMISATIONS)}")
     compiler = tool(board.compiler)
@@ -71,7 +70,7 @@ def build(firmware: Firmware, board: Board, work: Path, *, opt: str = "3", limit
     own = [f"-O{opt}", *(f"-D{d}" for d in firmware.defines), *firmware.flags]
     objects = [_compile([*common, *own], firmware.folder.absolute() / s, work / f"firmware{i}.o")
                for i, s in enumerate(firmware.sources)]
-    shell = [_compile([*common, "-O2", *_defines(board, limit)], source, work / f"{source.stem}.o")
+    shell = [_compile([*common, "-O2", *_defines(board)], source, work / f"{source.stem}.o")
              for source in (work.absolute() / "case.c", C / "main.c", *(C / f for f in PLATFORM[board.kind]))]
     path = work / "image.elf"
     _do([compiler, *board.flags, "-g1", *shell, *objects, *_link(board), "-lm", "-o", path], "link")
@@ -93,12 +92,9 @@ def _require_library(board: Board, compiler: str) -> None:
                               f"{PACKAGES[board.compiler]}")
 
 
-def _defines(board: Board, limit: int) -> list[str]:
+def _defines(board: Board) -> list[str]:
     timer = board.timer
-    if timer is None:
-        return []
-    return [f"-DBOARD_TIMER_{timer.kind}={timer.base:#x}u", *(f"-D{d}" for d in timer.defines),
-            f"-DBOARD_LIMIT_TICKS={board.alarm_ticks(limit) if limit else 0}u"]
+    return [] if timer is None else [f"-DBOARD_TIMER_{timer.kind}={timer.base:#x}u", *(f"-D{d}" for d in timer.defines)]
 
 
 def _link(board: Board) -> list[str | Path]:

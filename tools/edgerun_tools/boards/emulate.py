@@ -46,8 +46,10 @@ def command(board: Board, image: Image, *, gdb: str | None = None, limit: int = 
 
 def simulator(work: Path) -> Path:
     """Compile the simulator of AVRs; ToolMissing where libsimavr is."""
-    path = work.absolute() / "avr_simulator"
-    done = subprocess.run([tool("cc"), "-O2", f"-I{C}", str(C / "avr_simulator.c"), "-o", str(path), "-lsimavr", "-lelf"],
+    path, source = work.absolute() / "avr_simulator", C / "avr_simulator.c"
+    if path.exists() and path.stat().st_mtime > source.stat().st_mtime:
+        return path
+    done = subprocess.run([tool("cc"), "-O2", f"-I{C}", str(source), "-o", str(path), "-lsimavr", "-lelf"],
                           capture_output=True, text=True, errors="replace")
     if done.returncode != 0:
         missing = "simavr/" in done.stderr or "-lsimavr" in done.stderr or "elf" in done.stderr

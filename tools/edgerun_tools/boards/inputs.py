@@ -59,7 +59,7 @@ def _random(rng: np.random.Generator, dtype: np.dtype, shape: tuple[int, int]) -
 
 
 def as_bytes(samples: Sequence[np.ndarray]) -> bytes:
-    """in.bin: the samples one after the other, each with all its inputs, little endian."""
+    """The inputs in in.bin: the samples one after the other, each with all its inputs, little endian."""
     if not samples:
         return b""
     rows = zip(*(a.astype(a.dtype.newbyteorder("<"), copy=False) for a in samples), strict=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import struct
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,31 +22,33 @@ TIMEOUT = 600.0
 
 
 def run(folder: str | Path | Firmware, board: str | Board, inputs: Feed, *, opt: str = "3", timeout: float = TIMEOUT, limit: int = 0,
-        faults: Sequence[inject.Fault] = (), keep: str | Path | None = None,
+        faults: Sequence[inject.Fault] = (), image: Image | None = None, keep: str | Path | None = None,
         tick: Callable[[str, int, int], None] | None = None) -> Results:
     """Build a firmware folder for a board, run it there on every sample of `inputs`, and return what came of it.
 
     inputs: see `inputs.Feed`. timeout: seconds of this machine for all runs; what is past it ends as "timeout", as any fault of the
     firmware is data in the results and no error. limit: instructions or cycles that a call may take, 0 for any number; past it, it
-    ends as "timeout", the same on every machine. faults: bits that flip while it runs (`inject.Fault`). keep: a folder for sources,
-    image and files (else a temporary one). tick: told (what, done, of). ToolMissing, FirmwareError, InputError, OptionError, BoardError.
+    ends as "timeout", the same on every machine. faults: bits that flip while it runs (`inject.Fault`). image: of earlier results with
+    `keep`, so that nothing is compiled. keep: a folder for sources, image and files (else a temporary one). tick: told (what, done,
+    of). ToolMissing, FirmwareError, InputError, OptionError, BoardError.
     """
     firmware = folder if isinstance(folder, Firmware) else read(folder)
     target = board_of(board) if isinstance(board, str) else board
     samples = samples_of(firmware, inputs)
-    if keep is not None:
-        return _run(firmware, target, samples, Path(keep), opt, timeout, limit, faults, tick)
-    with tempfile.TemporaryDirectory(prefix="edgerun-board-") as work:
-        return _run(firmware, target, samples, Path(work), opt, timeout, limit, faults, tick)
-
-
-def _run(firmware: Firmware, board: Board, samples: list[np.ndarray], work: Path, opt: str, timeout: float, limit: int,
-         faults: Sequence[inject.Fault], tick: Callable[[str, int, int], None] | None) -> Results:
-    inject.check(faults, board)
-    if limit and board.kind == "host":
+    inject.check(faults, target)
+    if limit and target.kind == "host":
         raise OptionError("--limit: expected a board that is emulated; found host")
-    image = build(firmware, board, work, opt=opt, limit=limit)
-    (work / "in.bin").write_bytes(as_bytes(samples))
+    with contextlib.nullcontext(keep) if keep is not None else tempfile.TemporaryDirectory(prefix="edgerun-board-") as place:
+        work = Path(place)
+        made = image or build(firmware, target, work, opt=opt)
+        work.mkdir(parents=True, exist_ok=True)
+        return _run(firmware, target, made, samples, work, timeout, limit, faults, tick)
+
+
+def _run(firmware: Firmware, board: Board, image: Image, samples: list[np.ndarray], work: Path, timeout: float, limit: int,
+         faults: Sequence[inject.Fault], tick: Callable[[str, int, int], None] | None) -> Results:
+    ticks = struct.pack("<I", board.alarm_ticks(limit) if limit else 0) if board.kind == "cortex-m" else b""
+    (work / "in.bin").write_bytes(ticks + as_bytes(samples))
     (work / "faults.txt").unlink(missing_ok=True)
     count, step = len(samples[0]) if samples else 0, sample_bytes(firmware)
     grown = None if tick is None else lambda size: tick(board.name, min(count, size // step), count)

@@ -12,11 +12,8 @@ static int32_t inputs, results;
 
 /* A debugger may write here, at board_run_begin: after so many ticks of SysTick it meets board_alarm_hit, in the middle of the run. */
 volatile uint32_t board_alarm_ticks = 0;
-/* A call that takes more ticks is ended, as an exception is; 0: none is. */
-#ifndef BOARD_LIMIT_TICKS
-#define BOARD_LIMIT_TICKS 0
-#endif
-const uint32_t board_limit_ticks = BOARD_LIMIT_TICKS;
+/* A call that takes more ticks is ended, as an exception is; 0: none is. The first word of in.bin. */
+volatile uint32_t board_limit_ticks = 0;
 void board_alarm(void);
 void board_run_begin(void);
 void board_run_end(void);
@@ -62,6 +59,9 @@ void board_start(void) {
   inputs = semihosting_open("in.bin", SEMIHOSTING_READ);
   results = semihosting_open("out.bin", SEMIHOSTING_WRITE);
   if (inputs < 0 || results < 0) board_exit(2);
+  uint32_t limit = 0;
+  if (!board_read(&limit, sizeof limit)) board_exit(2);
+  board_limit_ticks = limit;
   timer_start();
 }
 

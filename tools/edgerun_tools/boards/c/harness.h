@@ -30,7 +30,7 @@ typedef struct {
 
 /* platform */
 void board_start(void);                               /* opens the files, starts the counter */
-int board_read(void *data, uint32_t bytes);           /* from the file of inputs; 0 at its end */
+int board_read(void *data, uint32_t bytes);           /* from in.bin; 0 at its end */
 void board_write(const void *data, uint32_t bytes);   /* to the file of results */
 board_measure board_run(int32_t (*function)(void));   /* calls it once, with the stack painted before */
 uint32_t board_polls(uint32_t ticks);                 /* turns of the waiting loop in so many ticks; 0 where the counter is exact */
