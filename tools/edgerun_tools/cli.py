@@ -29,9 +29,10 @@ COMMANDS = {
     "compare": "compare",
     "inject": "inject",
     "campaign": "campaign",
+    "board": "board",
     "info": "info",
 }
-"""Sub-command → module of this package whose function `command` it is."""
+"""Sub-command → module of this package whose function `command` it is, or whose `group` of commands (name → function)."""
 
 HELP = """Run ONNX models on small machines: checked while they run, and only as far as the input needs.
 
@@ -50,6 +51,7 @@ Examples:
   edgerun bench model.onnx --against ort               time against other runtimes
   edgerun inject model.onnx --list                     where a fault can strike, and what comes of one
   edgerun campaign model.onnx --data test.npz --out c  what the checks catch, counted over many faults
+  edgerun board run firmware/ --board mps2-an386 --input x.npy       generated C on an emulated board
 
 Add --debug to any command to see the traceback of an error.
 """
@@ -71,7 +73,14 @@ def build(only: str | None = None) -> typer.Typer:
     for name, module in COMMANDS.items():
         if only in (None, name):
             loaded = importlib.import_module(f"edgerun_tools.{module}")
-            app.command(name, context_settings={"help_option_names": ["-h", "--help"]})(_interruptible(loaded.command))
+            help_options = {"help_option_names": ["-h", "--help"]}
+            if hasattr(loaded, "group"):
+                group = typer.Typer(help=loaded.__doc__, rich_markup_mode="rich", no_args_is_help=True, context_settings=help_options)
+                for member, command in loaded.group.items():
+                    group.command(member, context_settings=help_options)(_interruptible(command))
+                app.add_typer(group, name=name)
+            else:
+                app.command(name, context_settings=help_options)(_interruptible(loaded.command))
     return app
 
 
