@@ -8,15 +8,16 @@ import firmware_case as case
 import numpy as np
 import pytest
 
-from edgerun_tools import cli
+from edgerun_tools import cli, common
 from edgerun_tools.boards import BOARDS
 
 HERE = [case.board("mps2-an386"), case.board("atmega328p"), case.board("host")]
 
 
 @pytest.fixture
-def edgerun(capsys):
+def edgerun(capsys, monkeypatch):
     """Runs the command line; returns (exit code, stdout, stderr)."""
+    monkeypatch.setattr(common.answers, "width", 160)  # a worker of pytest-xdist has 80 columns
 
     def call(*words):
         code = cli.main(["board", *(str(w) for w in words)])
