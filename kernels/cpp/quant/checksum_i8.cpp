@@ -1,6 +1,7 @@
 #include "quant/checksum_i8.h"
 
 #include "quant/byte_sums.h"
+#include "quant/words.h"
 
 EDGERUN_ISA_BEGIN
 namespace {
@@ -107,7 +108,10 @@ void find_window(IntAudit* a, Stretch* s, int32_t n) {
 }
 
 int64_t regions_of(const IntAudit& a) { return a.plain ? 1 : int64_t{a.row_stretches} * a.column_stretches; }
-int64_t region_words(const IntAudit& a) { return a.by_channel ? rounded(a.channels, kLanes) : a.channels * kLanes; }
+int64_t region_words(const IntAudit& a) {
+  if (a.words) return rounded(a.channels, kGroup) * kLanes * 2 / 4;
+  return a.by_channel ? rounded(a.channels, kLanes) : a.channels * kLanes;
+}
 int64_t stretch_bytes(const IntAudit& a) {
   return a.plain ? 0 : rounded((a.row_stretches + a.column_stretches) * static_cast<int64_t>(sizeof(Stretch)), kCacheLine);
 }
@@ -150,7 +154,10 @@ size_t int_audit_packed(const IntAudit& a) {
   return !a.on ? 0 : static_cast<size_t>(stretch_bytes(a) + (kChecksumLanes + regions_of(a) * region_words(a)) * 4);
 }
 size_t int_audit_table(const IntAudit& a) { return static_cast<size_t>(stretch_bytes(a)); }
-size_t int_audit_scratch(const IntAudit& a) { return !a.on ? 0 : static_cast<size_t>(a.sums * a.channels + kLanes) * 4; }
+size_t int_audit_scratch(const IntAudit& a) {
+  const int64_t words = a.words ? rounded(a.channels, kGroup) * 2 : 0;
+  return !a.on ? 0 : static_cast<size_t>((a.sums * a.channels + kLanes) * 4 + words);
+}
 int64_t int_audit_units(const IntAudit& a) {
   return !a.on ? 0 : a.plain ? ceil_div(a.batch * a.pixels, kPixelsPerUnit) : a.batch * a.rows.size;
 }
@@ -167,6 +174,7 @@ void int_audit_pack(const IntAudit& a, const IntWeights& w, const TensorView* bi
   const int64_t each = a.channels / a.group, words = region_words(a), taps_wide = a.plain ? 1 : a.across.kernel;
   const int64_t taps = taps_wide * (a.plain ? 1 : a.rows.kernel);
   uint32_t* out = reinterpret_cast<uint32_t*>(const_cast<int32_t*>(at.weights));
+  uint32_t of_zero[kLanes] = {};  // of a.words: all weights, which x's zero point meets in every pixel
   __builtin_memset(out, 0, static_cast<size_t>(regions_of(a) * words) * 4);
   for (int64_t c = 0; c < a.channels; ++c)
     for (int64_t t = 0; t < taps; ++t) {
@@ -179,7 +187,12 @@ void int_audit_pack(const IntAudit& a, const IntWeights& w, const TensorView* bi
         if (a.by_channel) *to += weight * sum[first % kLanes];
         else for (int j = 0; j < kLanes; ++j) to[j] += weight * sum[j];
       };
-      if (a.plain) add(0, 1);
+      if (a.words) {
+        word* to = reinterpret_cast<word*>(out) + c / kGroup * kGroup * kLanes + c % kGroup;
+        for (int j = 0; j < kLanes; ++j) to[j * kGroup] = static_cast<word>(sum[j]), of_zero[j] += sum[j];
+      } else if (a.plain) {
+        add(0, 1);
+      }
       for (int32_t r = 0; r < a.row_stretches; ++r) {
         const int32_t down = weight_of(a.rows, t / taps_wide, rows[r].begin);
         for (int32_t j = 0; down != 0 && j < a.column_stretches; ++j)
@@ -195,7 +208,8 @@ void int_audit_pack(const IntAudit& a, const IntWeights& w, const TensorView* bi
   for (int64_t i = 0; i < regions_of(a); ++i) {
     const auto members = static_cast<uint32_t>(
         a.plain ? a.pixels : int64_t{rows[i / a.column_stretches].count} * columns[i % a.column_stretches].count);
-    for (int64_t k = 0; k < words; ++k) constant[k % kLanes] -= members * zero * out[i * words + k];
+    for (int64_t k = 0; k < words && !a.words; ++k) constant[k % kLanes] -= members * zero * out[i * words + k];
+    for (int j = 0; j < kLanes; ++j) constant[j] -= members * zero * of_zero[j];
   }
   uint32_t outputs = static_cast<uint32_t>(a.pixels);
   if (!a.plain) {
@@ -328,12 +342,45 @@ void audit_channels(const Run& r, const IntAudit& a, vu (&total)[kChains]) {
   }
 }
 
+// Rows of pixels, a unit of them at a time: its sums as words, which meet the words of the weights.
+template <bool kSigned>
+void audit_words(const Run& r, const IntAudit& a, vu (&total)[kChains]) {
+  const Packed at = packed_at(a, r.packed);
+  const uint8_t* x = r.in[0].as<const uint8_t>();
+  const word* weights = reinterpret_cast<const word*>(at.weights);
+  const int64_t pixels = a.batch * a.pixels, groups = ceil_div(a.channels, kGroup);
+  uint32_t* sums = static_cast<uint32_t*>(r.scratch);
+  word* some = reinterpret_cast<word*>(sums + a.channels + kLanes);
+  if (groups * kGroup > a.channels) some[a.channels] = 0;
+  for (int64_t unit = r.begin; unit < r.end; ++unit) {
+    const int64_t first = unit * kPixelsPerUnit, last = least(pixels, first + kPixelsPerUnit);
+    const uint8_t* from = x + first * a.channels;
+    if (last - first == 1) {
+      constexpr int32_t kExcess = ByteSums<kSigned>::kExcess;
+      for (int64_t c = 0; c < a.channels; ++c) some[c] = static_cast<word>((kSigned ? static_cast<int8_t>(from[c]) : from[c]) + kExcess);
+    } else {
+      __builtin_memset(sums, 0, static_cast<size_t>(a.channels) * 4);
+      sum_bytes<kSigned>({from, 1, 0, last - first, a.channels, a.channels}, sums);
+      for (int64_t c = 0; c < a.channels; ++c) some[c] = static_cast<word>(sums[c]);
+    }
+    const auto product = [&](int64_t k) __attribute__((always_inline)) {  // sums of many may wrap
+      return (vu)dot(vi{}, broadcast_group(some + k * kGroup), load_words(weights + k * kGroup * kLanes));
+    };
+    int64_t k = 0;
+    for (; k + kChains <= groups; k += kChains)
+#pragma GCC unroll 4
+      for (int i = 0; i < kChains; ++i) total[i] += product(k + i);
+    for (; k < groups; ++k) total[0] += product(k);
+  }
+}
+
 template <bool kSigned>
 void audit_units(const Run& r, const IntAudit& a, vu (&total)[kChains]) {
   const Packed at = packed_at(a, r.packed);
   const uint8_t* x = r.in[0].as<const uint8_t>();
   uint32_t* sums = static_cast<uint32_t*>(r.scratch);
   const size_t bytes = static_cast<size_t>(a.sums * a.channels) * 4;
+  if (a.words) return audit_words<kSigned>(r, a, total);
   if (a.by_channel && a.channels >= kBytes && a.channels % kLanes == 0) return audit_channels<kSigned>(r, a, total);
   if (a.plain) {
     const int64_t first = r.begin * kPixelsPerUnit, last = least(a.batch * a.pixels, r.end * kPixelsPerUnit);

@@ -42,6 +42,7 @@ struct Stretch {
 struct IntAudit {
   bool on;
   bool plain;       // rows of x are pixels that all meet the one tap
+  bool words;       // plain, and the sums of the weights fit in 16 bits: so do those of a unit's bytes, and products go by pairs
   bool over_groups; // lanes are counted over the columns of all groups, not of each
   bool by_channel;  // depthwise: channel c meets column c only, so its lane is known
   bool is_signed;
@@ -60,6 +61,11 @@ struct IntWeights {
   const TensorView* w;
   int64_t per_column, per_tap, per_channel;
 };
+
+// Whether the sums of each lane's weights are words, as those of a unit's bytes are; of `columns` columns of bytes or of words below 256.
+EDGERUN_SIMD bool word_sums(const TensorView& w, int64_t columns) {
+  return ceil_div(columns, kLanes) * (w.dtype == DType::i8 ? 128 : 255) <= INT16_MAX;
+}
 
 // Asked for (attribute abft), and possible: bias and weights known ahead of time.
 EDGERUN_SIMD bool int_audit_wanted(const Request& r) {

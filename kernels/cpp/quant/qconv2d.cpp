@@ -73,6 +73,7 @@ Status resolve(const Request& r, DType dtype, Params* p) {
   int_winograd_choose(s, w, p->epilogue, &p->w);
   p->audit = audit_of(r, p->q, s, p->w.tile == 0 ? 1 : p->w.tile);
   p->audit.plain = pixelwise;
+  p->audit.words = pixelwise && word_sums(w, columns);
   int_audit_resolve(packed_bytes(*p), &p->audit);
   return Status::ok;
 }

@@ -73,6 +73,7 @@ Status resolve(const Request& r, DType dtype, Params* p) {
   p->audit = audit_of(r, p->q);
   p->audit.on = p->audit.on && p->constant_b && p->batches == 1;
   p->audit.plain = true;
+  p->audit.words = word_sums(r.in[1], p->columns);
   p->audit.pixels = p->rows, p->audit.channels = p->k, p->audit.columns = p->columns;
   int_audit_resolve(packed_bytes(*p), &p->audit);
   return Status::ok;
