@@ -155,6 +155,7 @@ def test_a_run_that_hangs_after_its_fault_is_ended(name, tmp_path):
     faults = [Fault(i, count // 2 + 50 * i, "f_counter", 0xC0000000) for i in range(1, 6)]
     results = boards.run(folder, name, x, faults=faults, limit=2 * count, timeout=60, image=clean.image)
     assert results.end == "timeout"
+    assert "limit" in results.fault["why"]
     assert 1 <= len(results.samples) == len(results.hits) < 6
 
 

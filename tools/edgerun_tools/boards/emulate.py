@@ -127,7 +127,9 @@ def _end(code: int, board: Board, work: Path) -> End:
     if board.kind == "avr" and code == 0:
         printed = (work / "stdout.txt").read_text(errors="replace")
         how, _, value = (printed.strip().splitlines() or [""])[-1].partition(" ")  # libsimavr prints lines of its own before
-        return End(how or "emulator", "" if how == "ok" else f"program counter {int(value):#06x}" if value else words[-LONGEST_WORDS:])
+        where = f"program counter {int(value):#06x}" if value.isdigit() else words[-LONGEST_WORDS:]
+        late = "a call took longer than its limit, " if how == "timeout" else ""
+        return End(how or "emulator", "" if how == "ok" else late + where)
     if (work / "fault.bin").exists():
         return End("timeout" if code == 4 else "fault", "a call took longer than its limit" if code == 4 else "")
     if code == 0:
