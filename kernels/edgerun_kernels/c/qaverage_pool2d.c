@@ -30,12 +30,12 @@ static void er_qaverage_pool2d(const er_window *g, int32_t include_pad, int32_t 
           for (i = rows.from; i < rows.to; ++i) {
             for (j = columns.from; j < columns.to; ++j) {
               const int32_t pixel = (image * g->in_h + top + i * g->dilation_h) * g->in_w + left + j * g->dilation_w;
-              sum += (int8_t)(x[pixel * g->in_c + c] ^ (uint8_t)q->flip);
+              sum += (int8_t)(x[pixel * g->in_c + c] ^ (uint8_t)q->x_flip);
             }
           }
           if (count > 0) v += er_rescale_even(er_shift_left(sum, q->left[count - 1]), q->factor[count - 1]);
           v = v < q->low ? q->low : v > q->high ? q->high : v;
-          *y++ = (uint8_t)v;
+          *y++ = (uint8_t)((uint32_t)v ^ q->y_flip);
         }
       }
     }

@@ -34,7 +34,7 @@ static void er_qconv2d_dw(const er_window *g, const er_quant *q, const uint8_t *
             const uint8_t *p = from;
             const int8_t *u = weight;
             for (j = columns.from; j < columns.to; ++j, p += step, u += g->out_c) {
-              const uint32_t v = er_word(p) ^ q->flip, k = er_word(u);
+              const uint32_t v = er_word(p) ^ q->x_flip, k = er_word(u);
               const int16x2_t ve = __sxtab16(zeros, (int8x4_t)v), vo = __sxtab16(zeros, (int8x4_t)(v >> 8));
               const int16x2_t ke = __sxtb16((int8x4_t)k), ko = __sxtb16((int8x4_t)(k >> 8));
               s0 = __smlabb(ve, ke, s0);
@@ -54,7 +54,7 @@ static void er_qconv2d_dw(const er_window *g, const er_quant *q, const uint8_t *
           const int32_t in = first + c / m;
           for (i = 0; i < rows.to - rows.from; ++i)
             for (j = 0; j < columns.to - columns.from; ++j)
-              sum += ((int8_t)(x[in + i * row_step + j * step] ^ (uint8_t)q->flip) - q->x_zero) * w[tap + (i * g->kernel_w + j) * g->out_c + c];
+              sum += ((int8_t)(x[in + i * row_step + j * step] ^ (uint8_t)q->x_flip) - q->x_zero) * w[tap + (i * g->kernel_w + j) * g->out_c + c];
           er_store_sum(q, sum, c, y, out + c);
         }
       }

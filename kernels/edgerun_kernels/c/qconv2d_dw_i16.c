@@ -17,7 +17,7 @@ static void er_qconv2d_dw_i16(const er_window *g, const er_quant *q, const uint8
           int32_t sum = q->bias[c];
           for (i = rows.from; i < rows.to; ++i)
             for (j = columns.from; j < columns.to; ++j)
-              sum += ((int8_t)(x[first + c / m + i * row_step + j * step] ^ (uint8_t)q->flip) - q->x_zero) *
+              sum += ((int8_t)(x[first + c / m + i * row_step + j * step] ^ (uint8_t)q->x_flip) - q->x_zero) *
                      w[(i * g->kernel_w + j) * g->out_c + c];
           er_store_sum(q, sum, c, y, out + c);
         }

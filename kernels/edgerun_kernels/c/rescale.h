@@ -1,19 +1,21 @@
 /* Rescaling of int32 sums to bytes in integers only; the definition is docs/int8.md, bit by bit.
  *
- * factor: twice the m of there, so that rescale(t) = (t * factor + 2^31) >> 32, which is smmulr on Arm. */
-#include "base.h"
+ * factor: twice the m of there, so that rescale(t) = (t * factor + 2^31) >> 32. */
+#include "dsp.h"
 
-/* Constants of a quantised product. Bytes are taken as int8 everywhere: uint8 v as v - 128, which is v with its upper bit flipped. */
+/* Constants of a quantised product. Bytes are int8 inside: uint8 v is taken as v - 128, which is v with its upper bit flipped. */
 typedef struct {
-  const int32_t *bias;   /* of every output, what the zero point of x adds included */
-  const int32_t *factor; /* of every output; NULL: the sums themselves are the result, int32 */
-  const int8_t *left;    /* of every output: shift before the product; NULL: none */
-  int32_t x_zero, y_zero, low, high; /* x_zero as int8; the others in the units of y */
-  uint32_t flip;         /* 0x80808080 where x is uint8, else 0 */
+  const int32_t *bias;   /* of every output and three more; where x_zero is not subtracted from x, it has what that adds */
+  const int32_t *factor; /* likewise; NULL: the sums themselves are the result, int32 */
+  const int8_t *left;    /* likewise, shift before the product; NULL: none */
+  int32_t x_zero, y_zero, low, high;
+  int32_t within;        /* whether low or high is within the range of int8 */
+  uint32_t x_flip, y_flip; /* 0x80808080 and 0x80 where x and y are uint8, else 0 */
 } er_quant;
 
 ER_INLINE int32_t er_rescale(int32_t t, int32_t factor) {
-  return (int32_t)(((int64_t)t * factor + 0x80000000LL) >> 32); /* >> of a negative number is arithmetic in gcc, clang and armcc */
+  const int64_t product = (int64_t)t * factor; /* >> of negative numbers is arithmetic in all compilers meant */
+  return (int32_t)(product >> 32) + (int32_t)((uint32_t)product >> 31);
 }
 
 /* t, at most +-(2^(31 - left) - 1), times 2^left. */
@@ -23,15 +25,22 @@ ER_INLINE int32_t er_shift_left(int32_t t, int32_t left) {
   return (int32_t)((uint32_t)t << left);
 }
 
-/* Stores one sum as output number `at`, which belongs to channel c. */
+/* The byte, as int8, of the sum of output c; its bias is in. */
+ER_INLINE int32_t er_narrow(const er_quant *q, int32_t sum, int32_t c) {
+  int32_t v;
+  if (q->left) sum = er_shift_left(sum, q->left[c]);
+  v = er_rescale(sum, q->factor[c]) + q->y_zero;
+#if ER_DSP
+  v = __ssat(v, 8);
+  if (!q->within) return v;
+#endif
+  return v < q->low ? q->low : v > q->high ? q->high : v;
+}
+
+/* Stores one sum as element `at` of y, which belongs to output c. */
 ER_INLINE void er_store_sum(const er_quant *q, int32_t sum, int32_t c, void *y, int32_t at) {
-  if (q->factor) {
-    int32_t v;
-    if (q->left) sum = er_shift_left(sum, q->left[c]);
-    v = er_rescale(sum, q->factor[c]) + q->y_zero;
-    v = v < q->low ? q->low : v > q->high ? q->high : v;
-    ((uint8_t *)y)[at] = (uint8_t)v;
-  } else {
+  if (q->factor)
+    ((uint8_t *)y)[at] = (uint8_t)((uint32_t)er_narrow(q, sum, c) ^ q->y_flip);
+  else
     ((int32_t *)y)[at] = sum;
-  }
 }

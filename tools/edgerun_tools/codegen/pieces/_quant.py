@@ -27,18 +27,28 @@ def limits(site: Site) -> dict[str, int]:
     return {"y_zero": site.integer("y_zero"), "low": site.integer("low", low), "high": site.integer("high", high)}
 
 
+def record(site: Site, x_zero: int, **pointers: str) -> str:
+    """er_quant with these pointers: zero points and bounds as int8."""
+    x, y = site.slot(0).dtype, site.out().dtype
+    ends = {k: as_int8(v, y) for k, v in limits(site).items()} if y != "i32" else {"y_zero": 0, "low": 0, "high": 0}
+    return site.record("quant", "er_quant", **pointers, x_zero=as_int8(x_zero, x), **ends,
+                       within=int((ends["low"], ends["high"]) != (-128, 127)), x_flip=f"0x{flip(x) * 0x01010101:08x}u", y_flip=f"0x{flip(y):02x}u")
+
+
 def quant(site: Site, bias: Array | None, factors: Array | None, x_zero: int, outputs: int) -> str:
-    """er_quant of a product: bias (int64, folded zero point included) and factors [2, outputs or 1] or None."""
+    """er_quant of a product: bias (int64, modulo 2^32) and factors [2, outputs or 1] or None, filled up for tiles of four outputs."""
+
+    def filled(values: Array) -> Array:
+        return np.concatenate([values, np.zeros(3, values.dtype)])
+
     wrapped = (np.zeros(outputs, np.int64) if bias is None else bias).astype(np.int64).astype(np.uint32).view(np.int32)
-    fields: dict[str, Any] = {"bias": site.table("bias", "int32_t", wrapped), "factor": "NULL", "left": "NULL"}
+    pointers = {"bias": site.table("bias", "int32_t", filled(wrapped)), "factor": "NULL", "left": "NULL"}
     if factors is not None:
         every = np.broadcast_to(factors, (2, outputs))
-        fields["factor"] = site.table("factor", "int32_t", 2 * every[0])
+        pointers["factor"] = site.table("factor", "int32_t", filled(2 * every[0]))
         if every[1].any():
-            fields["left"] = site.table("left", "int8_t", every[1])
-    x = site.slot(0).dtype
-    ends = limits(site) if factors is not None else {"y_zero": 0, "low": 0, "high": 0}
-    return site.record("quant", "er_quant", **fields, x_zero=as_int8(x_zero, x), **ends, flip=f"0x{flip(x) * 0x01010101:08x}u")
+            pointers["left"] = site.table("left", "int8_t", filled(every[1]))
+    return record(site, x_zero, **pointers)
 
 
 def folded(bias: Array | None, w: Array, x_zero: int) -> Array:
@@ -47,11 +57,17 @@ def folded(bias: Array | None, w: Array, x_zero: int) -> Array:
     return np.asarray((0 if bias is None else bias.astype(np.int64)) - x_zero * sums)
 
 
+def fits(w: Array) -> bool:
+    """Whether weights [outputs, inputs] may go two to a halfword (tile_i8.h): int8, sums with any bytes below 2^23, and no -129."""
+    return w.dtype == np.int8 and int(w.min(initial=0)) > -128 and int(np.abs(w.astype(np.int64)).sum(axis=1).max(initial=0)) * 128 < 2**23
+
+
 def panels(w: Array, group: int, runs: int) -> Array:
-    """w [outputs, runs · inputs of a run] → [group, panels, runs, steps, 4 outputs, 4 inputs], runs filled up with zeros; of four
-    int8 inputs the middle two are exchanged."""
+    """w [outputs, runs · inputs of a run] → int16 as tile_i8.h or (where the weights do not fit there) tile_i16.h reads it."""
     outputs, run = w.shape[0] // group, w.shape[1] // runs
-    filled = np.zeros((group, -(-outputs // 4) * 4, runs, -(-run // 4) * 4), w.dtype)
+    filled = np.zeros((group, -(-outputs // 4) * 4, runs, -(-run // 2) * 2), np.int16)
     filled[:, :outputs, :, :run] = w.reshape(group, outputs, runs, run)
-    ordered = filled.reshape(group, -1, 4, runs, filled.shape[3] // 4, 4).transpose(0, 1, 3, 4, 2, 5)
-    return np.ascontiguousarray(ordered[..., [0, 2, 1, 3]] if w.dtype == np.int8 else ordered)
+    tiles = filled.reshape(group, -1, 4, runs, filled.shape[3] // 2, 2)  # group, panel, output, run, pair, input
+    if fits(w):
+        tiles = tiles[:, :, 0::2] + 256 * tiles[:, :, 1::2]
+    return np.ascontiguousarray(tiles.transpose(0, 1, 3, 4, 2, 5), np.int16)

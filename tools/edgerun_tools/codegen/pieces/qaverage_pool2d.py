@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgerun_tools.codegen.pieces._quant import as_int8, flip, limits
+from edgerun_tools.codegen.pieces._quant import record
 from edgerun_tools.codegen.pieces._window import window
 from edgerun_tools.codegen.site import Site, Write
 
@@ -10,11 +10,9 @@ from edgerun_tools.codegen.site import Site, Write
 def qaverage_pool2d(site: Site) -> None:
     """x scale → y."""
     g = window(site, site.ints("kernel"))
-    scale, x = site.constant(1), site.slot(0).dtype
-    pads = site.ints("pads", (0, 0, 0, 0))
-    q = site.record("quant", "er_quant", bias="NULL", factor=site.table("factor", "int32_t", 2 * scale[0]),
-                    left=site.table("left", "int8_t", scale[1]), x_zero=as_int8(site.integer("x_zero"), x), **limits(site),
-                    flip=f"0x{flip(x) * 0x01010101:08x}u")
+    scale, pads = site.constant(1), site.ints("pads", (0, 0, 0, 0))
+    q = record(site, site.integer("x_zero"), bias="NULL", factor=site.table("factor", "int32_t", 2 * scale[0]),
+               left=site.table("left", "int8_t", scale[1]))
     site.call("qaverage_pool2d.c", "er_qaverage_pool2d", g.emit(site), site.integer("count_include_pad"), pads[2], pads[3], q, site.x(0),
               site.y())
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from edgerun_tools.codegen.pieces._quant import as_int8, folded, panels, quant
+from edgerun_tools.codegen.pieces._quant import as_int8, fits, folded, panels, quant
 from edgerun_tools.codegen.pieces._window import Window, rows_of, window
 from edgerun_tools.codegen.site import Site, Write
 
@@ -32,12 +32,12 @@ def emit(site: Site, g: Window, w: Array, x_zero: int) -> None:
     bias = site.constant(2) if site.has(2) else None
     factors = site.constant(3) if site.has(3) else None
     q = quant(site, folded(bias, w, as_int8(x_zero, site.slot(0).dtype)), factors, x_zero, g.out_c)
-    wide = w.dtype == np.int16
+    wide = not fits(w)
     if wide:
         site.define("ER_WIDE_WEIGHTS")
-    ring = site.record("ring", "er_ring", rows=rows, length=length, run=inputs, runs=runs, steps=-(-run // 4), wide=int(wide))
-    weights = site.table("weights", "int16_t" if wide else "int8_t", panels(w, g.group, g.kernel_h * runs))
-    scratch = site.scratch("i16", 2 * (rows * length + 4))  # the last run may be read up to a multiple of four
+    ring = site.record("ring", "er_ring", rows=rows, length=length, inputs=inputs, runs=runs, pairs=-(-run // 2), wide=int(wide))
+    weights = site.table("weights", "int16_t", panels(w, g.group, g.kernel_h * runs))
+    scratch = site.scratch("i16", 2 * (rows * length + 2))  # the last run may be read up to an even number
     site.call("qconv2d.c", "er_qconv2d", g.emit(site), ring, q, site.x(0), weights, scratch, site.y())
 
 
