@@ -23,6 +23,7 @@ COMMANDS = {
     "calibrate": "calibrate",
     "quantize": "quantize",
     "harden": "harden",
+    "codegen": "codegen.command",
     "inspect": "inspect",
     "bench": "bench",
     "compare": "compare",
@@ -44,6 +45,7 @@ Examples:
   edgerun calibrate model.onnx --data calibration.npz  learn when to exit early
   edgerun quantize model.onnx -o small.onnx --calibration photos/    8 bits instead of 32
   edgerun harden model.onnx -o hardened.onnx           checks that every ONNX runtime computes along
+  edgerun codegen model.onnx --target cortex-m4 -o c   C99 for microcontrollers
   edgerun inspect model.onnx                           steps, kernels, memory, exits
   edgerun bench model.onnx --against ort               time against other runtimes
   edgerun inject model.onnx --list                     where a fault can strike, and what comes of one

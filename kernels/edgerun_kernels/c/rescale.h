@@ -30,10 +30,9 @@ ER_INLINE int32_t er_narrow(const er_quant *q, int32_t sum, int32_t c) {
   int32_t v;
   if (q->left) sum = er_shift_left(sum, q->left[c]);
   v = er_rescale(sum, q->factor[c]) + q->y_zero;
-#if ER_DSP
-  v = __ssat(v, 8);
+  v = v < -128 ? -128 : v; /* one instruction where the core can saturate */
+  v = v > 127 ? 127 : v;
   if (!q->within) return v;
-#endif
   return v < q->low ? q->low : v > q->high ? q->high : v;
 }
 

@@ -62,15 +62,16 @@ def emit(plan: Plan, prefix: str, title: str, golden: Golden, target: str = "hos
 
 def _refuse_whole(plan: Plan) -> None:
     for _, node, op, reason in plan.fallbacks:
-        raise UnsupportedOpError(f"{op}, node '{node}': expected an operator with a kernel of edgerun's; found one that only the reference "
-                                 f"can run ({reason}); replace the node")
+        raise UnsupportedOpError(f"{op}, node '{node}': expected an operator with a kernel of edgerun's; found one that only the "
+                                 f"reference can run ({reason}); replace the node")
     for step in plan.steps:
         if step.kernel in ("branch", "jump", "onnx_graph"):
-            raise UnsupportedOpError(f"{step.op or step.kernel}, node '{step.node}': expected a graph without control flow and data-dependent "
-                                     "shapes; found If, Loop, Scan or such; cut the model there")
+            raise UnsupportedOpError(f"{step.op or step.kernel}, node '{step.node}': expected a graph without control flow and "
+                                     "data-dependent shapes; found If, Loop, Scan or such; cut the model there")
     for port in (*plan.inputs, *plan.outputs):
         if plan.slots[port.slot].dtype not in C_TYPES:
-            raise UnsupportedOpError(f"tensor '{port.name}': expected a type that C has; found {plan.slots[port.slot].dtype}; convert the model")
+            raise UnsupportedOpError(f"tensor '{port.name}': expected a type that C has; found {plan.slots[port.slot].dtype}; convert "
+                                     "the model")
     if any(s.nbytes >= 2**31 for s in plan.slots):
         raise ShapeError("expected tensors below 2 GiB, as generated C counts in 32 bits; found a larger one")
 
@@ -126,8 +127,9 @@ def _held(program: Program, about: header.About, port: Port) -> str:
 
 def _run(program: Program, about: header.About) -> str:
     p = about.prefix
-    tables = [array(f"result_{about.outputs_by_slot[port.slot]}", "uint8_t", program.plan.constants[program.plan.slots[port.slot].offset].view(np.uint8))
-              for port, _ in about.outputs if program.plan.slots[port.slot].place == "const"]
+    plan = program.plan
+    tables = [array(f"result_{name}", "uint8_t", _bytes_of(plan.constants[plan.slots[slot].offset]))
+              for slot, name in about.outputs_by_slot.items() if plan.slots[slot].place == "const"]
     pointers = [n for _, n in (*about.inputs, *about.outputs)]
     copies = [f"  memcpy({n}, {_held(program, about, port)}, {program.plan.slots[port.slot].nbytes});" for port, n in about.outputs]
     return "\n".join([
@@ -145,11 +147,15 @@ def _run(program: Program, about: header.About) -> str:
         "}\n"])
 
 
+def _bytes_of(values: Array) -> Array:
+    return np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+
+
 def _selftest(program: Program, about: header.About, golden: Golden) -> str:
     tables, tests = [], []
     for (port, name), values in zip(about.inputs, golden.inputs, strict=True):
         tables.append(array(f"golden_{name}", C_TYPES[program.plan.slots[port.slot].dtype], values))
-    inputs = dict((n, f"golden_{n}") for _, n in about.inputs)
+    inputs = {n: f"golden_{n}" for _, n in about.inputs}
     for (port, name), values, bound in zip(about.outputs, golden.outputs, golden.tolerance, strict=True):
         slot = program.plan.slots[port.slot]
         held = _held(program, about, port)
@@ -158,15 +164,17 @@ def _selftest(program: Program, about: header.About, golden: Golden) -> str:
             continue
         if slot.dtype == "f32":
             tables.append(array(f"golden_{name}", "float", values))
-            tests.append(f"  if (differs({held}, golden_{name}, {slot.elements}, {number(bound, 'float')})) return {about.prefix.upper()}_SELFTEST_FAILED;")
+            condition = f"differs({held}, golden_{name}, {slot.elements}, {number(bound, 'float')})"
         else:
-            tables.append(array(f"golden_{name}", "uint8_t", np.ascontiguousarray(values).view(np.uint8)))
-            tests.append(f"  if (memcmp({held}, golden_{name}, {slot.nbytes}) != 0) return {about.prefix.upper()}_SELFTEST_FAILED;")
+            tables.append(array(f"golden_{name}", "uint8_t", _bytes_of(values)))
+            condition = f"memcmp({held}, golden_{name}, {slot.nbytes}) != 0"
+        tests.append(f"  if ({condition}) return {about.prefix.upper()}_SELFTEST_FAILED;")
     helper = ""
     if any("differs(" in t for t in tests):
         helper = ("static int differs(const void *found, const float *expected, int32_t n, float bound) {\n  int32_t k;\n"
                   "  for (k = 0; k < n; ++k) {\n    float v;\n    memcpy(&v, (const uint8_t *)found + 4 * k, sizeof v);\n"
-                  "    if (!(fabsf(v - expected[k]) <= bound)) return 1; /* NaN differs */\n  }\n  return 0;\n}\n\n")
+                  "    if (v == expected[k] || (v != v && expected[k] != expected[k])) continue;\n"
+                  "    if (!(fabsf(v - expected[k]) <= bound)) return 1;\n  }\n  return 0;\n}\n\n")
     arguments = ", ".join(f"golden_{n}" for _, n in about.inputs)
-    return ("/* -- self-test -- */\n\n" + "\n".join(tables) + "\n" + helper + f"int {about.prefix}_selftest(void) {{\n  infer({arguments});\n"
-            + "\n".join(tests) + f"\n  return {about.prefix.upper()}_OK;\n}}\n")
+    return ("/* -- self-test -- */\n\n" + "\n".join(tables) + "\n" + helper + f"int {about.prefix}_selftest(void) {{\n"
+            + f"  infer({arguments});\n" + "\n".join(tests) + f"\n  return {about.prefix.upper()}_OK;\n}}\n")

@@ -43,7 +43,7 @@ def of_session(session: Session, prefix: str, title: str, target: str = "host") 
     plan = session.plan
     inputs = golden.feeds(plan)
     outputs = [a for a in session.run_raw(inputs).outputs if a is not None]
-    return Firmware(prefix, emit(plan, prefix, title, Golden(inputs, outputs, golden.tolerance(plan, outputs)), target), plan)
+    return Firmware(prefix, emit(plan, prefix, title, Golden(inputs, outputs, golden.tolerance(outputs)), target), plan)
 
 
 def prefix_of(model: str, given: str | None) -> str:

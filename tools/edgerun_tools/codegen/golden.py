@@ -10,7 +10,8 @@ import numpy as np
 from edgerun.planner.plan import DTYPES, Plan
 
 Array = np.ndarray[Any, Any]
-EPS = float(np.finfo(np.float32).eps)
+RELATIVE, ABSOLUTE = 2e-4, 1e-6
+"""Of the largest value of an output, and for outputs near 0: what sums in another order come to (tests/conformance/test_models.py)."""
 GRID = 64
 """Float inputs are multiples of its inverse, which need few digits."""
 
@@ -22,21 +23,14 @@ def feeds(plan: Plan, seed: int = 1) -> list[Array]:
     for port in plan.inputs:
         slot = plan.slots[port.slot]
         dtype = DTYPES[slot.dtype]
-        if dtype.kind == "f":
-            values = rng.integers(-2 * GRID, 2 * GRID + 1, slot.shape) / GRID
-        elif dtype.kind == "b":
-            values = rng.integers(0, 2, slot.shape)
-        else:
-            low, high = (np.iinfo(dtype).min, np.iinfo(dtype).max) if dtype.itemsize == 1 else (0, 1)
-            values = rng.integers(low, high, slot.shape, endpoint=True)
-        found.append(values.astype(dtype))
+        low, high = (-2 * GRID, 2 * GRID) if dtype.kind == "f" else (0, 1)
+        if dtype.kind in "iu" and dtype.itemsize == 1:
+            low, high = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+        values = rng.integers(low, high, slot.shape, endpoint=True)
+        found.append((values / GRID if dtype.kind == "f" else values).astype(dtype))
     return found
 
 
-def tolerance(plan: Plan, answers: Sequence[Array]) -> list[float]:
-    """What float results may differ by, absolutely; 0 for others. Sums of n products err by about sqrt(n) eps of their size, each
-    layer adds its own: eight times that of the longest sum for every layer, of the largest value of the result."""
-    terms = max((max(s.macs // max(plan.slots[s.outputs[0]].elements, 1), 1) for s in plan.steps if s.outputs), default=1)
-    layers = max(sum(1 for s in plan.steps if s.macs), 1)
-    return [8 * EPS * float(terms) ** 0.5 * layers * max(float(np.abs(a).max(initial=0.0)), EPS) if a.dtype.kind == "f" else 0.0
-            for a in answers]
+def tolerance(answers: Sequence[Array]) -> list[float]:
+    """What float results may differ by, absolutely: the bound that executors are held to; 0 for others, which are exact."""
+    return [RELATIVE * float(np.abs(a[np.isfinite(a)]).max(initial=0.0)) + ABSOLUTE if a.dtype.kind == "f" else 0.0 for a in answers]

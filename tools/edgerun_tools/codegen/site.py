@@ -14,7 +14,8 @@ from edgerun_tools.codegen.memory import Memory
 from edgerun_tools.codegen.text import C_TYPES, NUMPY_TYPES, array, number
 
 Array = np.ndarray[Any, Any]
-VIEWS = {"f32": "f32", "i8": "u8", "u8": "u8", "b8": "u8", "i16": "i16", "u16": "i16", "i32": "i32", "u32": "i32", "i64": "i64", "u64": "i64"}
+VIEWS = {"f32": "f32", "i8": "u8", "u8": "u8", "b8": "u8", "i16": "i16", "u16": "i16", "i32": "i32", "u32": "i32", "i64": "i64",
+         "u64": "i64"}
 """Plan dtype → member of the arena through which it is seen."""
 _SIZES = {"f32": 4, "u8": 1, "i16": 2, "i32": 4, "i64": 8}
 
@@ -163,8 +164,8 @@ class Site:
 
     def refuse(self, expected: str, found: str, advice: str = "run this model with the engine instead") -> NoReturn:
         """Raises UnsupportedOpError that names the operator and the node."""
-        raise UnsupportedOpError(f"{self.step.op or self.step.kernel}, node '{self.step.node}': generated C expects {expected}; found {found}; "
-                                 f"{advice}")
+        where = f"{self.step.op or self.step.kernel}, node '{self.step.node}'"
+        raise UnsupportedOpError(f"{where}: generated C expects {expected}; found {found}; {advice}")
 
 
 def _field(value: Any) -> str:

@@ -23,6 +23,7 @@ class Target:
 
 
 _ARM = "arm-none-eabi-gcc"
+_FPU5 = ("-mfloat-abi=hard", "-mfpu=fpv5-sp-d16")
 _FPU4 = ("-mfloat-abi=hard", "-mfpu=fpv4-sp-d16")
 TARGETS: dict[str, Target] = {
     t.name: t
@@ -31,7 +32,7 @@ TARGETS: dict[str, Target] = {
         Target("cortex-m0plus", _ARM, ("-mthumb", "-mcpu=cortex-m0plus"), "RP2040", 2048 * 1024, 264 * 1024),
         Target("cortex-m3", _ARM, ("-mthumb", "-mcpu=cortex-m3"), "mps2-an385", 4096 * 1024, 4096 * 1024),
         Target("cortex-m4", _ARM, ("-mthumb", "-mcpu=cortex-m4", *_FPU4), "mps2-an386", 4096 * 1024, 4096 * 1024),
-        Target("cortex-m7", _ARM, ("-mthumb", "-mcpu=cortex-m7", "-mfloat-abi=hard", "-mfpu=fpv5-sp-d16"), "mps2-an500", 4096 * 1024, 4096 * 1024),
+        Target("cortex-m7", _ARM, ("-mthumb", "-mcpu=cortex-m7", *_FPU5), "mps2-an500", 4096 * 1024, 4096 * 1024),
         Target("cortex-m55", _ARM, ("-mthumb", "-mcpu=cortex-m55", "-mfloat-abi=hard"), "mps3-an547", 4096 * 1024, 4096 * 1024),
         Target("rv32imac", "riscv64-unknown-elf-gcc", ("-march=rv32imac", "-mabi=ilp32"), "any"),
     )

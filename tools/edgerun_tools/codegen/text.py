@@ -16,7 +16,8 @@ _WIDTH = 132
 _KEYWORDS = frozenset(
     "auto break case char const continue default do double else enum extern float for goto if inline int long register restrict return "
     "short signed sizeof static struct switch typedef union unsigned void volatile while and or not xor asm bool true false class new "
-    "delete this template namespace using try catch throw public private protected virtual operator friend export main report arena".split())
+    "delete this template namespace using try catch throw public private protected virtual operator friend export main report "
+    "arena".split())
 
 
 def identifier(name: str, taken: set[str] | None = None) -> str:

@@ -32,7 +32,8 @@ def record(site: Site, x_zero: int, **pointers: str) -> str:
     x, y = site.slot(0).dtype, site.out().dtype
     ends = {k: as_int8(v, y) for k, v in limits(site).items()} if y != "i32" else {"y_zero": 0, "low": 0, "high": 0}
     return site.record("quant", "er_quant", **pointers, x_zero=as_int8(x_zero, x), **ends,
-                       within=int((ends["low"], ends["high"]) != (-128, 127)), x_flip=f"0x{flip(x) * 0x01010101:08x}u", y_flip=f"0x{flip(y):02x}u")
+                       within=int((ends["low"], ends["high"]) != (-128, 127)), x_flip=f"0x{flip(x) * 0x01010101:08x}u",
+                       y_flip=f"0x{flip(y):02x}u")
 
 
 def quant(site: Site, bias: Array | None, factors: Array | None, x_zero: int, outputs: int) -> str:

@@ -47,7 +47,8 @@ def window(site: Site, kernel: tuple[int, ...]) -> Window:
     """Of a step whose operand 0 and result 0 are images [N, H, W, C]."""
     x, y = site.slot(0).shape, site.out().shape
     strides, dilations, pads = site.ints("strides", (1, 1)), site.ints("dilations", (1, 1)), site.ints("pads", (0, 0, 0, 0))
-    return Window(*x, *y[1:], *kernel, *strides, *dilations, *pads[:2], site.integer("group", 1))
+    sizes = (*x, *y[1:], *kernel, *strides, *dilations, *pads[:2], site.integer("group", 1))
+    return Window(**{f.name: size for f, size in zip(fields(Window), sizes, strict=True)})
 
 
 def rows_of(pixels: int, most: int = 16) -> int:

@@ -9,7 +9,8 @@ from edgerun_tools.codegen.site import Site, Write
 def batch_norm(site: Site) -> None:
     """x scale shift → y."""
     channels = site.out().shape[-1]
-    site.call("batch_norm_f32.c", "er_batch_norm_f32", site.x(0), site.x(1), site.x(2), site.out().elements // max(channels, 1), channels, site.y())
+    rows = site.out().elements // max(channels, 1)
+    site.call("batch_norm_f32.c", "er_batch_norm_f32", site.x(0), site.x(1), site.x(2), rows, channels, site.y())
     finish_all(site)
 
 

@@ -42,20 +42,22 @@ def _computed(site: Site) -> None:
     if site.has(3):
         site.refuse("a residual only where one operand is constant", f"one of shape {list(site.slot(3).shape)}")
     m, n, k = y[-2], y[-1], a[-2] if site.integer("trans_a") else a[-1]
-    steps = {}
+    steps: dict[str, int] = {}
     for name, shape, turned in (("a", a, "trans_a"), ("b", b, "trans_b")):
         lead, batch = shape[:-2], int(np.prod(y[:-2]))
         if int(np.prod(lead)) not in (1, batch):
             site.refuse("operands with equal leading dimensions, or none", f"{list(a)} and {list(b)}")
         row, column = (1, shape[-1]) if site.integer(turned) else (shape[-1], 1)
-        steps |= {f"{name}_batch": shape[-1] * shape[-2] if int(np.prod(lead)) == batch > 1 else 0, f"{name}_row": row, f"{name}_column": column}
+        step = shape[-1] * shape[-2] if int(np.prod(lead)) == batch > 1 else 0
+        steps |= {f"{name}_batch": step, f"{name}_row": row, f"{name}_column": column}
     bias_row = bias_column = 0
     if site.has(2):
         shape = (1, 1, *site.slot(2).shape)[-2:]
         if site.slot(2).elements != shape[0] * shape[1]:
             site.refuse("a bias of at most two dimensions", f"one of shape {list(site.slot(2).shape)}")
         bias_row, bias_column = shape[1] if shape[0] > 1 else 0, 1 if shape[1] > 1 else 0
-    record = site.record("matrices", "er_matrices", batch=int(np.prod(y[:-2])), m=m, k=k, n=n, **steps, bias_row=bias_row, bias_column=bias_column)
+    record = site.record("matrices", "er_matrices", batch=int(np.prod(y[:-2])), m=m, k=k, n=n, **steps, bias_row=bias_row,
+                         bias_column=bias_column)
     site.call("matmul_f32.c", "er_matmul_f32", record, site.x(0), site.x(1), site.x(2) if site.has(2) else "NULL",
               number(site.real("alpha", 1.0), "float"), bounds(site), site.y())
 

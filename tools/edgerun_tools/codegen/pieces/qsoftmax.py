@@ -15,7 +15,8 @@ def qsoftmax(site: Site) -> None:
     if site.out().dtype == "f32":
         site.call("qsoftmax_f32.c", "er_qsoftmax_f32", site.x(0), outer, n, inner, bits, table, site.y())
         return
-    shape = site.record("shape", "er_qsoftmax_shape", outer=outer, n=n, inner=inner, inverse=site.integer("inverse"), **limits(site), flip=bits)
+    shape = site.record("shape", "er_qsoftmax_shape", outer=outer, n=n, inner=inner, inverse=site.integer("inverse"), **limits(site),
+                        flip=bits)
     site.call("qsoftmax.c", "er_qsoftmax", shape, table, site.x(0), site.y())
 
 

@@ -1,0 +1,143 @@
+"""C kernels over sizes around their tiles, against the Python executor, with address and undefined-behaviour sanitizers."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from edgerun.executors.python import PythonExecutor
+from edgerun.importer import load
+from edgerun.planner import make_plan
+from edgerun_tools.codegen import golden
+from firmware import agree, build, of_plan
+
+# inputs, outputs, kernel, strides, pads (top, left, bottom, right), dilations, group, height, width
+CONVOLUTIONS = {
+    "one pixel": (1, 1, (1, 1), (1, 1), (0, 0, 0, 0), (1, 1), 1, 1, 1),
+    "pointwise": (5, 7, (1, 1), (1, 1), (0, 0, 0, 0), (1, 1), 1, 3, 3),
+    "pointwise, even": (8, 8, (1, 1), (1, 1), (0, 0, 0, 0), (1, 1), 1, 4, 6),
+    "pointwise, strided": (4, 9, (1, 1), (2, 2), (0, 0, 0, 0), (1, 1), 1, 5, 7),
+    "same": (3, 4, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 1, 7, 9),
+    "same, many": (16, 17, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 1, 5, 10),
+    "tall, strided": (1, 8, (10, 4), (2, 2), (4, 1, 5, 1), (1, 1), 1, 25, 10),
+    "only at the end padded": (6, 5, (3, 3), (2, 2), (0, 0, 1, 1), (1, 1), 1, 8, 8),
+    "dilated": (3, 6, (3, 3), (1, 1), (2, 2, 2, 2), (2, 2), 1, 6, 7),
+    "window larger than the image": (2, 3, (5, 5), (1, 1), (2, 2, 2, 2), (1, 1), 1, 2, 2),
+    "groups": (6, 9, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 3, 5, 6),
+    "groups of one output": (8, 4, (2, 2), (1, 1), (0, 0, 0, 0), (1, 1), 4, 4, 5),
+    "depthwise": (9, 9, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 9, 6, 7),
+    "depthwise, strided": (8, 8, (3, 3), (2, 2), (0, 0, 1, 1), (1, 1), 8, 8, 9),
+    "depthwise, of few columns": (4, 4, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 4, 5, 1),
+    "depthwise, dilated": (5, 5, (3, 3), (1, 1), (2, 2, 2, 2), (2, 2), 5, 6, 6),
+    "depthwise, one column": (6, 6, (5, 1), (1, 1), (0, 0, 0, 0), (1, 1), 6, 9, 1),
+    "depthwise, two of each": (3, 6, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 3, 5, 5),
+}
+
+
+def model_of(nodes, inputs, outputs, constants) -> onnx.ModelProto:
+    infos = [[helper.make_tensor_value_info(n, t, s) for n, t, s in group] for group in (inputs, outputs)]
+    initializers = [numpy_helper.from_array(np.asarray(v), n) for n, v in constants.items()]
+    graph = helper.make_graph(nodes, "test", infos[0], infos[1], initializers)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def check(model: onnx.ModelProto, folder, kernels: set[str], seeds=(2, 3)) -> None:
+    """C agrees with the Python executor, and the plan has the kernels meant."""
+    plan = make_plan(load(model), checks="off")
+    assert kernels <= {s.kernel for s in plan.steps}
+    feeds = [golden.feeds(plan, seed) for seed in seeds]
+    runner = PythonExecutor(plan)
+    expected = [list(runner.run(one).outputs) for one in feeds]
+    found = build(of_plan(plan), folder).run(feeds)
+    assert all(agree(f, e, 1e-5) for one, truth in zip(found, expected, strict=True) for f, e in zip(one, truth, strict=True))
+
+
+def attributes(case) -> dict:
+    _, _, kernel, strides, pads, dilations, group, _, _ = case
+    return {"kernel_shape": kernel, "strides": strides, "pads": pads, "dilations": dilations, "group": group}
+
+
+def output_shape(case, batch) -> list[int]:
+    _, outputs, kernel, strides, pads, dilations, _, *size = case
+    return [batch, outputs, *((size[k] + pads[k] + pads[2 + k] - (kernel[k] - 1) * dilations[k] - 1) // strides[k] + 1 for k in range(2))]
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+@pytest.mark.parametrize("end", ["plain", "relu", "clip and residual", "sigmoid"])
+def test_float_convolution(name, end, tmp_path):
+    case = CONVOLUTIONS[name]
+    batch = 2 if end == "relu" else 1
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
+    weights = rng.standard_normal((case[1], case[0] // case[6], *case[2])).astype(np.float32)
+    shape = output_shape(case, batch)
+    constants = {"w": weights} | ({} if end == "plain" else {"b": rng.standard_normal(case[1]).astype(np.float32)})
+    inputs = [("x", TensorProto.FLOAT, [batch, case[0], *case[7:]])]
+    nodes = [helper.make_node("Conv", ["x", "w"] + (["b"] if end != "plain" else []), ["c"], **attributes(case))]
+    last = "c"
+    if end == "clip and residual":
+        inputs.append(("r", TensorProto.FLOAT, shape))
+        constants |= {"low": np.float32(-1), "high": np.float32(2)}
+        nodes += [helper.make_node("Add", ["c", "r"], ["s"]), helper.make_node("Clip", ["s", "low", "high"], ["y"])]
+        last = "y"
+    elif end != "plain":
+        nodes.append(helper.make_node(end.capitalize(), ["c"], ["y"]))
+        last = "y"
+    kernel = "conv2d_dw_f32" if case[6] == case[0] > 1 else "conv2d_f32"
+    check(model_of(nodes, inputs, [(last, TensorProto.FLOAT, shape)], constants), tmp_path, {kernel})
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+@pytest.mark.parametrize("types", ["i8 by i8", "u8 by i8", "u8 by u8"])
+def test_int8_convolution(name, types, tmp_path):
+    case = CONVOLUTIONS[name]
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
+    data, weight = (np.dtype(np.int8 if t == "i8" else np.uint8) for t in types.split(" by "))
+    w = rng.integers(np.iinfo(weight).min, np.iinfo(weight).max, (case[1], case[0] // case[6], *case[2]), weight, endpoint=True)
+    scales = (rng.random(case[1]) * 0.01 + 0.001).astype(np.float32) if types == "i8 by i8" else np.float32(0.004)
+    zeros = np.zeros(case[1], weight) if types == "i8 by i8" else weight.type(0 if weight == np.int8 else 77)
+    size = float(np.sqrt(w[0].size))
+    constants = {"xs": np.float32(0.02), "xz": data.type(3), "w": w, "ws": scales, "wz": zeros, "ys": np.float32(0.0115 * size),
+                 "yz": data.type(100), "b": rng.integers(-3000, 3000, case[1]).astype(np.int32)}
+    kind = TensorProto.INT8 if data == np.int8 else TensorProto.UINT8
+    node = helper.make_node("QLinearConv", ["x", "xs", "xz", "w", "ws", "wz", "ys", "yz", "b"], ["y"], **attributes(case))
+    batch = 2 if types == "i8 by i8" else 1
+    model = model_of([node], [("x", kind, [batch, case[0], *case[7:]])], [("y", kind, output_shape(case, batch))], constants)
+    check(model, tmp_path, {("qconv2d_dw_" if case[6] == case[0] > 1 else "qconv2d_") + data.name.replace("uint", "u").replace("int", "i")})
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 640, 9), (2, 7, 8), (3, 5, 4), (8, 16, 3), (13, 6, 10)])
+def test_matrix_products(shape, tmp_path):
+    m, k, n = shape
+    rng = np.random.default_rng(m * k * n)
+    constants = {"b": rng.standard_normal((k, n)).astype(np.float32), "c": rng.standard_normal(n).astype(np.float32)}
+    nodes = [helper.make_node("Gemm", ["x", "b", "c"], ["g"], alpha=0.5), helper.make_node("Relu", ["g"], ["y"])]
+    check(model_of(nodes, [("x", TensorProto.FLOAT, [m, k])], [("y", TensorProto.FLOAT, [m, n])], constants), tmp_path, {"matmul_f32"})
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 640, 9), (2, 7, 8), (3, 5, 4), (8, 16, 3), (13, 6, 10)])
+def test_int8_matrix_products(shape, tmp_path):
+    m, k, n = shape
+    rng = np.random.default_rng(m * k * n)
+    b = rng.integers(-128, 127, (k, n), np.int8, endpoint=True)
+    constants = {"xs": np.float32(0.02), "xz": np.int8(-7), "b": b, "bs": np.float32(0.01), "bz": np.int8(0), "ys": np.float32(0.4),
+                 "yz": np.int8(5)}
+    node = helper.make_node("QLinearMatMul", ["x", "xs", "xz", "b", "bs", "bz", "ys", "yz"], ["y"])
+    check(model_of([node], [("x", TensorProto.INT8, [m, k])], [("y", TensorProto.INT8, [m, n])], constants), tmp_path, {"qmatmul_i8"})
+
+
+def test_large_sums_take_wide_weights(tmp_path):
+    w = np.full((2, 700), 127, np.int8)
+    constants = {"xs": np.float32(1), "xz": np.int8(0), "b": w.T.copy(), "bs": np.float32(1), "bz": np.int8(0), "ys": np.float32(1e5), "yz": np.int8(0)}
+    node = helper.make_node("QLinearMatMul", ["x", "xs", "xz", "b", "bs", "bz", "ys", "yz"], ["y"])
+    model = model_of([node], [("x", TensorProto.INT8, [1, 700])], [("y", TensorProto.INT8, [1, 2])], constants)
+    plan = make_plan(load(model), checks="off")
+    firmware = of_plan(plan)
+    assert "ER_WIDE_WEIGHTS 1" in firmware.sources.source
+    feeds = [[np.full((1, 700), v, np.int8)] for v in (-128, 127)]
+    expected = [list(PythonExecutor(plan).run(one).outputs) for one in feeds]
+    for found, truth in zip(build(firmware, tmp_path).run(feeds), expected, strict=True):
+        np.testing.assert_array_equal(found[0], truth[0])
