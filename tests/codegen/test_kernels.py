@@ -7,13 +7,13 @@ import zlib
 import numpy as np
 import onnx
 import pytest
+from firmware import agree, build, of_plan
 from onnx import TensorProto, helper, numpy_helper
 
 from edgerun.executors.python import PythonExecutor
 from edgerun.importer import load
 from edgerun.planner import make_plan
 from edgerun_tools.codegen import golden
-from firmware import agree, build, of_plan
 
 # inputs, outputs, kernel, strides, pads (top, left, bottom, right), dilations, group, height, width
 CONVOLUTIONS = {
@@ -67,46 +67,46 @@ def output_shape(case, batch) -> list[int]:
 
 
 @pytest.mark.parametrize("name", CONVOLUTIONS)
-@pytest.mark.parametrize("end", ["plain", "relu", "clip and residual", "sigmoid"])
-def test_float_convolution(name, end, tmp_path):
+def test_float_convolution(name, tmp_path):
+    """Four ways to end: nothing, bias and relu, residual and bounds, sigmoid; of two images."""
     case = CONVOLUTIONS[name]
-    batch = 2 if end == "relu" else 1
     rng = np.random.default_rng(zlib.crc32(name.encode()))
-    weights = rng.standard_normal((case[1], case[0] // case[6], *case[2])).astype(np.float32)
-    shape = output_shape(case, batch)
-    constants = {"w": weights} | ({} if end == "plain" else {"b": rng.standard_normal(case[1]).astype(np.float32)})
-    inputs = [("x", TensorProto.FLOAT, [batch, case[0], *case[7:]])]
-    nodes = [helper.make_node("Conv", ["x", "w"] + (["b"] if end != "plain" else []), ["c"], **attributes(case))]
-    last = "c"
-    if end == "clip and residual":
-        inputs.append(("r", TensorProto.FLOAT, shape))
-        constants |= {"low": np.float32(-1), "high": np.float32(2)}
-        nodes += [helper.make_node("Add", ["c", "r"], ["s"]), helper.make_node("Clip", ["s", "low", "high"], ["y"])]
-        last = "y"
-    elif end != "plain":
-        nodes.append(helper.make_node(end.capitalize(), ["c"], ["y"]))
-        last = "y"
+    shape = output_shape(case, 2)
+    constants = {"low": np.float32(-1), "high": np.float32(2), "b": rng.standard_normal(case[1]).astype(np.float32)}
+    constants |= {f"w{k}": rng.standard_normal((case[1], case[0] // case[6], *case[2])).astype(np.float32) for k in range(4)}
+    nodes = [helper.make_node("Conv", ["x", f"w{k}"] + (["b"] if k else []), [f"c{k}"], **attributes(case)) for k in range(4)]
+    nodes += [helper.make_node("Relu", ["c1"], ["relu"]), helper.make_node("Add", ["c2", "r"], ["sum"]),
+              helper.make_node("Clip", ["sum", "low", "high"], ["clip"]), helper.make_node("Sigmoid", ["c3"], ["sigmoid"])]
+    inputs = [("x", TensorProto.FLOAT, [2, case[0], *case[7:]]), ("r", TensorProto.FLOAT, shape)]
+    outputs = [(n, TensorProto.FLOAT, shape) for n in ("c0", "relu", "clip", "sigmoid")]
     kernel = "conv2d_dw_f32" if case[6] == case[0] > 1 else "conv2d_f32"
-    check(model_of(nodes, inputs, [(last, TensorProto.FLOAT, shape)], constants), tmp_path, {kernel})
+    check(model_of(nodes, inputs, outputs, constants), tmp_path, {kernel})
+
+
+def quantised(case, k: int, data, weight, by_channel: bool) -> tuple[onnx.NodeProto, dict]:
+    """QLinearConv number k and its constants."""
+    rng = np.random.default_rng(k)
+    w = rng.integers(np.iinfo(weight).min, np.iinfo(weight).max, (case[1], case[0] // case[6], *case[2]), weight, endpoint=True)
+    scales = (rng.random(case[1]) * 0.01 + 0.001).astype(np.float32) if by_channel else np.float32(0.004)
+    zeros = np.zeros(case[1], weight) if by_channel else weight(0 if weight == np.int8 else 77)
+    constants = {"xs": np.float32(0.02), "xz": data(3), "w": w, "ws": scales, "wz": zeros, "ys": np.float32(0.0115 * np.sqrt(w[0].size)),
+                 "yz": data(100), "b": rng.integers(-3000, 3000, case[1]).astype(np.int32)}
+    names = [f"{n}{k}" for n in ("xs", "xz", "w", "ws", "wz", "ys", "yz", "b")]
+    node = helper.make_node("QLinearConv", [f"x_{np.dtype(data).name}", *names], [f"y{k}"], **attributes(case))
+    return node, {f"{n}{k}": v for n, v in constants.items()}
 
 
 @pytest.mark.parametrize("name", CONVOLUTIONS)
-@pytest.mark.parametrize("types", ["i8 by i8", "u8 by i8", "u8 by u8"])
-def test_int8_convolution(name, types, tmp_path):
+def test_int8_convolution(name, tmp_path):
+    """int8 by int8 with a scale for each channel, uint8 by int8, uint8 by uint8 with a zero point; of two images."""
     case = CONVOLUTIONS[name]
-    rng = np.random.default_rng(zlib.crc32(name.encode()))
-    data, weight = (np.dtype(np.int8 if t == "i8" else np.uint8) for t in types.split(" by "))
-    w = rng.integers(np.iinfo(weight).min, np.iinfo(weight).max, (case[1], case[0] // case[6], *case[2]), weight, endpoint=True)
-    scales = (rng.random(case[1]) * 0.01 + 0.001).astype(np.float32) if types == "i8 by i8" else np.float32(0.004)
-    zeros = np.zeros(case[1], weight) if types == "i8 by i8" else weight.type(0 if weight == np.int8 else 77)
-    size = float(np.sqrt(w[0].size))
-    constants = {"xs": np.float32(0.02), "xz": data.type(3), "w": w, "ws": scales, "wz": zeros, "ys": np.float32(0.0115 * size),
-                 "yz": data.type(100), "b": rng.integers(-3000, 3000, case[1]).astype(np.int32)}
-    kind = TensorProto.INT8 if data == np.int8 else TensorProto.UINT8
-    node = helper.make_node("QLinearConv", ["x", "xs", "xz", "w", "ws", "wz", "ys", "yz", "b"], ["y"], **attributes(case))
-    batch = 2 if types == "i8 by i8" else 1
-    model = model_of([node], [("x", kind, [batch, case[0], *case[7:]])], [("y", kind, output_shape(case, batch))], constants)
-    check(model, tmp_path, {("qconv2d_dw_" if case[6] == case[0] > 1 else "qconv2d_") + data.name.replace("uint", "u").replace("int", "i")})
+    forms = ((np.int8, np.int8, True), (np.uint8, np.int8, False), (np.uint8, np.uint8, False))
+    made = [quantised(case, k, *form) for k, form in enumerate(forms)]
+    inputs = [("x_int8", TensorProto.INT8, [2, case[0], *case[7:]]), ("x_uint8", TensorProto.UINT8, [2, case[0], *case[7:]])]
+    outputs = [(f"y{k}", TensorProto.UINT8 if k else TensorProto.INT8, output_shape(case, 2)) for k in range(3)]
+    stem = "qconv2d_dw" if case[6] == case[0] > 1 else "qconv2d"
+    model = model_of([n for n, _ in made], inputs, outputs, {n: v for _, c in made for n, v in c.items()})
+    check(model, tmp_path, {f"{stem}_i8", f"{stem}_u8"})
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 640, 9), (2, 7, 8), (3, 5, 4), (8, 16, 3), (13, 6, 10)])
@@ -131,7 +131,8 @@ def test_int8_matrix_products(shape, tmp_path):
 
 def test_large_sums_take_wide_weights(tmp_path):
     w = np.full((2, 700), 127, np.int8)
-    constants = {"xs": np.float32(1), "xz": np.int8(0), "b": w.T.copy(), "bs": np.float32(1), "bz": np.int8(0), "ys": np.float32(1e5), "yz": np.int8(0)}
+    constants = {"xs": np.float32(1), "xz": np.int8(0), "b": w.T.copy(), "bs": np.float32(1), "bz": np.int8(0), "ys": np.float32(1e5),
+                 "yz": np.int8(0)}
     node = helper.make_node("QLinearMatMul", ["x", "xs", "xz", "b", "bs", "bz", "ys", "yz"], ["y"])
     model = model_of([node], [("x", TensorProto.INT8, [1, 700])], [("y", TensorProto.INT8, [1, 2])], constants)
     plan = make_plan(load(model), checks="off")

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from firmware import agree, build
 
 from edgerun import Session
 from edgerun_tools.codegen import golden
 from edgerun_tools.codegen.generate import of_session
-from firmware import agree, build
 
 ROOT = Path(__file__).parents[2]
 FOLDER = (ROOT / os.environ.get("EDGERUN_DATA", "../shared/data") / "models").resolve()

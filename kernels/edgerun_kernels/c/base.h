@@ -14,9 +14,11 @@
 #define ER_MADD(a, b, c) ((a) * (b) + (c))
 #endif
 
-/* Helpers that some programs need and others do not. */
+/* Helpers that some programs need and others do not; inner loops whose registers nothing around them should take. */
 #if defined(__GNUC__)
 #define ER_INLINE static inline __attribute__((unused))
+#define ER_APART static __attribute__((noinline))
 #else
 #define ER_INLINE static inline
+#define ER_APART static
 #endif

@@ -1,61 +1,109 @@
 /* qconv2d_dw_{i8,u8}: depthwise qconv2d; output channel c reads input channel c / m, m = out_c / in_c.
  *
- * w [kernel_h, kernel_w, out_c] int8. Four channels at a time where m is 1. Taps outside of the image add nothing, so the zero point is
- * subtracted from x, and the bias is the model's. y must not overlap x. */
+ * w int16 (int8, or uint8 less its zero point): where m is 1, channels go by four, [out_c / 4][kernel_h * kernel_w][4] with the middle two
+ * exchanged, which is what sxtb16 gives of x; the other channels follow, [kernel_h * kernel_w] each. full: the bias of windows that lie inside the image, with what x_zero adds;
+ * elsewhere x_zero is subtracted from x, as taps outside add nothing. y must not overlap x. */
 #include "dsp.h"
 #include "rescale.h"
 #include "window.h"
 
-static void er_qconv2d_dw(const er_window *g, const er_quant *q, const uint8_t *x, const int8_t *w, void *y) {
-  const int32_t m = g->out_c / g->in_c, row_step = g->dilation_h * g->in_w * g->in_c, step = g->dilation_w * g->in_c;
-  int32_t image, h, at, c, i, j;
 #if ER_DSP
-  const int32_t fours = m == 1 ? g->out_c / 4 * 4 : 0;
-  const uint32_t zero = (uint32_t)(-q->x_zero) & 0xffffu;
-  const int16x2_t zeros = (int16x2_t)(zero | zero << 16);
+#define ER_TAP(p_, w_)                                                                                 \
+  do {                                                                                                 \
+    const uint32_t v_ = er_word(p_) ^ flip;                                                            \
+    const int16x2_t e_ = __sxtb16((int8x4_t)v_), o_ = __sxtb16((int8x4_t)(v_ >> 8));                   \
+    const int16x2_t k_ = (int16x2_t)er_word(w_), l_ = (int16x2_t)er_word((w_) + 2);                    \
+    s0 = __smlabb(e_, k_, s0);                                                                         \
+    s1 = __smlabb(o_, l_, s1);                                                                         \
+    s2 = __smlatt(e_, k_, s2);                                                                         \
+    s3 = __smlatt(o_, l_, s3);                                                                         \
+  } while (0)
 #else
-  const int32_t fours = 0;
+#define ER_BYTE(p_, k_) ((int8_t)((p_)[k_] ^ (uint8_t)flip))
+#define ER_TAP(p_, w_)                                                                                 \
+  do {                                                                                                 \
+    s0 += ER_BYTE(p_, 0) * (w_)[0];                                                                    \
+    s1 += ER_BYTE(p_, 1) * (w_)[2];                                                                    \
+    s2 += ER_BYTE(p_, 2) * (w_)[1];                                                                    \
+    s3 += ER_BYTE(p_, 3) * (w_)[3];                                                                    \
+  } while (0)
 #endif
+
+/* Four channels from c on of n neighbouring pixels whose windows lie inside the image; x: under the first tap, at: of the first pixel. */
+ER_APART void er_dw_4(const er_window *g, const er_quant *q, const uint8_t *x, const int16_t *w, const int32_t *full, int32_t c, int32_t n,
+                      void *restrict y, int32_t at) {
+  const int32_t channels = g->out_c, step = g->dilation_w * channels, row_step = g->dilation_h * g->in_w * channels;
+  const int32_t pixel = g->stride_w * channels, rows = g->kernel_h, columns = g->kernel_w;
+  const uint32_t flip = q->x_flip;
+  for (; n > 0; --n, x += pixel, at += channels) {
+    int32_t s0 = full[c], s1 = full[c + 1], s2 = full[c + 2], s3 = full[c + 3], i, j;
+    const uint8_t *row = x;
+    const int16_t *k = w;
+    for (i = rows; i > 0; --i, row += row_step) {
+      const uint8_t *p = row;
+      for (j = columns; j >= 3; j -= 3, p += 3 * step, k += 12) {
+        ER_TAP(p, k);
+        ER_TAP(p + step, k + 4);
+        ER_TAP(p + 2 * step, k + 8);
+      }
+      for (; j > 0; --j, p += step, k += 4) ER_TAP(p, k);
+    }
+    if (q->factor) {
+      int32_t v[4];
+      uint8_t *to = (uint8_t *)y + at;
+      v[0] = s0, v[1] = s1, v[2] = s2, v[3] = s3;
+      er_narrow4(q, v, c, c + 1, c + 2, c + 3);
+      to[0] = (uint8_t)v[0];
+      to[1] = (uint8_t)v[1];
+      to[2] = (uint8_t)v[2];
+      to[3] = (uint8_t)v[3];
+    } else {
+      int32_t *to = (int32_t *)y + at;
+      to[0] = s0, to[1] = s1, to[2] = s2, to[3] = s3;
+    }
+  }
+}
+
+/* Channels from c on of one pixel, by the taps that lie in the image; x: under the window's first tap, x[origin]. */
+static void er_dw_1(const er_window *g, const er_quant *q, const uint8_t *x, int32_t origin, const int16_t *w, er_taps rows, er_taps columns,
+                    int32_t c, void *y, int32_t at) {
+  const int32_t m = g->out_c / g->in_c, fours = m == 1 ? g->out_c / 4 * 4 : 0;
+  int32_t i, j;
+  for (; c < g->out_c; ++c) {
+    const int32_t size = g->kernel_h * g->kernel_w, pitch = c < fours ? 4 : 1; /* 1 and 2 of four are exchanged */
+    const int32_t place = c < fours ? c / 4 * 4 * size + (((c + 1) & 2) ? (c ^ 3) & 3 : c & 3) : c * size;
+    int32_t sum = q->bias[c];
+    for (i = rows.from; i < rows.to; ++i) {
+      int32_t from = origin + (i * g->dilation_h * g->in_w + columns.from * g->dilation_w) * g->in_c + c / m;
+      const int16_t *k = w + (place + (i * g->kernel_w + columns.from) * pitch);
+      for (j = columns.from; j < columns.to; ++j, from += g->dilation_w * g->in_c, k += pitch)
+        sum += ((int8_t)(x[from] ^ (uint8_t)q->x_flip) - q->x_zero) * *k;
+    }
+    er_store_sum(q, sum, c, y, at + c);
+  }
+}
+
+static void er_qconv2d_dw(const er_window *g, const er_quant *q, const int32_t *full, const uint8_t *x, const int16_t *w, void *y) {
+  const int32_t fours = g->out_c == g->in_c ? g->out_c / 4 * 4 : 0, reach = (g->kernel_w - 1) * g->dilation_w;
+  const int32_t size = g->kernel_h * g->kernel_w;
+  const int32_t begin = (g->pad_left + g->stride_w - 1) / g->stride_w; /* the pixels [begin, end) see no side of the image */
+  const int32_t last = g->in_w - 1 - reach + g->pad_left, end = last < 0 ? 0 : last / g->stride_w + 1;
+  int32_t image, h, at, c;
   for (image = 0; image < g->batch; ++image) {
     for (h = 0; h < g->out_h; ++h) {
-      const int32_t top = h * g->stride_h - g->pad_top;
+      const int32_t top = h * g->stride_h - g->pad_top, row = (image * g->out_h + h) * g->out_w;
+      const int32_t first = ((image * g->in_h + top) * g->in_w - g->pad_left) * g->in_c;
       const er_taps rows = er_inside(top, g->kernel_h, g->dilation_h, g->in_h);
+      const int32_t stop = end < g->out_w ? end : g->out_w, n = rows.to - rows.from < g->kernel_h ? 0 : stop - begin;
+      if (n > 0) {
+        for (c = 0; c < fours; c += 4)
+          er_dw_4(g, q, x + (first + begin * g->stride_w * g->in_c + c), w + c * size, full, c, n, y, (row + begin) * g->out_c + c);
+      }
       for (at = 0; at < g->out_w; ++at) {
-        const int32_t left = at * g->stride_w - g->pad_left, out = ((image * g->out_h + h) * g->out_w + at) * g->out_c;
-        const er_taps columns = er_inside(left, g->kernel_w, g->dilation_w, g->in_w);
-        const int32_t first = ((image * g->in_h + top) * g->in_w + left) * g->in_c + rows.from * row_step + columns.from * step;
-        const int32_t tap = (rows.from * g->kernel_w + columns.from) * g->out_c;
-#if ER_DSP
-        for (c = 0; c < fours; c += 4) {
-          int32_t s0 = q->bias[c], s1 = q->bias[c + 1], s2 = q->bias[c + 2], s3 = q->bias[c + 3];
-          const uint8_t *from = x + first + c;
-          const int8_t *weight = w + tap + c;
-          for (i = rows.from; i < rows.to; ++i, from += row_step, weight += g->kernel_w * g->out_c) {
-            const uint8_t *p = from;
-            const int8_t *u = weight;
-            for (j = columns.from; j < columns.to; ++j, p += step, u += g->out_c) {
-              const uint32_t v = er_word(p) ^ q->x_flip, k = er_word(u);
-              const int16x2_t ve = __sxtab16(zeros, (int8x4_t)v), vo = __sxtab16(zeros, (int8x4_t)(v >> 8));
-              const int16x2_t ke = __sxtb16((int8x4_t)k), ko = __sxtb16((int8x4_t)(k >> 8));
-              s0 = __smlabb(ve, ke, s0);
-              s1 = __smlabb(vo, ko, s1);
-              s2 = __smlatt(ve, ke, s2);
-              s3 = __smlatt(vo, ko, s3);
-            }
-          }
-          er_store_sum(q, s0, c, y, out + c);
-          er_store_sum(q, s1, c + 1, y, out + c + 1);
-          er_store_sum(q, s2, c + 2, y, out + c + 2);
-          er_store_sum(q, s3, c + 3, y, out + c + 3);
-        }
-#endif
-        for (c = fours; c < g->out_c; ++c) {
-          int32_t sum = q->bias[c];
-          const int32_t in = first + c / m;
-          for (i = 0; i < rows.to - rows.from; ++i)
-            for (j = 0; j < columns.to - columns.from; ++j)
-              sum += ((int8_t)(x[in + i * row_step + j * step] ^ (uint8_t)q->x_flip) - q->x_zero) * w[tap + (i * g->kernel_w + j) * g->out_c + c];
-          er_store_sum(q, sum, c, y, out + c);
+        const int32_t done = n > 0 && at >= begin && at < stop ? fours : 0;
+        if (done < g->out_c) {
+          const er_taps columns = er_inside(at * g->stride_w - g->pad_left, g->kernel_w, g->dilation_w, g->in_w);
+          er_dw_1(g, q, x, first + at * g->stride_w * g->in_c, w, rows, columns, done, y, (row + at) * g->out_c);
         }
       }
     }

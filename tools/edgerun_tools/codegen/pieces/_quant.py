@@ -27,17 +27,19 @@ def limits(site: Site) -> dict[str, int]:
     return {"y_zero": site.integer("y_zero"), "low": site.integer("low", low), "high": site.integer("high", high)}
 
 
-def record(site: Site, x_zero: int, **pointers: str) -> str:
+def record(site: Site, x_zero: int, large: bool, **pointers: str) -> str:
     """er_quant with these pointers: zero points and bounds as int8."""
     x, y = site.slot(0).dtype, site.out().dtype
     ends = {k: as_int8(v, y) for k, v in limits(site).items()} if y != "i32" else {"y_zero": 0, "low": 0, "high": 0}
     return site.record("quant", "er_quant", **pointers, x_zero=as_int8(x_zero, x), **ends,
-                       within=int((ends["low"], ends["high"]) != (-128, 127)), x_flip=f"0x{flip(x) * 0x01010101:08x}u",
+                       within=int((ends["low"], ends["high"]) != (-128, 127)), large=int(large), x_flip=f"0x{flip(x) * 0x01010101:08x}u",
                        y_flip=f"0x{flip(y):02x}u")
 
 
-def quant(site: Site, bias: Array | None, factors: Array | None, x_zero: int, outputs: int) -> str:
-    """er_quant of a product: bias (int64, modulo 2^32) and factors [2, outputs or 1] or None, filled up for tiles of four outputs."""
+def quant(site: Site, bias: Array | None, factors: Array | None, x_zero: int, reach: Array) -> str:
+    """er_quant of a product: bias (int64, modulo 2^32) and factors [2, outputs or 1] or None, filled up for tiles of four outputs.
+    reach: Σ |w| of every output."""
+    outputs, large = len(reach), False
 
     def filled(values: Array) -> Array:
         return np.concatenate([values, np.zeros(3, values.dtype)])
@@ -45,11 +47,13 @@ def quant(site: Site, bias: Array | None, factors: Array | None, x_zero: int, ou
     wrapped = (np.zeros(outputs, np.int64) if bias is None else bias).astype(np.int64).astype(np.uint32).view(np.int32)
     pointers = {"bias": site.table("bias", "int32_t", filled(wrapped)), "factor": "NULL", "left": "NULL"}
     if factors is not None:
-        every = np.broadcast_to(factors, (2, outputs))
+        every = np.broadcast_to(factors, (2, outputs)).astype(np.int64)
+        most = 255 * reach + (0 if bias is None else np.abs(bias))  # of a folded bias more than enough
+        large = bool((most >= np.int64(1) << (31 - every[1])).any())
         pointers["factor"] = site.table("factor", "int32_t", filled(2 * every[0]))
         if every[1].any():
             pointers["left"] = site.table("left", "int8_t", filled(every[1]))
-    return record(site, x_zero, **pointers)
+    return record(site, x_zero, large, **pointers)
 
 
 def folded(bias: Array | None, w: Array, x_zero: int) -> Array:

@@ -11,7 +11,7 @@ def qaverage_pool2d(site: Site) -> None:
     """x scale → y."""
     g = window(site, site.ints("kernel"))
     scale, pads = site.constant(1), site.ints("pads", (0, 0, 0, 0))
-    q = record(site, site.integer("x_zero"), bias="NULL", factor=site.table("factor", "int32_t", 2 * scale[0]),
+    q = record(site, site.integer("x_zero"), True, bias="NULL", factor=site.table("factor", "int32_t", 2 * scale[0]),
                left=site.table("left", "int8_t", scale[1]))
     site.call("qaverage_pool2d.c", "er_qaverage_pool2d", g.emit(site), site.integer("count_include_pad"), pads[2], pads[3], q, site.x(0),
               site.y())

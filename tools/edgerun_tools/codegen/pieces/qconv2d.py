@@ -31,7 +31,7 @@ def emit(site: Site, g: Window, w: Array, x_zero: int) -> None:
     length = ((g.out_w - 1) * g.stride_w + (g.kernel_w - 1) * g.dilation_w + 1) * g.in_c
     bias = site.constant(2) if site.has(2) else None
     factors = site.constant(3) if site.has(3) else None
-    q = quant(site, folded(bias, w, as_int8(x_zero, site.slot(0).dtype)), factors, x_zero, g.out_c)
+    q = quant(site, folded(bias, w, as_int8(x_zero, site.slot(0).dtype)), factors, x_zero, np.abs(w.astype(np.int64)).sum(axis=1))
     wide = not fits(w)
     if wide:
         site.define("ER_WIDE_WEIGHTS")
