@@ -4,7 +4,7 @@
 #include <string.h>
 
 #ifdef __FAST_MATH__
-#error "built with fast-math, which removes tests for NaN: leave out -ffast-math and -Ofast"
+#error "built with fast-math, which removes tests for NaN: build without"
 #endif
 
 /* a * b + c, rounded once where the core has the instruction; a call of fmaf where it has not would cost hundreds. */
