@@ -21,6 +21,8 @@ from edgerun_tools.codegen.targets import WARNINGS
 
 Array = np.ndarray[Any, Any]
 SANITIZED = ("-O1", "-g0", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+DSP = (*SANITIZED, "-D__ARM_FEATURE_DSP=1", f"-I{Path(__file__).parent / 'acle'}", "-Wno-unused-function")
+"""The paths for Arm's DSP instructions, with these written in C."""
 RELATIVE, ABSOLUTE = 2e-4, 1e-6
 """Bound of a difference of floats: as tests/conformance/test_models.py holds the executors to."""
 MAIN = """#include <stdio.h>

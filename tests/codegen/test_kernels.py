@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 import onnx
 import pytest
-from firmware import agree, build, of_plan
+from firmware import DSP, SANITIZED, agree, build, of_plan
 from onnx import TensorProto, helper, numpy_helper
 
 from edgerun.executors.python import PythonExecutor
@@ -45,14 +45,14 @@ def model_of(nodes, inputs, outputs, constants) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
-def check(model: onnx.ModelProto, folder, kernels: set[str], seeds=(2, 3)) -> None:
+def check(model: onnx.ModelProto, folder, kernels: set[str], flags=SANITIZED, seeds=(2, 3)) -> None:
     """C agrees with the Python executor, and the plan has the kernels meant."""
     plan = make_plan(load(model), checks="off")
     assert kernels <= {s.kernel for s in plan.steps}
     feeds = [golden.feeds(plan, seed) for seed in seeds]
     runner = PythonExecutor(plan)
     expected = [list(runner.run(one).outputs) for one in feeds]
-    found = build(of_plan(plan), folder).run(feeds)
+    found = build(of_plan(plan), folder, flags=flags).run(feeds)
     assert all(agree(f, e, 1e-5) for one, truth in zip(found, expected, strict=True) for f, e in zip(one, truth, strict=True))
 
 
@@ -97,7 +97,8 @@ def quantised(case, k: int, data, weight, by_channel: bool) -> tuple[onnx.NodePr
 
 
 @pytest.mark.parametrize("name", CONVOLUTIONS)
-def test_int8_convolution(name, tmp_path):
+@pytest.mark.parametrize("flags", [SANITIZED, DSP], ids=["plain", "dsp"])
+def test_int8_convolution(name, flags, tmp_path):
     """int8 by int8 with a scale for each channel, uint8 by int8, uint8 by uint8 with a zero point; of two images."""
     case = CONVOLUTIONS[name]
     forms = ((np.int8, np.int8, True), (np.uint8, np.int8, False), (np.uint8, np.uint8, False))
@@ -106,7 +107,7 @@ def test_int8_convolution(name, tmp_path):
     outputs = [(f"y{k}", TensorProto.UINT8 if k else TensorProto.INT8, output_shape(case, 2)) for k in range(3)]
     stem = "qconv2d_dw" if case[6] == case[0] > 1 else "qconv2d"
     model = model_of([n for n, _ in made], inputs, outputs, {n: v for _, c in made for n, v in c.items()})
-    check(model, tmp_path, {f"{stem}_i8", f"{stem}_u8"})
+    check(model, tmp_path, {f"{stem}_i8", f"{stem}_u8"}, flags)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 640, 9), (2, 7, 8), (3, 5, 4), (8, 16, 3), (13, 6, 10)])
@@ -119,14 +120,16 @@ def test_matrix_products(shape, tmp_path):
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 640, 9), (2, 7, 8), (3, 5, 4), (8, 16, 3), (13, 6, 10)])
-def test_int8_matrix_products(shape, tmp_path):
+@pytest.mark.parametrize("flags", [SANITIZED, DSP], ids=["plain", "dsp"])
+def test_int8_matrix_products(shape, flags, tmp_path):
     m, k, n = shape
     rng = np.random.default_rng(m * k * n)
     b = rng.integers(-128, 127, (k, n), np.int8, endpoint=True)
     constants = {"xs": np.float32(0.02), "xz": np.int8(-7), "b": b, "bs": np.float32(0.01), "bz": np.int8(0), "ys": np.float32(0.4),
                  "yz": np.int8(5)}
     node = helper.make_node("QLinearMatMul", ["x", "xs", "xz", "b", "bs", "bz", "ys", "yz"], ["y"])
-    check(model_of([node], [("x", TensorProto.INT8, [m, k])], [("y", TensorProto.INT8, [m, n])], constants), tmp_path, {"qmatmul_i8"})
+    model = model_of([node], [("x", TensorProto.INT8, [m, k])], [("y", TensorProto.INT8, [m, n])], constants)
+    check(model, tmp_path, {"qmatmul_i8"}, flags)
 
 
 def test_large_sums_take_wide_weights(tmp_path):

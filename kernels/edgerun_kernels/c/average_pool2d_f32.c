@@ -2,7 +2,8 @@
  * the pads, too; a window without taps gives NaN. */
 #include "window.h"
 
-static void er_average_pool2d_f32(const er_window *g, int32_t include_pad, int32_t pad_bottom, int32_t pad_right, const float *x, float *y) {
+static void er_average_pool2d_f32(const er_window *g, int32_t include_pad, int32_t pad_bottom, int32_t pad_right, const float *x,
+                                  float *y) {
   int32_t image, h, at, c, i, j;
   for (image = 0; image < g->batch; ++image) {
     for (h = 0; h < g->out_h; ++h) {

@@ -1,4 +1,5 @@
-/* global_max_pool_f32: the largest of all pixels, or its NaN; -inf where there are none. x [batch, pixels, channels], y [batch, channels]; they must not overlap. */
+/* global_max_pool_f32: the largest of all pixels, or its NaN; -inf where there are none.
+ * x [batch, pixels, channels], y [batch, channels]; they must not overlap. */
 #include "base.h"
 
 static void er_global_max_pool_f32(const float *x, int32_t batch, int32_t pixels, int32_t channels, float *y) {

@@ -8,7 +8,8 @@ typedef struct {
   int32_t batch, m, k, n, a_batch, a_row, a_column, b_batch, b_row, b_column, bias_row, bias_column;
 } er_matrices;
 
-static void er_matmul_f32(const er_matrices *g, const float *a, const float *b, const float *bias, float alpha, er_bounds bounds, float *y) {
+static void er_matmul_f32(const er_matrices *g, const float *a, const float *b, const float *bias, float alpha, er_bounds bounds,
+                          float *y) {
   int32_t t, i, j, k;
   for (t = 0; t < g->batch; ++t) {
     for (i = 0; i < g->m; ++i) {

@@ -2,7 +2,8 @@
  * dimensions (the first ones may be 1); before may be negative, which crops. y must not overlap x. */
 #include "move.h"
 
-static void er_pad(const void *x, const void *value, int32_t size, const int32_t *dims, const int32_t *sizes, const int32_t *before, void *y) {
+static void er_pad(const void *x, const void *value, int32_t size, const int32_t *dims, const int32_t *sizes, const int32_t *before,
+                   void *y) {
   uint8_t *to = y;
   int32_t i[4];
   for (i[0] = 0; i[0] < dims[0]; ++i[0])

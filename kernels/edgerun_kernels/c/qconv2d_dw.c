@@ -73,8 +73,8 @@ ER_APART void er_dw_4(const er_window *g, const er_quant *q, const uint8_t *x, c
 }
 
 /* Channels from c on of one pixel, one by one; origin: of the pixel under the window's first tap. */
-static void er_dw_1(const er_window *g, const er_quant *q, const uint8_t *x, int32_t origin, const int16_t *w, er_taps rows, er_taps columns,
-                    int32_t c, void *y, int32_t at) {
+static void er_dw_1(const er_window *g, const er_quant *q, const uint8_t *x, int32_t origin, const int16_t *w, er_taps rows,
+                    er_taps columns, int32_t c, void *y, int32_t at) {
   const int32_t m = g->out_c / g->in_c, size = g->kernel_h * g->kernel_w;
   int32_t i, j;
   for (; c < g->out_c; ++c) {

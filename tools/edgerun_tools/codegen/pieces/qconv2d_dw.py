@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from edgerun_tools.codegen.pieces._panels import channels
 from edgerun_tools.codegen.pieces._quant import quant
 from edgerun_tools.codegen.pieces._window import window
 from edgerun_tools.codegen.site import Site, Write
@@ -16,10 +17,7 @@ def qconv2d_dw(site: Site) -> None:
     bias = site.constant(2).astype(np.int64) if site.has(2) else None
     reach = np.abs(w.reshape(-1, g.out_c).astype(np.int64)).sum(axis=0)
     q = quant(site, bias, site.constant(3) if site.has(3) else None, site.integer("x_zero"), reach)
-    flat = w.reshape(-1, g.out_c)  # taps, outputs
-    fours = g.out_c // 4 * 4 if g.in_c == g.out_c else 0
-    tiles = flat[:, :fours].reshape(len(flat), -1, 4).transpose(1, 0, 2)[:, :, [0, 2, 1, 3]]
-    packed = np.concatenate([tiles.reshape(-1), flat[:, fours:].T.reshape(-1)])
+    packed = channels(w, g.in_c == g.out_c, (0, 2, 1, 3))
     site.call("qconv2d_dw.c", "er_qconv2d_dw", g.emit(site), q, site.x(0), site.table("weights", "int16_t", packed), site.y())
 
 
