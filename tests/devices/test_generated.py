@@ -10,6 +10,7 @@ from edgerun import Session
 from edgerun_tools import boards
 from edgerun_tools.boards import emitted
 from edgerun_tools.boards.inject import Fault
+from edgerun_tools.codegen import generate
 
 BOARDS = [case.board(n) for n in boards.BOARDS if n not in ("atmega328p", "microbit")]
 
@@ -45,10 +46,7 @@ def test_manifest_of_a_plan(session, tmp_path):
 @pytest.fixture
 def firmware(session, tmp_path):
     """A folder with generated C."""
-    generate = pytest.importorskip("edgerun_tools.codegen.generate", reason="the code generator is not there yet")
-    made = generate.of_session(session, "net", "net.onnx")
-    made.write(tmp_path / "net")
-    emitted.write(tmp_path / "net", emitted.describe("net", "any", made.plan, arena_bytes=made.sources.arena_bytes))
+    generate.of_session(session, "net", "net.onnx").write(tmp_path / "net")
     return tmp_path / "net"
 
 

@@ -49,6 +49,7 @@ def test_the_wheel_has_the_packages_and_no_extension(wheel):
     assert not [n for n in names if n.endswith(".so")]
     packages = {n.split("/")[0] for n in names if n.endswith("__init__.py")}
     assert packages == {"edgerun", "edgerun_kernels", "edgerun_tools"}
+    assert "edgerun_kernels/c/base.h" in names  # what `edgerun codegen` writes from
 
 
 def test_the_python_executor_serves(wheel, tmp_path, add_bytes):

@@ -24,6 +24,7 @@ COMMANDS = {
     "quantize": "quantize",
     "harden": "harden",
     "ranges": "ranges",
+    "codegen": "codegen.command",
     "inspect": "inspect",
     "bench": "bench",
     "compare": "compare",
@@ -47,6 +48,7 @@ Examples:
   edgerun quantize model.onnx -o small.onnx --calibration photos/    8 bits instead of 32
   edgerun harden model.onnx -o hardened.onnx           checks that every ONNX runtime computes along
   edgerun ranges model.onnx --data photos/             values to cut faults off at (--on-fault restrict)
+  edgerun codegen model.onnx --target cortex-m4 -o c   C99 for microcontrollers
   edgerun inspect model.onnx                           steps, kernels, memory, exits
   edgerun bench model.onnx --against ort               time against other runtimes
   edgerun inject model.onnx --list                     where a fault can strike, and what comes of one

@@ -65,16 +65,16 @@ def bounds(max_memory: str | None, timeout: float | None, bound: Sequence[str] |
     """The options of a session for --max-memory, --timeout and --bound. Raises OptionError."""
     found: dict[str, Any] = {"timeout": timeout}
     if max_memory is not None:
-        found["max_memory"] = _bytes("--max-memory", max_memory)
+        found["max_memory"] = bytes_of("--max-memory", max_memory)
     for entry in bound or ():
         name, _, value = entry.partition("=")
         if name not in ("file", "nodes", "depth", "name", "trips"):
             raise OptionError(f"--bound: expected file, nodes, depth, name or trips, and =VALUE; found {entry!r}")
-        found[f"max_{name}"] = _bytes(f"--bound {name}", value)
+        found[f"max_{name}"] = bytes_of(f"--bound {name}", value)
     return found
 
 
-def _bytes(option: str, text: str) -> int:
+def bytes_of(option: str, text: str) -> int:
     """A whole number, perhaps with a binary unit: 1000, 64k, 512MiB, 1.5GB."""
     number = text.strip().lower().removesuffix("ib").removesuffix("b") or text
     unit = number[-1:] if number[-1:] in ("k", "m", "g") else ""

@@ -1,0 +1,11 @@
+/* elu_f32: y = x, or alpha (e^x - 1) below 0. y may be x. NaN in, NaN out. */
+#include "base.h"
+
+static void er_elu_f32(const float *x, int32_t n, float alpha, float beta, float *y) {
+  int32_t k;
+  (void)alpha, (void)beta;
+  for (k = 0; k < n; ++k) {
+    const float v = x[k];
+    y[k] = v > 0.0f ? v : alpha * expm1f(v);
+  }
+}

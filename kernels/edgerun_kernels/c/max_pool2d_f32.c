@@ -1,0 +1,27 @@
+/* max_pool2d_f32: the largest number of every window, or its NaN; -inf where a window sees nothing. y must not overlap x. */
+#include "window.h"
+
+static void er_max_pool2d_f32(const er_window *g, const float *x, float *y) {
+  int32_t image, h, at, c, i, j;
+  for (image = 0; image < g->batch; ++image) {
+    for (h = 0; h < g->out_h; ++h) {
+      const int32_t top = h * g->stride_h - g->pad_top;
+      const er_taps rows = er_inside(top, g->kernel_h, g->dilation_h, g->in_h);
+      for (at = 0; at < g->out_w; ++at) {
+        const int32_t left = at * g->stride_w - g->pad_left;
+        const er_taps columns = er_inside(left, g->kernel_w, g->dilation_w, g->in_w);
+        for (c = 0; c < g->in_c; ++c) {
+          float most = -INFINITY;
+          for (i = rows.from; i < rows.to; ++i) {
+            for (j = columns.from; j < columns.to; ++j) {
+              const int32_t pixel = (image * g->in_h + top + i * g->dilation_h) * g->in_w + left + j * g->dilation_w;
+              const float v = x[pixel * g->in_c + c];
+              most = most >= v || most != most ? most : v;
+            }
+          }
+          *y++ = most;
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,11 @@
+/* tanh_f32: y = tanh x. y may be x. NaN in, NaN out. */
+#include "base.h"
+
+static void er_tanh_f32(const float *x, int32_t n, float alpha, float beta, float *y) {
+  int32_t k;
+  (void)alpha, (void)beta;
+  for (k = 0; k < n; ++k) {
+    const float v = x[k];
+    y[k] = tanhf(v);
+  }
+}

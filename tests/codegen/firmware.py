@@ -1,0 +1,118 @@
+"""Builds generated C on the host and feeds it: outputs as arrays, with the sanitizers watching."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgerun.executors.python import PythonExecutor
+from edgerun.planner.plan import DTYPES, Plan
+from edgerun_tools.codegen import golden
+from edgerun_tools.codegen.emit import Golden, emit
+from edgerun_tools.codegen.generate import Firmware
+from edgerun_tools.codegen.targets import WARNINGS
+
+Array = np.ndarray[Any, Any]
+SANITIZED = ("-O1", "-g0", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+DSP = (*SANITIZED, "-D__ARM_FEATURE_DSP=1", f"-I{Path(__file__).parent / 'acle'}", "-Wno-unused-function")
+"""The paths for Arm's DSP instructions, with these written in C."""
+RELATIVE, ABSOLUTE = 2e-4, 1e-6
+"""Bound of a difference of floats: as tests/conformance/test_models.py holds the executors to."""
+MAIN = """#include <stdio.h>
+#include <stdlib.h>
+#include "{prefix}.h"
+{arrays}
+int main(int argc, char **argv) {{
+  long left = argc > 1 ? strtol(argv[1], NULL, 10) : 0;
+  if ({prefix}_selftest() != {big}_OK) return 90;
+  for (; left > 0; --left) {{
+    {prefix}_report report;
+{reads}
+    if ({prefix}_run({arguments}, &report) != {big}_OK) return 91;
+{writes}
+  }}
+  return 0;
+}}
+"""
+
+
+def of_plan(plan: Plan, title: str = "a test") -> Firmware:
+    """C for a plan, with the Python executor's answer in its self-test."""
+    inputs = golden.feeds(plan)
+    runner = PythonExecutor(plan)
+    outputs = [a for a in runner.run(inputs).outputs if a is not None]
+    return Firmware("net", emit(plan, "net", title, Golden(inputs, outputs, golden.tolerance(outputs))), plan)
+
+
+@dataclass(frozen=True)
+class Built:
+    """A compiled program."""
+
+    plan: Plan
+    path: Path
+
+    def run(self, feeds: Sequence[Sequence[Array]]) -> list[list[Array]]:
+        """Outputs for each set of inputs."""
+        data = b"".join(np.ascontiguousarray(a).tobytes() for one in feeds for a in one)
+        done = subprocess.run([self.path, str(len(feeds))], input=data, capture_output=True, timeout=120, check=False)
+        assert done.returncode == 0, (done.returncode, done.stderr.decode()[:2000])
+        found, at = [], 0
+        for _ in feeds:
+            one = []
+            for port in self.plan.outputs:
+                slot = self.plan.slots[port.slot]
+                one.append(np.frombuffer(done.stdout, DTYPES[slot.dtype], slot.elements, at).reshape(slot.shape))
+                at += slot.nbytes
+            found.append(one)
+        assert at == len(done.stdout)
+        return found
+
+
+def build(firmware: Firmware, folder: Path, compiler: str = "gcc", flags: Sequence[str] = SANITIZED) -> Built:
+    """Compiles without a warning, self-test included. Skips without the compiler."""
+    if shutil.which(compiler) is None:
+        pytest.skip(f"{compiler} is not installed")
+    firmware.write(folder)
+    plan, p = firmware.plan, firmware.prefix
+    arrays, reads, writes, names = [], [], [], []
+    for kind, ports in (("in", plan.inputs), ("out", plan.outputs)):
+        for k, port in enumerate(ports):
+            slot, name = plan.slots[port.slot], f"{kind}{k}"
+            names.append(name)
+            arrays.append(f"static {_ctype(slot.dtype)} {name}[{max(slot.elements, 1)}];")
+            if kind == "in":
+                reads.append(f"    if (fread({name}, 1, {slot.nbytes}, stdin) != {slot.nbytes}) return 92;")
+            else:
+                writes.append(f"    if (fwrite({name}, 1, {slot.nbytes}, stdout) != {slot.nbytes}) return 93;")
+    main = MAIN.format(prefix=p, big=p.upper(), arrays="\n".join(arrays), reads="\n".join(reads), writes="\n".join(writes),
+                       arguments=", ".join(names))
+    (folder / "main.c").write_text(main, encoding="ascii")
+    command = [compiler, *WARNINGS, *flags, f"{p}.c", "main.c", "-lm", "-o", "program"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr[:3000]
+    assert done.stderr == "", done.stderr[:3000]
+    return Built(plan, folder / "program")
+
+
+def _ctype(dtype: str) -> str:
+    from edgerun_tools.codegen.text import C_TYPES
+
+    return C_TYPES[dtype]
+
+
+def agree(found: Array, truth: Array, relative: float = RELATIVE, absolute: float = ABSOLUTE) -> bool:
+    """Equal; floats within the bound, NaN and infinities in the same places."""
+    if truth.dtype.kind != "f":
+        return bool(np.array_equal(found, truth))
+    finite = np.isfinite(truth)
+    if not np.array_equal(found[~finite], truth[~finite], equal_nan=True):
+        return False
+    largest = float(np.abs(truth[finite]).max(initial=0.0))
+    return bool(np.all(np.abs(found[finite].astype(np.float64) - truth[finite]) <= relative * largest + absolute))

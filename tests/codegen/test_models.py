@@ -1,0 +1,64 @@
+"""Generated C answers as the engine and the Python executor do, on the MLPerf Tiny models of the data folder and the zoo."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from firmware import agree, build
+
+from edgerun import Session
+from edgerun_tools.codegen import golden
+from edgerun_tools.codegen.generate import of_session
+
+ROOT = Path(__file__).parents[2]
+FOLDER = (ROOT / os.environ.get("EDGERUN_DATA", "../shared/data") / "models").resolve()
+FLOAT = ("mlperf_ad01_fp32", "mlperf_dscnn_kws_fp32", "mlperf_resnet8_cifar10_fp32", "mlperf_strww_fp32", "mlperf_vww96_fp32")
+INT8 = ("mlperf_ad01_int8qdq", "mlperf_dscnn_kws_int8qdq", "mlperf_dscnn_kws_qdq_s8s8_perchannel",
+        "mlperf_dscnn_kws_qoperator_u8s8_pertensor", "mlperf_resnet8_cifar10_int8qdq", "mlperf_resnet8_cifar10_qoperator_u8s8_pertensor",
+        "mlperf_strww_int8qdq", "mlperf_vww96_int8qdq", "mlperf_vww96_qoperator_u8s8_pertensor", "tflm_micro_speech_int8qdq")
+RUNS = 5
+
+
+def answers(path: Path, folder: Path) -> list[tuple[list[np.ndarray], list[np.ndarray]]]:
+    """(found, expected) outputs for a few inputs. Not sanitized: the kernels are, in test_kernels.py, and these are many."""
+    with Session(path, checks="off", threads=1) as session:
+        firmware = of_session(session, "net", path.name)
+        feeds = [golden.feeds(firmware.plan, seed) for seed in range(2, 2 + RUNS)]
+        found = build(firmware, folder, flags=("-O1",)).run(feeds)
+        return [(f, [a for a in session.run_raw(one).outputs if a is not None]) for f, one in zip(found, feeds, strict=True)]
+
+
+def path_of(name: str) -> Path:
+    path = FOLDER / f"{name}.onnx"
+    if not path.is_file():
+        pytest.skip(f"models/{name}.onnx is not in EDGERUN_DATA")
+    return path
+
+
+@pytest.mark.parametrize("name", INT8)
+def test_int8_has_the_same_bits(name, tmp_path):
+    for found, expected in answers(path_of(name), tmp_path):
+        for f, e in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(f, e)
+
+
+@pytest.mark.parametrize("name", FLOAT)
+def test_float_is_within_the_bound(name, tmp_path):
+    for found, expected in answers(path_of(name), tmp_path):
+        assert all(agree(f, e) for f, e in zip(found, expected, strict=True))
+
+
+def test_a_net_of_the_zoo_gives_all_exits(tmp_path):
+    for found, expected in answers(ROOT / "models" / "zoo" / "mnist_alexnet" / "model.onnx", tmp_path):
+        assert len(found) == 3
+        assert all(agree(f, e) for f, e in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize("name", ["mlperf_dscnn_kws_fp32", "mlperf_dscnn_kws_int8qdq", "mlperf_dscnn_kws_qoperator_u8s8_pertensor"])
+@pytest.mark.parametrize(("compiler", "flags"), [("gcc", ("-O2", "-fanalyzer")), ("clang", ("-O2",))])
+def test_compilers_are_quiet(compiler, flags, name, tmp_path):
+    with Session(path_of(name), checks="off", threads=1) as session:
+        assert build(of_session(session, "net", name), tmp_path, compiler, flags).run([]) == []

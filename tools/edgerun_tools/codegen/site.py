@@ -1,0 +1,182 @@
+"""What a piece sees of a step, and what it gives back: constants, scratch, a call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+import numpy as np
+
+from edgerun.errors import UnsupportedOpError
+from edgerun.planner.plan import ABSENT, Plan, Slot, Step
+from edgerun_tools.codegen.memory import Memory
+from edgerun_tools.codegen.text import C_TYPES, NUMPY_TYPES, array, number
+
+Array = np.ndarray[Any, Any]
+VIEWS = {"f32": "f32", "i8": "u8", "u8": "u8", "b8": "u8", "i16": "i16", "u16": "i16", "i32": "i32", "u32": "i32", "i64": "i64",
+         "u64": "i64"}
+"""Plan dtype → member of the arena through which it is seen."""
+_SIZES = {"f32": 4, "u8": 1, "i16": 2, "i32": 4, "i64": 8}
+
+
+@dataclass
+class Program:
+    """A program as it grows."""
+
+    plan: Plan
+    memory: Memory
+    inputs: tuple[str, ...]
+    fragments: list[str] = field(default_factory=list)
+    tables: list[str] = field(default_factory=list)
+    calls: list[list[str]] = field(default_factory=list)
+    constant_bytes: dict[int, int] = field(default_factory=dict)
+    used_views: set[str] = field(default_factory=set)
+    defines: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Site:
+    """Step number `index` of the plan, for the piece that emits it."""
+
+    program: Program
+    index: int
+
+    @property
+    def plan(self) -> Plan:
+        return self.program.plan
+
+    @property
+    def step(self) -> Step:
+        return self.plan.steps[self.index]
+
+    def ints(self, name: str, default: tuple[int, ...] = ()) -> tuple[int, ...]:
+        """A list attribute of integers."""
+        return tuple(int(v) for v in self.step.attrs.get(name, default))
+
+    def integer(self, name: str, default: int = 0) -> int:
+        """A scalar integer attribute."""
+        value = self.step.attrs.get(name)
+        return int(value[0]) if value else default
+
+    def real(self, name: str, default: float = 0.0) -> float:
+        """A scalar float attribute, rounded to float32 as all executors see it."""
+        value = self.step.attrs.get(name)
+        return float(np.float32(value[0] if value else default))
+
+    def has(self, k: int) -> bool:
+        """Whether operand k is there."""
+        return k < len(self.step.inputs) and self.step.inputs[k] != ABSENT
+
+    def slot(self, k: int) -> Slot:
+        """The tensor of operand k."""
+        return self.plan.slots[self.step.inputs[k]]
+
+    def out(self, k: int = 0) -> Slot:
+        """The tensor of result k."""
+        return self.plan.slots[self.step.outputs[k]]
+
+    def is_constant(self, k: int) -> bool:
+        """Whether operand k is known now."""
+        return self.slot(k).place == "const"
+
+    def constant(self, k: int) -> Array:
+        """The values of operand k, which must be known now."""
+        if not self.is_constant(k):
+            self.refuse(f"operand {k} to be constant", f"{self.slot(k).name!r}, which is computed", "make it a weight of the model")
+        slot = self.slot(k)
+        return self.plan.constants[slot.offset].reshape(slot.shape)
+
+    def x(self, k: int) -> str:
+        """C expression of operand k: a pointer to its first element; bytes of either sign are `uint8_t`."""
+        slot = self.slot(k)
+        if slot.place == "const":
+            c_type = "uint8_t" if VIEWS.get(slot.dtype) == "u8" else C_TYPES.get(slot.dtype, "")
+            if c_type not in NUMPY_TYPES:
+                self.refuse("constants of 1, 2, 4 or 8 bytes that C has", slot.dtype)
+            values = self.constant(k)
+            return self.table(f"operand{k}", c_type, values.view(np.uint8) if c_type == "uint8_t" else values)
+        return self._pointer(slot)
+
+    def y(self, k: int = 0) -> str:
+        """C expression of result k."""
+        return self._pointer(self.out(k))
+
+    def _pointer(self, slot: Slot) -> str:
+        if slot.dtype not in VIEWS:
+            self.refuse("tensors of float32, booleans or integers", f"{slot.name!r} of {slot.dtype}")
+        if slot.place == "input":
+            name = self.program.inputs[slot.offset]
+            return f"(const uint8_t *){name}" if slot.dtype == "i8" else name
+        return self.arena(VIEWS[slot.dtype], slot.offset)
+
+    def arena(self, view: str, offset: int) -> str:
+        """C expression of a place in the arena, by the member of its union."""
+        self.program.used_views.add(view)
+        return f"arena.{view} + {offset // _SIZES[view]}" if offset else f"arena.{view}"
+
+    def table(self, name: str, c_type: str, values: Array) -> str:
+        """Emits a constant array and returns its name."""
+        full = f"step{self.index}_{name}"
+        self.program.tables.append(array(full, c_type, values))
+        self._count(values.size * np.dtype(NUMPY_TYPES[c_type]).itemsize)
+        return full
+
+    def record(self, name: str, c_type: str, **fields: Any) -> str:
+        """Emits a constant struct and returns a pointer to it; fields are integers, floats, lists of integers, or C text."""
+        full = f"step{self.index}_{name}"
+        words = [f".{k} = {_field(v)}" for k, v in fields.items()]
+        lines, line = [], "  "
+        for word in words:
+            if len(line) + len(word) > 130:
+                lines.append(line.rstrip())
+                line = "  "
+            line += word + ", "
+        body = "\n".join([*lines, line.rstrip().rstrip(",")])
+        self.program.tables.append(f"static const {c_type} {full} = {{\n{body}\n}};\n")
+        self._count(4 * sum(len(v) if isinstance(v, (list, tuple)) else 1 for v in fields.values()))
+        return f"&{full}"
+
+    def bounds(self, low: float, high: float) -> str:
+        """Emits an interval of floats and returns it by value."""
+        return self.record("bounds", "er_bounds", low=float(low), high=float(high)).removeprefix("&")
+
+    def _count(self, size: int) -> None:
+        self.program.constant_bytes[self.index] = self.program.constant_bytes.get(self.index, 0) + size
+
+    def scratch(self, view: str, size: int) -> str:
+        """C expression of `size` bytes of the arena that are this step's alone."""
+        return self.arena(view, self.program.memory.scratch(self.index, size))
+
+    def define(self, name: str) -> None:
+        """Switches a part of the kernels on."""
+        self.program.defines.add(name)
+
+    def call(self, fragment: str, function: str, *arguments: Any) -> None:
+        """Emits one call; `fragment` is the kernel's file."""
+        if fragment not in self.program.fragments:
+            self.program.fragments.append(fragment)
+        self.program.calls[self.index].append(f"{function}({', '.join(map(str, arguments))});")
+
+    def statement(self, line: str) -> None:
+        """Emits one line of C."""
+        self.program.calls[self.index].append(line)
+
+    def refuse(self, expected: str, found: str, advice: str = "run this model with the engine instead") -> NoReturn:
+        """Raises UnsupportedOpError that names the operator and the node."""
+        where = f"{self.step.op or self.step.kernel}, node '{self.step.node}'"
+        raise UnsupportedOpError(f"{where}: generated C expects {expected}; found {found}; {advice}")
+
+
+def _field(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float):
+        return number(value, "float")
+    if isinstance(value, (list, tuple)):
+        return "{" + ", ".join(number(v, "int32_t") for v in value) + "}"
+    return number(value, "int32_t")
+
+
+Write = Callable[[Site], None]
+"""Emits a step."""

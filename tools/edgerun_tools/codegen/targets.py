@@ -1,0 +1,47 @@
+"""The cores that C is generated for: compiler, flags, and what a reference board of each has. One table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgerun.errors import OptionError
+
+WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-pedantic")
+"""What generated C is compiled with without a word."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """compiler: command (prefix of the binutils included); flags: of the core; flash, ram: bytes of the board meant, 0 for no bound."""
+
+    name: str
+    compiler: str
+    flags: tuple[str, ...]
+    board: str
+    flash: int = 0
+    ram: int = 0
+
+
+_ARM = "arm-none-eabi-gcc"
+_FPU5 = ("-mfloat-abi=hard", "-mfpu=fpv5-sp-d16")
+_FPU4 = ("-mfloat-abi=hard", "-mfpu=fpv4-sp-d16")
+TARGETS: dict[str, Target] = {
+    t.name: t
+    for t in (
+        Target("host", "gcc", (), "this computer"),
+        Target("cortex-m0plus", _ARM, ("-mthumb", "-mcpu=cortex-m0plus"), "RP2040", 2048 * 1024, 264 * 1024),
+        Target("cortex-m3", _ARM, ("-mthumb", "-mcpu=cortex-m3"), "mps2-an385", 4096 * 1024, 4096 * 1024),
+        Target("cortex-m4", _ARM, ("-mthumb", "-mcpu=cortex-m4", *_FPU4), "mps2-an386", 4096 * 1024, 4096 * 1024),
+        Target("cortex-m7", _ARM, ("-mthumb", "-mcpu=cortex-m7", *_FPU5), "mps2-an500", 4096 * 1024, 4096 * 1024),
+        Target("cortex-m55", _ARM, ("-mthumb", "-mcpu=cortex-m55", "-mfloat-abi=hard"), "mps3-an547", 4096 * 1024, 4096 * 1024),
+        Target("rv32imac", "riscv64-unknown-elf-gcc", ("-march=rv32imac", "-mabi=ilp32"), "any"),
+    )
+}
+"""Name → target. `ram` and `flash` are bounds for --max-ram and --max-flash where the caller gives none."""
+
+
+def target(name: str) -> Target:
+    """The target of a name. OptionError."""
+    if name not in TARGETS:
+        raise OptionError(f"--target: expected one of {', '.join(TARGETS)}; found {name!r}")
+    return TARGETS[name]
