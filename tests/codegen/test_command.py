@@ -45,7 +45,7 @@ def test_it_writes_and_says(dense, tmp_path, capsys):
     assert said["schema"] == "edgerun.codegen/1"
     assert (said["prefix"], said["macs"], said["measured"]) == ("my_net_1", 2048, None)
     assert said["constants"] >= 4 * (64 * 32 + 32)
-    assert sorted(p.name for p in (tmp_path / "c").iterdir()) == ["CMakeLists.txt", "my_net_1.c", "my_net_1.h"]
+    assert sorted(p.name for p in (tmp_path / "c").iterdir()) == ["CMakeLists.txt", "firmware.json", "my_net_1.c", "my_net_1.h"]
     header = (tmp_path / "c" / "my_net_1.h").read_text()
     assert "#define MY_NET_1_INPUT0_ELEMENTS 64" in header
     assert f"#define MY_NET_1_ARENA_BYTES {said['arena']}" in header

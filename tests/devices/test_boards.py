@@ -31,7 +31,8 @@ def test_answers_report_and_self_test(name, tmp_path):
     np.testing.assert_array_equal(results.outputs(), want)
     assert [s.report for s in results.samples] == [{"exit_taken": int(y[0, 0] > 0), "checks_passed": 70000, "faults": 0} for y in want]
     assert [s.status for s in results.samples] == [0, 0, 0, 0, 7]
-    assert all(0 < s.stack < results.stack_limit and s.count > 0 for s in results.samples)
+    assert all(0 < s.stack < results.stack_limit for s in results.samples)
+    assert all(s.count > 0 for s in results.samples) or name == "host"  # time, of which an empty call's is taken off
     assert 640 < results.image.firmware.flash < 5000
     assert results.image.firmware.ram <= results.image.whole.ram
 
