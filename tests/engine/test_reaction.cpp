@@ -249,7 +249,7 @@ TEST_CASE("the C interface: options, status and findings") {
   const Bytes bytes = relu_chain(64, 2).bytes();
   edgerun_plan* plan = nullptr;
   REQUIRE(edgerun_plan_create(bytes.data(), bytes.size(), 0, &plan) == EDGERUN_OK);
-  edgerun_session_options o{sizeof o, 1, 1, -1, 0, 4};
+  edgerun_session_options o{sizeof o, 1, 1, -1, 0, EDGERUN_REACTION_RESTRICT + 1};
   edgerun_session* s = nullptr;
   CHECK(edgerun_session_create(plan, &o, &s) == EDGERUN_INVALID_ARGUMENT);
   o.reaction = EDGERUN_REACTION_ABORT;
