@@ -194,11 +194,11 @@ def test_exit_early_without_an_exit_before_it_aborts():
 
 @pytest.mark.parametrize("reaction", LADDER)
 def test_timeouts_hold_while_a_fault_is_dealt_with(reaction):
-    plan = chain(60, 1 << 20)
-    executor = EngineExecutor(plan, seconds=1e-3, on_fault=reaction)
+    plan = chain(60, 1 << 22)  # a step alone takes longer than that, so the two passes of "abort" cannot end in time
+    executor = EngineExecutor(plan, seconds=5e-4, on_fault=reaction)
     executor.arm(Fault("result", 0, 5, 1 << 30, runs=100))
     with pytest.raises(DeadlineExceeded):
-        executor.run([np.ones((1, 1 << 20), np.float32)])
+        executor.run([np.ones((1, 1 << 22), np.float32)])
 
 
 @pytest.mark.parametrize("reaction", LADDER)
