@@ -202,3 +202,27 @@ def test_a_sequence_where_a_tensor_belongs_is_named() -> None:
                  [info("all", F, ["t", "m"])], [scalar("trips", 3)])
     with pytest.raises(EdgeRunError, match="sequence"), edgerun.Session(data) as session:
         session.run(np.array(4, np.int64))
+
+
+@pytest.mark.parametrize("dead", ["If", "Loop"])
+def test_results_without_a_name_are_dropped(dead: str) -> None:
+    """Found by fuzzing: an If whose one output nobody named."""
+    def branch(op, name):
+        return helper.make_graph([node(op, ["x"], [name])], op, [], [info(name, F, [2, 6])])
+
+    choice = {"then_branch": branch("Relu", "then"), "else_branch": branch("Ceil", "else")}
+    body = helper.make_graph([node("Identity", ["on"], ["still"]), node("Add", ["was", "x"], ["now"])], "body",
+                             [info("k", I64), info("on", B), info("was", F, [2, 6])],
+                             [info("still", B), info("now", F, [2, 6]), info("now", F, [2, 6])])
+    unnamed = node("If", ["c"], [""], **choice) if dead == "If" else node("Loop", ["trips", "", "x"], ["", "all"], body=body)
+    nodes = [*NON_ZERO[:-1], unnamed, node("If", ["c"], ["z"], **choice), node("Exp", ["values"], ["y"])]
+    outputs = [info("y", F, [None]), info("z", F, [2, 6]), *([info("all", F, [None, 2, 6])] if dead == "Loop" else [])]
+    data = model(nodes, [info("x", F, [2, 6]), info("c", B)], outputs, [scalar("trips", 3)])
+    x = np.arange(-6, 6, dtype=np.float32).reshape(2, 6)
+    for c in (True, False):
+        with edgerun.Session(data) as session:  # onnx.reference cannot leave out a result of Loop
+            found = session.run({"x": x, "c": np.array(c)}).outputs
+        np.testing.assert_allclose(found["y"], np.exp(x[x != 0]), rtol=1e-5)
+        np.testing.assert_array_equal(found["z"], np.maximum(x, 0) if c else x)
+        if dead == "Loop":
+            np.testing.assert_array_equal(found["all"], [2 * x, 3 * x, 4 * x])

@@ -122,7 +122,7 @@ class Interpreter:
         own = _OWN.get(node.op_type) if node.domain in ("", "ai.onnx") else None
         if own is not None:
             try:
-                return own(self, node, env)
+                return [r for v, r in zip(node.outputs, own(self, node, env), strict=True) if v.name != ""]
             except (ValueError, IndexError, TypeError, AttributeError) as e:  # ranks, axes and lengths that only the operands show
                 raise ShapeError(f"{self._site(node).where}: operands do not fit: {short(str(e))}") from e
         site = self._site(node)
