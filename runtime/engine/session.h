@@ -28,6 +28,9 @@ struct SessionOptions {
   Reaction reaction = Reaction::flag;
 };
 
+// Flags of what is seen in what a step computed, and so can be gone when it is computed again.
+inline constexpr uint32_t kOfTheStep = kIdentity | kNonFinite | kRange | kRequantised | kChecksum | kDuplicate;
+
 // What became of a finding. corrected, restored and rerun: the answer does not depend on what was wrong.
 enum class Action : uint8_t {
   reported = 0,
@@ -191,7 +194,7 @@ class Session {
   void settle(Action action, bool permanent);
   bool regain(size_t at);
   bool restrict_values(size_t at);
-  bool cut_off(const TensorView& view, const float* range);
+  static bool cut_off(const TensorView& view, const float* range);
   // Fault injection (session_fault.cpp)
   bool divert(size_t* at, size_t* next);
   void compute_armed(size_t at);

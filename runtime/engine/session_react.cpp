@@ -12,7 +12,6 @@ namespace {
 
 constexpr uint64_t kNever = std::numeric_limits<uint64_t>::max();
 constexpr float kNone = std::numeric_limits<float>::quiet_NaN();
-constexpr uint32_t kOfTheStep = kIdentity | kNonFinite | kRange | kRequantised | kChecksum | kDuplicate;  // seen in what it computed
 
 }  // namespace
 

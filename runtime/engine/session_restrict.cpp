@@ -28,7 +28,7 @@ bool Session::restrict_values(size_t at) {
   for (size_t k = std::min<uint64_t>(settled_, findings_.size()); k < findings_.size(); ++k)
     if (findings_[k].step == static_cast<int32_t>(at)) flags |= findings_[k].flags;
   const LiveStep& step = steps_[at];
-  if (step.op != Op::kernel) return false;
+  if (step.op != Op::kernel || !(flags & kOfTheStep)) return false;  // what was altered elsewhere is not mended by its results
   if (flags & kRange) {
     const Slot& operand = plan_->slots[static_cast<size_t>(plan_->steps[at].in[0])];
     const float* range = nullptr;
@@ -38,7 +38,7 @@ bool Session::restrict_values(size_t at) {
         if (slot.place == Place::arena && operand.place == Place::arena && slot.offset == operand.offset && slot.bytes == operand.bytes)
           range = o == plan_->steps[k].out[0] ? steps_[k].restrict_to : nullptr;
       }
-    if (!step.repeatable || !range || !cut_off(step.call.in[0], range)) return false;
+    if (!step.repeatable || !range || step.call.in[0].dtype != DType::f32 || !cut_off(step.call.in[0], range)) return false;
     for (Buffers::Range& r : buffers_.ranges)
       if (!r.input && r.valid && r.offset == operand.offset) {
         const SumItem item{arena_.data() + r.offset, r.bytes, &buffers_.sums[r.sums_at]};

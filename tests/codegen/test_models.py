@@ -19,7 +19,7 @@ FLOAT = ("mlperf_ad01_fp32", "mlperf_dscnn_kws_fp32", "mlperf_resnet8_cifar10_fp
 INT8 = ("mlperf_ad01_int8qdq", "mlperf_dscnn_kws_int8qdq", "mlperf_dscnn_kws_qdq_s8s8_perchannel",
         "mlperf_dscnn_kws_qoperator_u8s8_pertensor", "mlperf_resnet8_cifar10_int8qdq", "mlperf_resnet8_cifar10_qoperator_u8s8_pertensor",
         "mlperf_strww_int8qdq", "mlperf_vww96_int8qdq", "mlperf_vww96_qoperator_u8s8_pertensor", "tflm_micro_speech_int8qdq")
-RUNS = 2
+RUNS = 5
 
 
 def answers(path: Path, folder: Path) -> list[tuple[list[np.ndarray], list[np.ndarray]]]:

@@ -13,10 +13,11 @@ from edgerun_tools.boards.case import case_source
 from edgerun_tools.boards.errors import BoardError, FirmwareError, ToolMissing
 from edgerun_tools.boards.manifest import Firmware
 from edgerun_tools.boards.table import Board
+from edgerun_tools.codegen import targets
 
 C = Path(__file__).parent / "c"
-PACKAGES = {"arm-none-eabi-gcc": "gcc-arm-none-eabi libnewlib-arm-none-eabi", "avr-gcc": "gcc-avr avr-libc", "cc": "gcc libc6-dev",
-            "qemu-system-arm": "qemu-system-arm", "libsimavr": "libsimavr-dev libelf-dev gcc libc6-dev"}
+PACKAGES = targets.PACKAGES | {"avr-gcc": "gcc-avr avr-libc", "cc": targets.PACKAGES["gcc"], "qemu-system-arm": "qemu-system-arm",
+                               "libsimavr": f"libsimavr-dev libelf-dev {targets.PACKAGES['gcc']}"}
 """Debian packages by what they bring."""
 OPTIMISATIONS = ("0", "1", "2", "3", "s", "g")
 PLATFORM = {"cortex-m": ("cortex_m.c", "cortex_m_run.c"), "avr": ("avr.c",), "host": ("host.c",)}

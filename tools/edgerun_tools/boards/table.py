@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgerun.errors import OptionError
+from edgerun_tools.codegen.targets import TARGETS
 
 KIB, MIB = 1 << 10, 1 << 20
 
@@ -59,22 +60,22 @@ _SSE = Timer("SSE", 0x58100000, 32_000_000, ("BOARD_TIMER_SSE_STATUS=0x48101000u
 _MPS2 = {"timer": _CMSDK, "flash": (0x400, 4 * MIB - 0x400), "ram": (0x20000000, 4 * MIB), "cpu_hertz": 25_000_000}
 
 
-def _arm(name: str, core: str, what: str, flags: str, machine: str, **more: object) -> Board:
-    return Board(name, core, what, "arm-none-eabi-gcc", ("-mthumb", *flags.split()), machine=machine, **more)  # type: ignore[arg-type]
+def _arm(name: str, core: str, what: str, target: str, machine: str, **more: object) -> Board:
+    """A board whose core C is generated for: it is compiled as that target."""
+    made = TARGETS[target]
+    return Board(name, core, what, made.compiler, made.flags, machine=machine, **more)  # type: ignore[arg-type]
 
 
 BOARDS = {b.name: b for b in (
-    _arm("mps2-an385", "Cortex-M3", "Arm MPS2, FPGA image AN385", "-mcpu=cortex-m3 -mfloat-abi=soft", "mps2-an385", **_MPS2),
-    _arm("mps2-an386", "Cortex-M4F", "Arm MPS2, FPGA image AN386", "-mcpu=cortex-m4 -mfpu=fpv4-sp-d16 -mfloat-abi=hard", "mps2-an386",
-         **_MPS2),
-    _arm("mps2-an500", "Cortex-M7F", "Arm MPS2, FPGA image AN500", "-mcpu=cortex-m7 -mfpu=fpv5-sp-d16 -mfloat-abi=hard", "mps2-an500",
-         **_MPS2),
-    _arm("mps3-an547", "Cortex-M55", "Arm MPS3, FPGA image AN547: FPU and MVE", "-mcpu=cortex-m55 -mfpu=auto -mfloat-abi=hard",
+    _arm("mps2-an385", "Cortex-M3", "Arm MPS2, FPGA image AN385", "cortex-m3", "mps2-an385", **_MPS2),
+    _arm("mps2-an386", "Cortex-M4F", "Arm MPS2, FPGA image AN386", "cortex-m4", "mps2-an386", **_MPS2),
+    _arm("mps2-an500", "Cortex-M7F", "Arm MPS2, FPGA image AN500", "cortex-m7", "mps2-an500", **_MPS2),
+    _arm("mps3-an547", "Cortex-M55", "Arm MPS3, FPGA image AN547: FPU and MVE", "cortex-m55",
          "mps3-an547", timer=_SSE, flash=(0x60000000, 16 * MIB), ram=(0x21000000, 4 * MIB), cpu_hertz=32_000_000),
     _arm("mps2-an385-m0plus", "Cortex-M0+", "code for a Cortex-M0+ on the Cortex-M3 of mps2-an385, whose memory holds any model",
-         "-mcpu=cortex-m0plus -mfloat-abi=soft", "mps2-an385", **_MPS2),
-    _arm("microbit", "Cortex-M0", "BBC micro:bit: 256 KiB flash, 16 KiB RAM, refuses what a Cortex-M0 cannot do (unaligned words)",
-         "-mcpu=cortex-m0 -mfloat-abi=soft", "microbit", timer=Timer("NRF", 0x40008000, 16_000_000),
+         "cortex-m0plus", "mps2-an385", **_MPS2),
+    Board("microbit", "Cortex-M0", "BBC micro:bit: 256 KiB flash, 16 KiB RAM, refuses what a Cortex-M0 cannot do (unaligned words)",
+          TARGETS["cortex-m0plus"].compiler, ("-mthumb", "-mcpu=cortex-m0"), machine="microbit", timer=Timer("NRF", 0x40008000, 16_000_000),
          flash=(0x400, 256 * KIB - 0x400), ram=(0x20000000, 16 * KIB), stack=4 * KIB, cpu_hertz=16_000_000),
     Board("atmega328p", "ATmega328P", "8-bit AVR, 32 KiB flash, 2 KiB RAM: MAED's platform, cycles are exact", "avr-gcc",
           ("-mmcu=atmega328p",), "avr", "atmega328p", flash=(0, 32 * KIB), ram=(0x100, 2 * KIB), stack=0, unit="cycles"),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from edgerun.errors import OptionError, PlanError
 from edgerun_tools.codegen.generate import Firmware
-from edgerun_tools.codegen.targets import WARNINGS, Target
+from edgerun_tools.codegen.targets import PACKAGES, WARNINGS, Target
 
 _NODE = re.compile(r'node: \{ title: "([^"]+)" label: "[^"]*?(\d+) bytes \(([a-z,]+)\)')
 _EDGE = re.compile(r'edge: \{ sourcename: "([^"]+)" targetname: "([^"]+)"')
@@ -35,7 +35,7 @@ def measure(firmware: Firmware, target: Target, optimise: str = "-O3") -> Measur
     """Compiles for the target. OptionError where its compiler is not installed, PlanError where it does not take the C (our defect)."""
     if shutil.which(target.compiler) is None:
         raise OptionError(f"--report: expected {target.compiler} on the path, which compiles for {target.name}; found none; install it "
-                          f"(Debian: apt install {_package(target.compiler)}), or leave --report out")
+                          f"(Debian: apt install {PACKAGES[target.compiler]}), or leave --report out")
     with tempfile.TemporaryDirectory() as folder:
         firmware.write(folder)
         said = _run([target.compiler, *target.flags, *WARNINGS, optimise, "-fcallgraph-info=su", "-c", f"{firmware.prefix}.c",
@@ -50,11 +50,6 @@ def measure(firmware: Firmware, target: Target, optimise: str = "-O3") -> Measur
 
 def _run(command: list[str], folder: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=SECONDS, check=False)
-
-
-def _package(compiler: str) -> str:
-    return {"gcc": "gcc", "arm-none-eabi-gcc": "gcc-arm-none-eabi libnewlib-arm-none-eabi",
-            "riscv64-unknown-elf-gcc": "gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf"}.get(compiler, compiler)
 
 
 def _measured(target: Target, size: str, graph: str, prefix: str) -> Measured:

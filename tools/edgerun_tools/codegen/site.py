@@ -31,7 +31,6 @@ class Program:
     tables: list[str] = field(default_factory=list)
     calls: list[list[str]] = field(default_factory=list)
     constant_bytes: dict[int, int] = field(default_factory=dict)
-    used_views: set[str] = field(default_factory=set)
     defines: set[str] = field(default_factory=set)
 
 
@@ -112,7 +111,6 @@ class Site:
 
     def arena(self, view: str, offset: int) -> str:
         """C expression of a place in the arena, by the member of its union."""
-        self.program.used_views.add(view)
         return f"arena.{view} + {offset // _SIZES[view]}" if offset else f"arena.{view}"
 
     def table(self, name: str, c_type: str, values: Array) -> str:

@@ -40,6 +40,11 @@ TARGETS: dict[str, Target] = {
 """Name → target. `ram` and `flash` are bounds for --max-ram and --max-flash where the caller gives none."""
 
 
+PACKAGES = {"gcc": "gcc libc6-dev", _ARM: "gcc-arm-none-eabi libnewlib-arm-none-eabi",
+            "riscv64-unknown-elf-gcc": "gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf"}
+"""Compiler → its Debian packages, C library included."""
+
+
 def target(name: str) -> Target:
     """The target of a name. OptionError."""
     if name not in TARGETS:
