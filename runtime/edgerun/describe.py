@@ -13,6 +13,7 @@ import onnx
 from edgerun.errors import ModelFormatError, OptionError, UnsupportedOpError
 from edgerun.feeds import TensorInfo
 from edgerun.preprocess import METADATA_KEY, Preprocess
+from edgerun.splits import KEY as SPLIT_KEY
 
 EXITS_KEY = "edgerun.exits"
 LABELS_KEY = "edgerun.labels"
@@ -23,7 +24,8 @@ SAME_VALUES = frozenset({"Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze
 @dataclass(frozen=True)
 class Description:
     """Read from an onnx.ModelProto by `describe`; `exits` lists output names, first exit to last, `probabilities` the
-    outputs that a Softmax makes."""
+    outputs that a Softmax makes. `features`: of the head of a split model, the tensor that goes to the server, which
+    stands as its last exit."""
 
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
@@ -32,6 +34,7 @@ class Description:
     labels: tuple[str, ...]
     preprocess: Preprocess | None
     probabilities: frozenset[str]
+    features: str = ""
 
 
 def describe(model: onnx.ModelProto, name: str) -> Description:
@@ -47,7 +50,7 @@ def describe(model: onnx.ModelProto, name: str) -> Description:
                                f"({', '.join(o.name for o in outputs)}); found {', '.join(exits)}")
     recipe = Preprocess.of(metadata) if METADATA_KEY in metadata else None
     return Description(inputs, outputs, metadata, exits, _strings(metadata, LABELS_KEY, name), recipe,
-                       _probabilities(model.graph))
+                       _probabilities(model.graph), _features(metadata, exits, name))
 
 
 def class_count(output: TensorInfo) -> int | None:
@@ -83,6 +86,16 @@ def _probabilities(graph: onnx.GraphProto) -> frozenset[str]:
         return "" if node is None else node.op_type
 
     return frozenset(o.name for o in graph.output if maker(o.name) == "Softmax")
+
+
+def _features(metadata: Mapping[str, str], exits: tuple[str, ...], name: str) -> str:
+    try:
+        said = json.loads(metadata.get(SPLIT_KEY, "{}"))
+        tensors = said["tensors"] if said.get("role") == "head" else []
+    except (ValueError, RecursionError, KeyError, AttributeError) as e:
+        raise ModelFormatError(f"{name}: metadata {SPLIT_KEY}: expected what `edgerun split` writes; found "
+                               f"{metadata[SPLIT_KEY][:80]!r}") from e
+    return exits[-1] if exits and exits[-1] in tensors else ""
 
 
 def _infos(values: Iterable[onnx.ValueInfoProto]) -> tuple[TensorInfo, ...]:

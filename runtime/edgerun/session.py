@@ -70,7 +70,7 @@ class Session:
         self.proto, self.name = checked.proto, checked.name
         said = describe(self.proto, self.name)
         self.inputs, self.outputs, self.metadata = said.inputs, said.outputs, said.metadata
-        self.exits, self.preprocess = said.exits, said.preprocess
+        self.exits, self.preprocess, self.features = said.exits, said.preprocess, said.features
         self.labels = self._labels_of(labels, said.labels)
         self._named_by_caller = labels is not None
         self._probabilities = said.probabilities
@@ -92,7 +92,7 @@ class Session:
         labels = stored if given is None else tuple(given)
         if given is None and not (stored and self.exits):  # a detector's labels, say, fit no output
             return labels
-        scored = [o for o in self.outputs if not self.exits or o.name in self.exits]
+        scored = [o for o in self.outputs if (not self.exits or o.name in self.exits) and o.name != self.features]
         fits = [len(labels) > 0 and class_count(o) in (None, len(labels)) for o in scored]
         if not (all(fits) if self.exits else any(fits)):
             error = ModelFormatError if given is None else OptionError
@@ -117,7 +117,7 @@ class Session:
     def _adaptive(self) -> Adaptive | None:
         if not self.options.adaptive or self.calibration is None:
             return None
-        last = next(o for o in self.outputs if o.name == self.exits[-1])
+        last = next(o for o in self.outputs if o.name == self.exits[-2 if self.features else -1])
         return Adaptive.of(self.calibration, class_count(last) or len(self.labels))
 
     def _fixed_inputs(self) -> tuple[TensorInfo, ...]:
@@ -251,7 +251,7 @@ class Session:
         outputs = {n: a for n, a in zip(ready.names, raw.outputs, strict=True) if a is not None}
         taken = ready.taken[index]
         scored = taken.name if taken.of > 1 else self._only_scores(outputs) if self.labels else ""
-        scores = outputs.get(scored)
+        scores = outputs.get(scored) if scored != self.features or not scored else None
         logits = ready.plan.exits[index].logits if index >= 0 else scored not in self._probabilities
         return Result(outputs, taken, (time.perf_counter_ns() - started) / 1e6,
                       CheckReport(self.options.checks, raw.values_checked, raw.findings), scores,

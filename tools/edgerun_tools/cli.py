@@ -25,6 +25,7 @@ COMMANDS = {
     "harden": "harden",
     "ranges": "ranges",
     "codegen": "codegen.command",
+    "split": "split.command",
     "inspect": "inspect",
     "bench": "bench",
     "compare": "compare",
@@ -49,6 +50,7 @@ Examples:
   edgerun harden model.onnx -o hardened.onnx           checks that every ONNX runtime computes along
   edgerun ranges model.onnx --data photos/             values to cut faults off at (--on-fault restrict)
   edgerun codegen model.onnx --target cortex-m4 -o c   C99 for microcontrollers
+  edgerun split model.onnx --auto -o parts/            a head for the device, a tail for the server
   edgerun inspect model.onnx                           steps, kernels, memory, exits
   edgerun bench model.onnx --against ort               time against other runtimes
   edgerun inject model.onnx --list                     where a fault can strike, and what comes of one
