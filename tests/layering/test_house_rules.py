@@ -21,7 +21,7 @@ LAYERS = [
     {"edgerun.session"},
     {"edgerun.plans", "edgerun.stream"},
     {"edgerun.describe", "edgerun.feeds", "edgerun.ledger", "edgerun.result", "edgerun.preprocess"},
-    {"edgerun.executors", "edgerun.exits", "edgerun.guards"},
+    {"edgerun.executors", "edgerun.exits", "edgerun.guards", "edgerun.splits"},
     {"edgerun.planner"},
     {"edgerun.passes"},
     {"edgerun.importer"},

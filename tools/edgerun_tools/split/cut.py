@@ -60,7 +60,8 @@ class Splitter:
         if halves.also:
             also = ", ".join(halves.also)
             inputs = {i.name for i in self.said.inputs} & set(halves.also)
-            advice = ("cut behind where it is last read" if inputs else f"cut at all of them: --at {','.join((*tensors, *halves.also))}")
+            named = " ".join(f"--at {t}" for t in (*tensors, *halves.also))
+            advice = "cut behind where it is last read" if inputs else f"cut at all of them: {named}"
             raise OptionError(f"{self.name}: --at {','.join(tensors)}: expected tensors that all of the rest comes from; found that it "
                               f"reads {also}, too; {advice}")
         if unknown := [t for t in tensors if self.shape(t) is None]:
