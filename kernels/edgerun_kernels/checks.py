@@ -25,6 +25,12 @@ EPS = float(np.finfo(np.float32).eps)
 TINY = float(np.finfo(np.float32).tiny)
 RELATIVE = 16 * EPS
 """Bound of the identities that round: a few units in the last place of either evaluation."""
+UNIT = EPS / 2
+"""Half a unit in the last place of 1: what one rounding to the nearest float32 adds at most, relatively."""
+LEAST = 2.0**-149
+"""The smallest positive float32."""
+LARGEST_SUM = 1e38
+"""Beyond it partial sums may overflow, and nothing is said."""
 SOFTMAX_SUM = 64 * EPS
 """Bound of |sum - 1| of a softmax row; the sum is taken in float64."""
 RESCALED = 0.5 + 2.0**-12
@@ -44,6 +50,8 @@ class Sink:
     got: float = 0.0
     expected: float = 0.0
     bound: float = 0.0
+    magnitude: float = 0.0
+    """Sum of |x||w| over all sums of a float32 product that was verified: more than any of them."""
     fault: tuple[int, int] | None = None
     injected: bool = field(default=False)
     site: str = "result"
@@ -59,12 +67,13 @@ class Sink:
             self.injected = True
 
     def strike(self, site: str, values: Array) -> None:
-        """Flip the armed bits of `values` (contiguous; int8, uint8, or integers in the range of int32) at this site, once."""
+        """Flip the armed bits of `values` (contiguous; int8, uint8, integers in the range of int32, or float32) at this site, once."""
         if self.fault is None or self.injected or self.site != site or not 0 <= self.fault[0] < values.size:
             return
         flat, width = values.reshape(-1), min(values.itemsize, 4)
+        flat = flat.view(np.int32) if flat.dtype == np.float32 else flat
         bits = int(flat[self.fault[0]]) ^ (self.fault[1] & ((1 << 8 * width) - 1))
-        signed = int.from_bytes((bits & ((1 << 8 * width) - 1)).to_bytes(width, "little"), "little", signed=values.dtype.kind == "i")
+        signed = int.from_bytes((bits & ((1 << 8 * width) - 1)).to_bytes(width, "little"), "little", signed=flat.dtype.kind == "i")
         flat[self.fault[0]] = signed
         self.injected = True
 
@@ -128,6 +137,20 @@ def check_sums(sink: Sink, sums: Array, expected: Array, bias: Array | None) -> 
     if wrong.any():
         column = int(np.argmax(wrong))
         sink.violated(CHECKSUM, column, float(seen[column]), float(expected[column]), 0.0)
+
+
+def check_products(sink: Sink, first: int, sums: Array, expected: Array, size: Array, terms: int) -> None:
+    """Verify float32 sums [P, N] of `terms` products each by their checksum, column by column: over all rows they must come to
+    `expected` [N] float64. size [N]: the sum of |x||w| over all rows and terms. However the terms are added, each sum is off by at
+    most terms * u * its |x||w| (Higham 2002, 3.1; u = 2^-24), one rounding more being allowed for the check's own float64, and by the
+    smallest number where a product underflows. first: number of the first column."""
+    sink.magnitude += float(size.sum())
+    seen = sums.sum(axis=0, dtype=np.float64)
+    bound = (terms + 1) * UNIT * size + terms * len(sums) * LEAST
+    wrong = ~(np.abs(seen - expected) <= bound) & (size <= LARGEST_SUM)
+    if wrong.any():
+        column = int(np.argmax(wrong))
+        sink.violated(CHECKSUM, first + column, float(seen[column]), float(expected[column]), float(bound[column]))
 
 
 def check_rescaled(sink: Sink, real: Array, low: int, high: int, y: Array) -> None:

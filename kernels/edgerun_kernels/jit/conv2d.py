@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgerun_kernels.checks import Sink
+from edgerun_kernels.checks import Sink, check_products
 from edgerun_kernels.jit.activation import finish
 from edgerun_kernels.jit.windows import columns, padded, window
 from edgerun_kernels.types import Attrs, Inputs, Kernel, Outputs, integer, operand, optional
@@ -15,7 +15,7 @@ from edgerun_kernels.types import Attrs, Inputs, Kernel, Outputs, integer, opera
 
 @np.errstate(all="ignore")
 def conv2d(inputs: Inputs, attrs: Attrs, outputs: Outputs, sink: Sink | None) -> None:
-    """x w b? r? → y."""
+    """x w b? r? → y. abft: the sums are verified by their checksum."""
     x, w, y = operand(inputs, 0), operand(inputs, 1), outputs[0]
     bias, residual = optional(inputs, 2), optional(inputs, 3)
     group = integer(attrs, "group", 1)
@@ -28,7 +28,12 @@ def conv2d(inputs: Inputs, attrs: Attrs, outputs: Outputs, sink: Sink | None) ->
         for g in range(group):
             rows = columns(x[..., g * cin : (g + 1) * cin], win, out_hw)
             weights = w[g * cout : (g + 1) * cout].reshape(cout, rows.shape[1])
-            total[..., g * cout : (g + 1) * cout] = (rows @ weights.T).reshape(*y.shape[:3], cout)
+            sums = rows @ weights.T
+            if sink is not None and integer(attrs, "abft"):
+                sink.strike("accumulator", sums)
+                each, all_of = rows.sum(axis=0, dtype=np.float64), np.abs(rows).sum(axis=0, dtype=np.float64)
+                check_products(sink, g * cout, sums, weights @ each, np.abs(weights) @ all_of, rows.shape[1])
+            total[..., g * cout : (g + 1) * cout] = sums.reshape(*y.shape[:3], cout)
     if bias is not None:
         total += bias
     if residual is not None:

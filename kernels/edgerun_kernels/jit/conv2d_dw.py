@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgerun_kernels.checks import Sink
+from edgerun_kernels.checks import Sink, check_products
 from edgerun_kernels.jit._numba import HAVE_NUMBA, njit
 from edgerun_kernels.jit.activation import finish
 from edgerun_kernels.jit.windows import Window, padded, tap, window
-from edgerun_kernels.types import Array, Attrs, Inputs, Kernel, Outputs, operand, optional
+from edgerun_kernels.types import Array, Attrs, Inputs, Kernel, Outputs, integer, operand, optional
 
 
 @njit
@@ -36,8 +36,19 @@ def _taps(x: Array, w: Array, win: Window, y: Array) -> None:
             y += tap(x, win, (y.shape[1], y.shape[2]), i, j) * w[i, j]
 
 
+def _verify(x: Array, w: Array, win: Window, total: Array, sink: Sink) -> None:
+    expected, size = np.zeros(w.shape[2]), np.zeros(w.shape[2])
+    with np.errstate(all="ignore"):
+        for i in range(w.shape[0]):
+            for j in range(w.shape[1]):
+                seen = tap(x, win, (total.shape[1], total.shape[2]), i, j)
+                expected += seen.sum(axis=(0, 1, 2), dtype=np.float64) * w[i, j]
+                size += np.abs(seen).sum(axis=(0, 1, 2), dtype=np.float64) * np.abs(w[i, j])
+        check_products(sink, 0, total.reshape(-1, total.shape[3]), expected, size, w.shape[0] * w.shape[1])
+
+
 def conv2d_dw(inputs: Inputs, attrs: Attrs, outputs: Outputs, sink: Sink | None) -> None:
-    """x w b? r? → y."""
+    """x w b? r? → y. abft: the sums are verified by their checksum."""
     x, w, y = operand(inputs, 0), operand(inputs, 1), outputs[0]
     bias, residual = optional(inputs, 2), optional(inputs, 3)
     win = window(attrs, w.shape[:2])
@@ -49,6 +60,9 @@ def conv2d_dw(inputs: Inputs, attrs: Attrs, outputs: Outputs, sink: Sink | None)
         _loop(x, w, win.strides[0], win.strides[1], win.dilations[0], win.dilations[1], total)
     else:
         _taps(x, w, win, total)
+    if sink is not None and integer(attrs, "abft") and y.size:
+        sink.strike("accumulator", total)
+        _verify(x, w, win, total, sink)
     if bias is not None:
         total += bias
     if residual is not None:

@@ -15,6 +15,7 @@ from edgerun.executors.dynamic import Interpreter
 from edgerun.executors.fallback import Reference, copied, write_results
 from edgerun.executors.faults import Injector
 from edgerun.executors.guarding import Buffers, Flow, Weights, asks, differing, finding
+from edgerun.executors.magnitudes import Ranges
 from edgerun.executors.sites import Serve
 from edgerun.limits import Clock, Limits
 from edgerun.planner.decide import exit_score, should_stop
@@ -59,6 +60,7 @@ class PythonExecutor:
         self._faults = Injector(plan, self._slots)
         self._weights = Weights(plan, self._slots, scrub_bytes)
         self._flow, self._buffers = Flow(plan), Buffers(plan, self._slots, self._arena)
+        self._ranges = Ranges(plan, self._slots)
         self._last_ns = 0
 
     @property
@@ -188,8 +190,10 @@ class PythonExecutor:
                 sink = Sink(fault=faults.within(pc)) if in_kernel or faults.within(pc) else None
                 if not faults.skips(pc):
                     findings += buffers.before(pc)
+                    findings += self._ranges.before(pc)
                     again = self._again(pc, step, clock) if asks(step, "duplicate") else None
                     self._call(pc, step, sink, clock)
+                    self._ranges.after(pc, sink)
                     flow.did(pc)
                     outputs = [self._array(k) for k in step.outputs]
                     if again is not None and (wrong := differing(again, outputs)) is not None:
