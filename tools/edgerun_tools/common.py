@@ -44,6 +44,9 @@ Checks = Annotated[str, typer.Option("--checks", metavar="PRESET|KINDS", help=(
     "the published identities, for comparison."))]
 ExitPolicy = Annotated[str, typer.Option("--exit-policy", metavar="NAME", help=(
     "When a model with early exits may stop: none, confidence, entropy, patience, deadline, dart."))]
+Thresholds = Annotated[str | None, typer.Option("--thresholds", metavar="0.9,0.8,…", help=(
+    "Thresholds of the exits but the last (confidence, entropy)."))]
+Patience = Annotated[int | None, typer.Option("--patience", min=1, help="Agreeing exits (policy patience).")]
 Executor = Annotated[str, typer.Option("--executor", metavar="auto|engine|python", help=(
     "engine: C++; python: Numba and NumPy; auto: the engine where it is built."))]
 Shape = Annotated[list[str] | None, typer.Option("--shape", metavar="NAME=1x3x224x224", help=(
@@ -99,6 +102,16 @@ def parse_shapes(specs: Sequence[str] | None) -> dict[str, tuple[int, ...]]:
         if not name:
             raise OptionError(f"--shape: expected NAME=1x3x224x224; found {spec!r}")
     return shapes
+
+
+def parse_thresholds(text: str | None) -> tuple[float, ...] | None:
+    """"0.9,0.8" → (0.9, 0.8); OptionError for what are no numbers."""
+    if text is None:
+        return None
+    try:
+        return tuple(float(v) for v in text.split(","))
+    except ValueError as e:
+        raise OptionError(f"--thresholds: expected numbers separated by commas; found {text!r}") from e
 
 
 def read_labels(path: str | None) -> tuple[str, ...] | None:

@@ -41,10 +41,9 @@ def command(
     random: Annotated[bool, typer.Option("--random", help="Run on random numbers: no answer, a smoke test.")] = False,
     seed: common.Seed = 0,
     shape: common.Shape = None,
-    thresholds: Annotated[str | None, typer.Option("--thresholds", metavar="0.9,0.8,…", help=(
-        "Thresholds of the exits but the last (confidence, entropy)."))] = None,
+    thresholds: common.Thresholds = None,
     budget_ms: Annotated[float | None, typer.Option("--budget-ms", help="Time budget of policy deadline.")] = None,
-    patience: Annotated[int | None, typer.Option("--patience", min=1, help="Agreeing exits (policy patience).")] = None,
+    patience: common.Patience = None,
     adaptive: Annotated[bool, typer.Option("--adaptive", help="Let the thresholds of policy dart adapt.")] = False,
     adaptive_state: Annotated[str | None, typer.Option("--adaptive-state", metavar="FILE.json", help=(
         "Go on from what --adaptive learned before (where the file exists), and save it there."))] = None,
@@ -82,7 +81,7 @@ def command(
     with Session(model, exit_policy=exit_policy, checks=checks, on_fault=on_fault, fault_log=fault_log, threads=threads,
                  executor=executor, strict=strict, shapes=common.parse_shapes(shape), adaptive=adaptive, budget_ms=budget_ms,
                  patience=patience,
-                 thresholds=_numbers(thresholds), labels=common.read_labels(labels),
+                 thresholds=common.parse_thresholds(thresholds), labels=common.read_labels(labels),
                  **common.bounds(max_memory, timeout, bound)) as session:
         if adaptive_state and session.adaptive is None:
             raise OptionError("--adaptive-state belongs to --adaptive; found it alone")
@@ -111,15 +110,6 @@ def command(
         _save(save_outputs, results)
     if not all(r.checks.ok for r in results):
         raise typer.Exit(common.FAULT_FOUND)
-
-
-def _numbers(text: str | None) -> tuple[float, ...] | None:
-    if text is None:
-        return None
-    try:
-        return tuple(float(v) for v in text.split(","))
-    except ValueError as e:
-        raise OptionError(f"--thresholds: expected numbers separated by commas; found {text!r}") from e
 
 
 def _read_state(path: str) -> dict[str, Any] | None:

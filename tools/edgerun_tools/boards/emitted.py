@@ -15,14 +15,16 @@ REPORT = ("exit_taken", "checks_passed", "faults", "recomputed", "first_step", "
 """Fields of <prefix>_report."""
 
 
-def describe(prefix: str, target: str, plan: Plan, *, arena_bytes: int | None = None) -> dict[str, Any]:
-    """What firmware.json says of <prefix>.c and <prefix>.h, which have <prefix>_run, <prefix>_selftest and <prefix>_report."""
+def describe(prefix: str, target: str, plan: Plan, *, arena_bytes: int | None = None,
+             outputs: Sequence[Port] | None = None) -> dict[str, Any]:
+    """What firmware.json says of <prefix>.c and <prefix>.h, which have <prefix>_run, <prefix>_selftest and <prefix>_report.
+    outputs: those that run has parameters for; None: the plan's."""
     return {
         "schema": SCHEMA, "prefix": prefix, "target": target, "sources": [f"{prefix}.c"], "header": f"{prefix}.h",
         "run": {"symbol": f"{prefix}_run", "returns": "int", "arguments": ["inputs", "outputs", "report"]},
         "report": {"type": f"{prefix}_report", "fields": list(REPORT)}, "selftest": f"{prefix}_selftest",
-        "inputs": _tensors(plan, plan.inputs), "outputs": _tensors(plan, plan.outputs), "exits": [e.name for e in plan.exits],
-        "macs": plan.macs, "arena_bytes": plan.arena_bytes if arena_bytes is None else arena_bytes,
+        "inputs": _tensors(plan, plan.inputs), "outputs": _tensors(plan, plan.outputs if outputs is None else outputs),
+        "exits": [e.name for e in plan.exits], "macs": plan.macs, "arena_bytes": plan.arena_bytes if arena_bytes is None else arena_bytes,
         "steps": [{"kernel": s.kernel, "operator": s.op, "node": s.node, "macs": s.macs} for s in plan.steps]}
 
 

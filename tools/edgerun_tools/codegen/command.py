@@ -12,6 +12,7 @@ from rich.markup import escape
 from edgerun import Session
 from edgerun.errors import LimitError, OptionError
 from edgerun_tools import common
+from edgerun_tools.codegen import exits
 from edgerun_tools.codegen.generate import Firmware, hold, of_session, prefix_of
 from edgerun_tools.codegen.report import Measured, measure
 from edgerun_tools.codegen.targets import TARGETS, target
@@ -21,17 +22,21 @@ SCHEMA = "edgerun.codegen/1"
 
 
 def codegen(model: str, out: str, *, target_name: str = "host", prefix: str | None = None, checks: str = "off", max_ram: int | None = None,
-            max_flash: int | None = None, report: bool = False, shapes: dict[str, tuple[int, ...]] | None = None) -> dict[str, Any]:
+            max_flash: int | None = None, report: bool = False, shapes: dict[str, tuple[int, ...]] | None = None,
+            exit_policy: str = "none", thresholds: tuple[float, ...] | None = None, patience: int | None = None) -> dict[str, Any]:
     """Generate C for a model, write it, and return what it needs, schema "edgerun.codegen/1".
 
-    max_ram, max_flash: bytes; with `report` of all there is (stack included), else of arena and constants. Nothing is written where
-    something is refused: ModelError, LimitError (too large), OptionError.
+    max_ram, max_flash: bytes; with `report` of all there is (stack included), else of arena and constants. exit_policy, thresholds,
+    patience: as `edgerun.Session` has them. Nothing is written where something is refused: ModelError, LimitError (too large),
+    OptionError, PolicyError.
     """
     core = target(target_name)
     if checks != "off":
         raise OptionError(f"--checks: expected off, as generated C has no checks yet; found {checks!r}")
+    exits.refuse_policy(exit_policy)
     name = prefix_of(model, prefix)
-    with Session(model, checks="off", threads=1, shapes=shapes or {}) as session:
+    with Session(model, checks="off", threads=1, shapes=shapes or {}, exit_policy=exit_policy, thresholds=thresholds,
+                 patience=patience) as session:
         firmware = of_session(session, name, Path(model).name, core.name)
     ram = max_ram if max_ram is not None else core.ram or None
     flash = max_flash if max_flash is not None else core.flash or None
@@ -59,6 +64,7 @@ def _said(model: str, firmware: Firmware, target_name: str, measured: Measured |
              for k, s in enumerate(plan.steps)]
     return {"schema": SCHEMA, "model": model, "target": target_name, "prefix": firmware.prefix, "arena": sources.arena_bytes,
             "constants": sum(sources.constant_bytes.values()), "macs": plan.macs, "steps": steps,
+            "exit_policy": plan.policy.kind, "exits": [{"name": e.name, "macs": e.macs} for e in plan.exits],
             "measured": asdict(measured) if measured else None}
 
 
@@ -70,6 +76,9 @@ def show(report: dict[str, Any]) -> None:
     steps = len(report["steps"])
     answers.print(f"{escape(report['prefix'])} for {report['target']}: {report['macs']:,} multiply-accumulates in {steps} steps",
                   soft_wrap=True)
+    if report["exit_policy"] != "none":
+        places = ", ".join(f"{escape(e['name'])} after {e['macs']:,}" for e in report["exits"])
+        answers.print(f"leaves early by policy {report['exit_policy']}: {places}", soft_wrap=True)
     answers.print(f"RAM: arena {report['arena']:,} bytes; flash: constants {report['constants']:,} bytes", soft_wrap=True)
     if report["measured"]:
         m = report["measured"]
@@ -86,6 +95,9 @@ def command(
         "Begins the name of every public symbol."))] = None,
     checks: Annotated[str, typer.Option("--checks", metavar="off", help=(
         "What is verified while the model runs; off only, so far."))] = "off",
+    exit_policy: common.ExitPolicy = "none",
+    thresholds: common.Thresholds = None,
+    patience: common.Patience = None,
     max_ram: Annotated[str | None, typer.Option("--max-ram", metavar="64K", show_default="the board's", help=(
         "Refuse what needs more; with --report the stack counts, too."))] = None,
     max_flash: Annotated[str | None, typer.Option("--max-flash", metavar="256K", show_default="the board's", help=(
@@ -103,9 +115,12 @@ def command(
       edgerun codegen model.onnx --target cortex-m4 -o firmware/
 
       edgerun codegen model.onnx --target cortex-m4 -o firmware/ --prefix kws --max-ram 64K --report --json
+
+      edgerun codegen model.onnx --target cortex-m7 -o firmware/ --exit-policy dart
     """
     said = codegen(model, out, target_name=target_name, prefix=prefix, checks=checks, max_ram=_bytes("--max-ram", max_ram),
-                   max_flash=_bytes("--max-flash", max_flash), report=report, shapes=common.parse_shapes(shape))
+                   max_flash=_bytes("--max-flash", max_flash), report=report, shapes=common.parse_shapes(shape), exit_policy=exit_policy,
+                   thresholds=common.parse_thresholds(thresholds), patience=patience)
     if as_json:
         common.print_json(said)
     else:

@@ -10,7 +10,7 @@ import numpy as np
 
 from edgerun.errors import ShapeError, UnsupportedOpError
 from edgerun.planner.plan import Plan, Port
-from edgerun_tools.codegen import fragments, header
+from edgerun_tools.codegen import exits, fragments, header
 from edgerun_tools.codegen.memory import Memory
 from edgerun_tools.codegen.pieces import PIECES
 from edgerun_tools.codegen.site import Program, Site
@@ -21,7 +21,7 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Golden:
-    """Inputs, what they give, and by how much float results may differ (absolutely)."""
+    """Inputs, all the outputs that a run to the end gives, and by how much float results may differ (absolutely)."""
 
     inputs: Sequence[Array]
     outputs: Sequence[Array]
@@ -43,13 +43,11 @@ class Sources:
 def emit(plan: Plan, prefix: str, title: str, golden: Golden, target: str = "host") -> Sources:
     """C for a plan. prefix: a C name; title: what the comments call the model. Raises UnsupportedOpError, ShapeError."""
     _refuse_whole(plan)
-    taken = {"report", "arena", "infer"}
-    ports = [(p, identifier(p.name, taken)) for p in (*plan.inputs, *plan.outputs)]
-    inputs, outputs = ports[: len(plan.inputs)], ports[len(plan.inputs):]
+    taken = {"report", "arena", "infer", *exits.names(plan)}
+    inputs = [(p, identifier(p.name, taken)) for p in plan.inputs]
+    outputs = [(p, identifier(p.name, taken)) for p in exits.outputs(plan)]
     program = Program(plan, Memory(plan), tuple(name for _, name in inputs), calls=[[] for _ in plan.steps])
     for k, step in enumerate(plan.steps):
-        if step.kernel == "exit":
-            continue  # policy none: a run never stops there
         if step.kernel not in PIECES:
             raise UnsupportedOpError(f"{step.op or step.kernel}, node '{step.node}': expected an operator that generated C has "
                                      f"({', '.join(sorted({n.rpartition('_')[0] for n in PIECES}))}); found kernel {step.kernel}; "
@@ -61,6 +59,7 @@ def emit(plan: Plan, prefix: str, title: str, golden: Golden, target: str = "hos
 
 
 def _refuse_whole(plan: Plan) -> None:
+    exits.refuse(plan)
     for _, node, op, reason in plan.fallbacks:
         raise UnsupportedOpError(f"{op}, node '{node}': expected an operator with a kernel of edgerun's; found one that only the "
                                  f"reference can run ({reason}); replace the node")
@@ -102,12 +101,13 @@ def _infer(program: Program, about: header.About) -> str:
     lines = []
     for k, step in enumerate(program.plan.steps):
         if program.calls[k]:
-            shape = list(program.plan.slots[step.outputs[0]].shape)
+            shape = list(program.plan.slots[step.outputs[0]].shape) if step.outputs else exits.name(program.plan, step)
             lines.append(f"  /* {k}: {remark(step.op or step.kernel)} {remark(step.node)!s} {shape} */")
             lines += [f"  {line}" for line in program.calls[k]]
-    parameters = ", ".join(about.parameter(p, n) for p, n in about.inputs) or "void"
+    parameters = ", ".join([*(about.parameter(p, n) for p, n in about.inputs), *exits.parameters(program.plan)]) or "void"
     unused = [f"  (void){n};" for p, n in about.inputs if not _reads(program.plan, p)]
-    return f"/* All steps; results stay in the arena. */\nstatic void infer({parameters}) {{\n" + "\n".join([*unused, *lines]) + "\n}\n"
+    return (f"/* {exits.does(program.plan)}; results stay in the arena. */\nstatic {exits.result(program.plan)} infer({parameters}) {{\n"
+            + "\n".join([*unused, *lines, *exits.end(program.plan)]) + "\n}\n")
 
 
 def _reads(plan: Plan, port: Port) -> bool:
@@ -131,18 +131,20 @@ def _run(program: Program, about: header.About) -> str:
     tables = [array(f"result_{name}", "uint8_t", _bytes_of(plan.constants[plan.slots[slot].offset]))
               for slot, name in about.outputs_by_slot.items() if plan.slots[slot].place == "const"]
     pointers = [n for _, n in (*about.inputs, *about.outputs)]
-    copies = [f"  memcpy({n}, {_held(program, about, port)}, {program.plan.slots[port.slot].nbytes});" for port, n in about.outputs]
+    held = {port.slot: _held(program, about, port) for port in (*(p for p, _ in about.outputs), *plan.outputs)}
+    arguments = ", ".join(n for _, n in about.inputs)
     return "\n".join([
         *tables,
         f"int {p}_run({about.parameters()}) {{",
+        *exits.declared(plan),
         f"  if ({' || '.join(f'!{n}' for n in pointers)}) return {p.upper()}_BAD_ARGUMENT;",
         "  if (report) {",
         "    memset(report, 0, sizeof *report);",
-        f"    report->exit_taken = {max(len(program.plan.exits) - 1, 0)};",
+        f"    report->exit_taken = {max(len(plan.exits) - 1, 0)};",
         "    report->first_step = -1;",
         "  }",
-        f"  infer({', '.join(n for _, n in about.inputs)});",
-        *copies,
+        *exits.inference(plan, arguments),
+        *exits.copies(plan, about.outputs, held),
         f"  return {p.upper()}_OK;",
         "}\n"])
 
@@ -156,7 +158,8 @@ def _selftest(program: Program, about: header.About, golden: Golden) -> str:
     for (port, name), values in zip(about.inputs, golden.inputs, strict=True):
         tables.append(array(f"golden_{name}", C_TYPES[program.plan.slots[port.slot].dtype], values))
     inputs = {n: f"golden_{n}" for _, n in about.inputs}
-    for (port, name), values, bound in zip(about.outputs, golden.outputs, golden.tolerance, strict=True):
+    outputs = exits.tested(program.plan, about.outputs)
+    for (port, name), values, bound in zip(outputs, golden.outputs, golden.tolerance, strict=True):
         slot = program.plan.slots[port.slot]
         held = _held(program, about, port)
         held = inputs.get(held, held)
@@ -175,6 +178,6 @@ def _selftest(program: Program, about: header.About, golden: Golden) -> str:
                   "  for (k = 0; k < n; ++k) {\n    float v;\n    memcpy(&v, (const uint8_t *)found + 4 * k, sizeof v);\n"
                   "    if (v == expected[k] || (v != v && expected[k] != expected[k])) continue;\n"
                   "    if (!(fabsf(v - expected[k]) <= bound)) return 1;\n  }\n  return 0;\n}\n\n")
-    arguments = ", ".join(f"golden_{n}" for _, n in about.inputs)
+    arguments = ", ".join([*(f"golden_{n}" for _, n in about.inputs), *exits.to_the_end(program.plan)])
     return ("/* -- self-test -- */\n\n" + "\n".join(tables) + "\n" + helper + f"int {about.prefix}_selftest(void) {{\n"
             + f"  infer({arguments});\n" + "\n".join(tests) + f"\n  return {about.prefix.upper()}_OK;\n}}\n")

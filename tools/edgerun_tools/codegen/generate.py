@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgerun import Session
 from edgerun.errors import LimitError, OptionError, ShapeError
-from edgerun.planner.plan import Plan
+from edgerun.executors.python import PythonExecutor
+from edgerun.planner.plan import Plan, Policy
 from edgerun_tools.boards import emitted
-from edgerun_tools.codegen import golden
+from edgerun_tools.codegen import exits, golden
 from edgerun_tools.codegen.emit import Golden, Sources, emit
 from edgerun_tools.codegen.text import identifier
 
@@ -34,7 +35,8 @@ class Firmware:
                 (path / name).write_text(text, encoding="ascii", newline="\n")
         except OSError as e:
             raise OptionError(f"--out {folder}: expected a folder that can be written; found: {e}") from e
-        facts = emitted.describe(self.prefix, self.target, self.plan, arena_bytes=self.sources.arena_bytes)
+        facts = emitted.describe(self.prefix, self.target, self.plan, arena_bytes=self.sources.arena_bytes,
+                                 outputs=exits.outputs(self.plan))
         return [*(path / name for name in texts), emitted.write(path, facts)]
 
 
@@ -46,7 +48,8 @@ def of_session(session: Session, prefix: str, title: str, target: str = "host") 
                          "NAME=1x3x224x224")
     plan = session.plan
     inputs = golden.feeds(plan)
-    outputs = [a for a in session.run_raw(inputs).outputs if a is not None]
+    run = PythonExecutor(replace(plan, policy=Policy())).run if exits.active(plan) else session.run_raw  # to the end
+    outputs = [a for a in run(inputs).outputs if a is not None]
     return Firmware(prefix, emit(plan, prefix, title, Golden(inputs, outputs, golden.tolerance(outputs)), target), plan, target)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from edgerun import __version__
 from edgerun.planner.plan import Plan, Port
+from edgerun_tools.codegen import exits
 from edgerun_tools.codegen.memory import Memory
 from edgerun_tools.codegen.text import C_TYPES, remark
 
@@ -56,9 +57,10 @@ def header(about: About) -> str:
         " * No heap. Not reentrant: runs share the arena. Needs string.h and math.h of the C library; do not build with fast-math.",
         " *",
         " * Tensors are dense, in the model's order of dimensions:",
-        *[f" *   {kind:6} {n}: {about.c_type(port)} {list(plan.slots[port.slot].shape)}, in the model '{remark(port.name)}'"
+        *[f" *   {kind:6} {n}: {about.c_type(port)} {list(plan.slots[port.slot].shape)}, {exits.called(plan, port)}"
           for kind, ports in (("input", about.inputs), ("output", about.outputs)) for port, n in ports],
         " *",
+        *exits.described(plan),
         " * Memory, step by step (bytes; result and scratch: places in the arena):",
         *_map(about),
         " */",
@@ -73,6 +75,7 @@ def header(about: About) -> str:
     ]
     for kind, ports in (("INPUT", about.inputs), ("OUTPUT", about.outputs)):
         lines += [f"#define {big}_{kind}{k}_ELEMENTS {plan.slots[port.slot].elements}" for k, (port, _) in enumerate(ports)]
+    lines += [f"#define {big}_EXITS {len(plan.exits)}"] if exits.active(plan) else []
     lines += [
         "",
         "/* What run and selftest return. Negative: a fault was found that computing again did not cure. */",
@@ -89,7 +92,7 @@ def header(about: About) -> str:
         "  uint8_t first_check;     /* kind of the check that found the first fault, 0 without */",
         f"}} {p}_report;",
         "",
-        "/* One answer: inputs, outputs in the model's order; report may be NULL. */",
+        f"/* One answer: inputs, {exits.order(plan)}; report may be NULL. */",
         f"int {p}_run({about.parameters()});",
         "",
         "/* Runs an input that is stored with its answer; for a watchdog, or after power-up. Overwrites the arena. */",

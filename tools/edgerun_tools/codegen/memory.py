@@ -49,6 +49,7 @@ def _lifetimes(plan: Plan) -> list[tuple[int, int, int, int]]:
     reads = [(at, ranges[k]) for at, s in enumerate(plan.steps) for k in s.inputs if k != ABSENT and k in ranges]
     reads += [(end, ranges[p.slot]) for p in plan.outputs if p.slot in ranges]
     reads += [(e.step, ranges[e.slot]) for e in plan.exits if e.slot in ranges]
+    reads += [(end, ranges[d.slot]) for d in [plan.difficulty] if d and d.slot in ranges]
     writes = [(at, ranges[k]) for at, s in enumerate(plan.steps) for k in s.outputs if k != ABSENT and k in ranges]
     found = []
     for at, (low, high) in writes:

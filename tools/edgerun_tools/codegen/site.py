@@ -95,13 +95,14 @@ class Site:
                 self.refuse("constants of 1, 2, 4 or 8 bytes that C has", slot.dtype)
             values = self.constant(k)
             return self.table(f"operand{k}", c_type, values.view(np.uint8) if c_type == "uint8_t" else values)
-        return self._pointer(slot)
+        return self.pointer(slot)
 
     def y(self, k: int = 0) -> str:
         """C expression of result k."""
-        return self._pointer(self.out(k))
+        return self.pointer(self.out(k))
 
-    def _pointer(self, slot: Slot) -> str:
+    def pointer(self, slot: Slot) -> str:
+        """C expression of any tensor that is no constant."""
         if slot.dtype not in VIEWS:
             self.refuse("tensors of float32, booleans or integers", f"{slot.name!r} of {slot.dtype}")
         if slot.place == "input":
@@ -121,7 +122,7 @@ class Site:
         return full
 
     def record(self, name: str, c_type: str, **fields: Any) -> str:
-        """Emits a constant struct and returns a pointer to it; fields are integers, floats, lists of integers, or C text."""
+        """Emits a constant struct and returns a pointer to it; fields are integers, floats, lists of them, or C text."""
         full = f"step{self.index}_{name}"
         words = [f".{k} = {_field(v)}" for k, v in fields.items()]
         lines, line = [], "  "
@@ -150,10 +151,14 @@ class Site:
         """Switches a part of the kernels on."""
         self.program.defines.add(name)
 
-    def call(self, fragment: str, function: str, *arguments: Any) -> None:
-        """Emits one call; `fragment` is the kernel's file."""
+    def needs(self, fragment: str) -> None:
+        """Takes a kernel's file into the program."""
         if fragment not in self.program.fragments:
             self.program.fragments.append(fragment)
+
+    def call(self, fragment: str, function: str, *arguments: Any) -> None:
+        """Emits one call; `fragment` is the kernel's file."""
+        self.needs(fragment)
         self.program.calls[self.index].append(f"{function}({', '.join(map(str, arguments))});")
 
     def statement(self, line: str) -> None:
@@ -172,7 +177,7 @@ def _field(value: Any) -> str:
     if isinstance(value, float):
         return number(value, "float")
     if isinstance(value, (list, tuple)):
-        return "{" + ", ".join(number(v, "int32_t") for v in value) + "}"
+        return "{" + ", ".join(map(_field, value)) + "}"
     return number(value, "int32_t")
 
 

@@ -13,6 +13,8 @@ from edgerun_tools.codegen.pieces import (
     conv2d_dw,
     copy,
     dequantize,
+    difficulty,
+    exit,
     global_pool,
     lut,
     matmul,
@@ -34,8 +36,9 @@ from edgerun_tools.codegen.site import Write
 
 PIECES: dict[str, Write] = {
     kernel: write
-    for piece in (activation, average_pool2d, batch_norm, binary, concat, conv2d, conv2d_dw, copy, dequantize, global_pool, lut, matmul,
-                  max_pool2d, pad, qadd, qaverage_pool2d, qconv2d, qconv2d_dw, qmatmul, qmul, qsoftmax, quantize, slice, softmax, transpose)
+    for piece in (activation, average_pool2d, batch_norm, binary, concat, conv2d, conv2d_dw, copy, dequantize, difficulty, exit,
+                  global_pool, lut, matmul, max_pool2d, pad, qadd, qaverage_pool2d, qconv2d, qconv2d_dw, qmatmul, qmul, qsoftmax, quantize,
+                  slice, softmax, transpose)
     for kernel, write in piece.PIECES.items()
 }
 """Kernel of a plan → what emits it."""

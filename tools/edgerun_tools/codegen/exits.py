@@ -1,0 +1,169 @@
+"""Early exits in generated C: what a policy needs, which outputs a run has with one, and what becomes of the exit taken.
+
+With a policy the exits' outputs are one, `scores`: those of the exit taken. Outputs that are no exit's are written where they were computed
+before the run left, as by the engine, and else left as they were. With policy none nothing of this is in the C.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from edgerun.errors import PolicyError, ShapeError
+from edgerun.planner.plan import Plan, Port, Step
+from edgerun_tools.codegen.text import identifier, remark
+
+SUPPORTED = ("none", "confidence", "entropy", "patience", "dart")
+
+
+def active(plan: Plan) -> bool:
+    """Whether a run may leave early."""
+    return plan.policy.kind != "none"
+
+
+def refuse_policy(name: str) -> None:
+    """PolicyError for what generated C cannot decide by."""
+    if name == "deadline":
+        raise PolicyError(f"exit policy deadline: generated C has no clock, and segment times measured where the model was calibrated say "
+                          f"nothing of the core: expected one of {', '.join(SUPPORTED)}; found deadline; on one core every run to an exit "
+                          "takes the same instructions (edgerun board run counts them), so name the exit that is in time: exit policy "
+                          "confidence, thresholds 2 before it and -1 from it on")
+
+
+def refuse(plan: Plan) -> None:
+    """PolicyError, or ShapeError where exits give scores of different numbers of classes."""
+    refuse_policy(plan.policy.kind)
+    if not active(plan):
+        return
+    classes = {e.name: plan.slots[e.slot].elements for e in plan.exits}
+    if len(set(classes.values())) != 1:
+        raise ShapeError(f"exit policy {plan.policy.kind}: generated C has one array of scores: expected exits of equally many classes; "
+                         f"found {', '.join(f'{n}: {c}' for n, c in classes.items())}; generate it with exit policy none")
+    if plan.policy.kind == "dart" and plan.difficulty is None and (plan.policy.beta or plan.policy.table):
+        raise PolicyError("exit policy dart: expected a plan that estimates the difficulty; found one without; a defect of edgerun, please "
+                          "report it")
+
+
+def outputs(plan: Plan) -> tuple[Port, ...]:
+    """What `run` has parameters for: the plan's outputs, or `scores` and those that are no exit's."""
+    if not active(plan):
+        return plan.outputs
+    slots = {e.slot for e in plan.exits}
+    others = tuple(p for p in plan.outputs if p.slot not in slots)
+    name = "scores"
+    while name in {p.name for p in (*plan.inputs, *others)}:
+        name = f"exit_{name}"
+    last = plan.exits[-1].slot
+    return (Port(name, last, next(p.onnx_shape for p in plan.outputs if p.slot == last)), *others)
+
+
+def reached(plan: Plan, slot: int) -> int:
+    """The first exit at which an output is there."""
+    found = plan.slots[slot]
+    low, high = found.offset, found.offset + found.nbytes
+
+    def writes(index: int) -> bool:
+        s = plan.slots[index]
+        return index == slot or (s.place == "arena" and found.place == "arena" and s.offset < high and low < s.offset + s.nbytes)
+
+    last = max((k for k, s in enumerate(plan.steps) if any(writes(i) for i in s.outputs)), default=-1)
+    return sum(1 for s in plan.steps[:last + 1] if s.kernel == "exit")
+
+
+def name(plan: Plan, step: Step) -> str:
+    """For comments: the exit at which a step decides."""
+    return remark(plan.exits[int(step.attrs["index"][0])].name)
+
+
+def called(plan: Plan, port: Port) -> str:
+    """For the header: what a parameter is in the model."""
+    if active(plan) and port == outputs(plan)[0]:
+        return "of the exit taken"
+    return f"in the model '{remark(port.name)}'"
+
+
+def order(plan: Plan) -> str:
+    """For the header: the parameters of run behind the inputs."""
+    return "the scores of the exit taken, other outputs in the model's order" if active(plan) else "outputs in the model's order"
+
+
+def described(plan: Plan) -> list[str]:
+    """For the header: the policy, and what lies before each exit."""
+    if not active(plan):
+        return []
+    lines = [f" * Leaves early by policy {plan.policy.kind}; a run answers with the scores of the exit that report->exit_taken names:"]
+    for k, e in enumerate(plan.exits):
+        kind = "logits" if e.logits else "probabilities"
+        lines.append(f" *   {k}: '{remark(e.name)}', {kind}, after {e.macs} multiply-accumulates")
+    late = [p for p in outputs(plan)[1:] if reached(plan, p.slot)]
+    lines += [f" *   '{remark(p.name)}' is written from exit {reached(plan, p.slot)} on, and else left as it was" for p in late]
+    return [*lines, " *"]
+
+
+# -- the text of infer, run and selftest: as without exits where the policy is none ----------------------------------------
+
+
+def names(plan: Plan) -> set[str]:
+    """Names in infer and run that inputs and outputs must not have."""
+    return {"leave", "taken"} if active(plan) else set()
+
+
+def does(plan: Plan) -> str:
+    """What infer does."""
+    return "Up to the exit taken, which it returns; to the last where not `leave`" if active(plan) else "All steps"
+
+
+def result(plan: Plan) -> str:
+    """What infer returns."""
+    return "int16_t" if active(plan) else "void"
+
+
+def parameters(plan: Plan) -> list[str]:
+    """Parameters of infer behind the inputs."""
+    return ["int leave"] if active(plan) else []
+
+
+def end(plan: Plan) -> list[str]:
+    """Last line of infer."""
+    return [f"  return {len(plan.exits) - 1};"] if active(plan) else []
+
+
+def to_the_end(plan: Plan) -> list[str]:
+    """Arguments of infer behind the inputs in the self-test, which computes everything."""
+    return ["0"] if active(plan) else []
+
+
+def declared(plan: Plan) -> list[str]:
+    """First lines of run."""
+    return ["  int16_t taken;"] if active(plan) else []
+
+
+def inference(plan: Plan, inputs: str) -> list[str]:
+    """How run calls infer."""
+    if not active(plan):
+        return [f"  infer({inputs});"]
+    return [f"  taken = infer({inputs}, 1);", "  if (report) report->exit_taken = taken;"]
+
+
+def copies(plan: Plan, ports: Sequence[tuple[Port, str]], held: Mapping[int, str]) -> list[str]:
+    """How run hands results out. held: slot to where it lies."""
+    sizes = {port.slot: plan.slots[port.slot].nbytes for port in plan.outputs}
+    if not active(plan):
+        return [f"  memcpy({n}, {held[port.slot]}, {sizes[port.slot]});" for port, n in ports]
+    scores = ports[0][1]
+    lines = ["  switch (taken) {"]
+    for k, e in enumerate(plan.exits):
+        label = f"case {k}" if k < len(plan.exits) - 1 else "default"
+        lines.append(f"    {label}: memcpy({scores}, {held[e.slot]}, {sizes[e.slot]}); break;")
+    lines.append("  }")
+    for port, n in ports[1:]:
+        first = reached(plan, port.slot)
+        lines.append(f"  {f'if (taken >= {first}) ' if first else ''}memcpy({n}, {held[port.slot]}, {sizes[port.slot]});")
+    return lines
+
+
+def tested(plan: Plan, ports: Sequence[tuple[Port, str]]) -> Sequence[tuple[Port, str]]:
+    """All outputs of the plan, with names for the self-test."""
+    if not active(plan):
+        return ports
+    taken = {n for _, n in ports}
+    return [(p, identifier(p.name, taken)) for p in plan.outputs]
