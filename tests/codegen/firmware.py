@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from edgerun.executors.python import PythonExecutor
-from edgerun.planner.plan import DTYPES, Plan
-from edgerun_tools.codegen import golden
+from edgerun.planner.plan import DTYPES, Plan, Policy
+from edgerun_tools.codegen import exits, golden
 from edgerun_tools.codegen.emit import Golden, emit
 from edgerun_tools.codegen.generate import Firmware
 from edgerun_tools.codegen.targets import WARNINGS
@@ -37,6 +37,7 @@ int main(int argc, char **argv) {{
 {reads}
     if ({prefix}_run({arguments}, &report) != {big}_OK) return 91;
 {writes}
+    if (fwrite(&report.exit_taken, 1, 2, stdout) != 2) return 94;
   }}
   return 0;
 }}
@@ -46,7 +47,7 @@ int main(int argc, char **argv) {{
 def of_plan(plan: Plan, title: str = "a test") -> Firmware:
     """C for a plan, with the Python executor's answer in its self-test."""
     inputs = golden.feeds(plan)
-    runner = PythonExecutor(plan)
+    runner = PythonExecutor(replace(plan, policy=Policy()))
     outputs = [a for a in runner.run(inputs).outputs if a is not None]
     return Firmware("net", emit(plan, "net", title, Golden(inputs, outputs, golden.tolerance(outputs))), plan)
 
@@ -60,17 +61,22 @@ class Built:
 
     def run(self, feeds: Sequence[Sequence[Array]]) -> list[list[Array]]:
         """Outputs for each set of inputs."""
+        return [outputs for outputs, _ in self.taken(feeds)]
+
+    def taken(self, feeds: Sequence[Sequence[Array]]) -> list[tuple[list[Array], int]]:
+        """(outputs, exit taken) for each set of inputs. An output that a run does not write keeps what the run before wrote."""
         data = b"".join(np.ascontiguousarray(a).tobytes() for one in feeds for a in one)
         done = subprocess.run([self.path, str(len(feeds))], input=data, capture_output=True, timeout=120, check=False)
         assert done.returncode == 0, (done.returncode, done.stderr.decode()[:2000])
         found, at = [], 0
         for _ in feeds:
             one = []
-            for port in self.plan.outputs:
+            for port in exits.outputs(self.plan):
                 slot = self.plan.slots[port.slot]
                 one.append(np.frombuffer(done.stdout, DTYPES[slot.dtype], slot.elements, at).reshape(slot.shape))
                 at += slot.nbytes
-            found.append(one)
+            found.append((one, int(np.frombuffer(done.stdout, np.int16, 1, at)[0])))
+            at += 2
         assert at == len(done.stdout)
         return found
 
@@ -82,7 +88,7 @@ def build(firmware: Firmware, folder: Path, compiler: str = "gcc", flags: Sequen
     firmware.write(folder)
     plan, p = firmware.plan, firmware.prefix
     arrays, reads, writes, names = [], [], [], []
-    for kind, ports in (("in", plan.inputs), ("out", plan.outputs)):
+    for kind, ports in (("in", plan.inputs), ("out", exits.outputs(plan))):
         for k, port in enumerate(ports):
             slot, name = plan.slots[port.slot], f"{kind}{k}"
             names.append(name)

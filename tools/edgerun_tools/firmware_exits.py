@@ -64,10 +64,10 @@ def _policy(model: str, images: exit_runs.Labelled, board: str, policy: str, exe
         generate.of_session(session, generate.prefix_of(model, "net"), Path(model).name, target).write(folder)
         told = None if tick is None else (lambda what, done, of: tick(done, of))
         results = boards.run(folder, board, x, timeout=TIMEOUT, tick=told)
-        return _compared(results, expected, images.labels, session.plan, points)
+        return compared(results, expected, images.labels, session.plan, points)
 
 
-def _compared(results: Results, expected: Sequence[RawRun], labels: np.ndarray, plan: Plan, points: Sequence[str]) -> dict[str, Any]:
+def compared(results: Results, expected: Sequence[RawRun], labels: np.ndarray, plan: Plan, points: Sequence[str]) -> dict[str, Any]:
     """One policy's row. points: the outputs that are exits, in order."""
     results.outputs()  # BoardError unless all ran
     here = [s.report["exit_taken"] for s in results.samples]

@@ -14,7 +14,7 @@ from edgerun_tools.codegen.text import number
 
 
 def exit_(site: Site) -> None:
-    """`if (leave && …) return i;`, or nothing where the policy never leaves here."""
+    """`if (leave && …) return i;`, or nothing that does anything where the policy never leaves here."""
     index, policy = site.integer("index"), site.plan.policy
     if policy.kind == "patience":
         _patience(site, index, policy.patience)
@@ -25,6 +25,7 @@ def exit_(site: Site) -> None:
 def _patience(site: Site, index: int, patience: int) -> None:
     """The scores of earlier exits are still there, so that no history need be kept."""
     if index < patience:
+        _stay(site)
         return
     classes = [_class(site, e) for e in site.plan.exits[index - patience:index + 1]]
     _leave(site, "\n      && ".join(f"{a} == {b}" for a, b in pairwise(classes)), index)
@@ -42,6 +43,7 @@ def _scores(site: Site, point: ExitPoint) -> str:
 def _threshold(site: Site, index: int, policy: Policy) -> None:
     bases = policy.table[index][:len(policy.bin_edges) + 1] if policy.kind == "dart" and policy.table else (policy.thresholds[index],)
     if min(bases) > 1.0:
+        _stay(site)
         return
     needs_class, needs_alpha = index < len(policy.coeff), policy.beta != 0.0 or len(bases) > 1
     if policy.kind != "dart":
@@ -96,6 +98,10 @@ def _score(site: Site, index: int, policy: Policy) -> str:
 
 def _leave(site: Site, condition: str, index: int) -> None:
     site.statement(f"if (leave && {condition}) return {index};")
+
+
+def _stay(site: Site) -> None:
+    site.statement("(void)leave; /* never here */")
 
 
 def _down(value: float) -> float:
