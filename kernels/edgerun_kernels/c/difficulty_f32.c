@@ -11,7 +11,6 @@
 typedef struct {
   int32_t channels, height, width;
   int32_t channel_step, pixel_step; /* elements of x from a channel to the next, and from a pixel */
-  const float *scale, *offset, *gray; /* by channel */
   float tau_squared;
   float low[3], high[3], weights[3];
 } er_difficulty;
@@ -19,10 +18,11 @@ typedef struct {
 ER_INLINE float er_unit_range(float v) { return v < 0.0f ? 0.0f : v > 1.0f ? 1.0f : v; }
 
 /* One row of pixels: writes g[-1 .. width], adds to sums[2 c] (of d = p - the image's first pixel) and sums[2 c + 1] (of d d). */
-ER_INLINE void er_difficulty_row(const float *x, const float *first, const er_difficulty *f, float *sums, float *g) {
+ER_INLINE void er_difficulty_row(const float *x, const float *first, const er_difficulty *f, const float *by_channel, float *sums,
+                                 float *g) {
   int32_t c, j;
   for (c = 0; c < f->channels; ++c) {
-    const float scale = f->scale[c], offset = f->offset[c], gray = f->gray[c];
+    const float scale = by_channel[3 * c], offset = by_channel[3 * c + 1], gray = by_channel[3 * c + 2];
     const float *from = x + c * f->channel_step;
     const float base = ER_MADD(first[c * f->channel_step], scale, offset);
     float sum = 0.0f, squares = 0.0f;
@@ -54,15 +54,15 @@ ER_INLINE int32_t er_difficulty_edges(const float *up, const float *mid, const f
   return edges;
 }
 
-/* work: three rows of width + 2, then two sums a channel. */
-static void er_difficulty_f32(const float *x, const er_difficulty *f, float *work, float *y) {
+/* by_channel: scale, offset, gray of the first channel, then of the next. work: three rows of width + 2, then two sums a channel. */
+static void er_difficulty_f32(const float *x, const er_difficulty *f, const float *by_channel, float *work, float *y) {
   const int32_t pitch = f->width + 2;
   const float count = (float)f->height * (float)f->width;
   float *sums = work + 3 * pitch, variance = 0.0f, laplacian = 0.0f, alpha = 0.0f;
   int32_t edges = 0, i, k;
   for (k = 0; k < 2 * f->channels; ++k) sums[k] = 0.0f;
   for (i = 0; i <= f->height; ++i) { /* the stencils follow a row behind */
-    if (i < f->height) er_difficulty_row(x + i * f->width * f->pixel_step, x, f, sums, work + i % 3 * pitch + 1);
+    if (i < f->height) er_difficulty_row(x + i * f->width * f->pixel_step, x, f, by_channel, sums, work + i % 3 * pitch + 1);
     if (i > 0) {
       const int32_t up = i > 1 ? i - 2 : 0, down = i < f->height ? i : i - 1;
       edges += er_difficulty_edges(work + up % 3 * pitch + 1, work + (i - 1) % 3 * pitch + 1, work + down % 3 * pitch + 1, f->width,

@@ -17,14 +17,14 @@ def difficulty(site: Site) -> None:
         site.refuse(f"one image of at most {GREATEST} pixels a side", f"{list(shape)}")
     last = bool(site.integer("layout"))
     channels, height, width = (shape[-1], *shape[-3:-1]) if last else shape[-3:]
-    tables = {n: site.table(n, "float", np.asarray(site.step.attrs[n], np.float32)) for n in ("scale", "offset", "gray")}
+    by_channel = site.table("channels", "float", np.stack([site.step.attrs[n] for n in ("scale", "offset", "gray")], axis=1))
     tau = np.float32(site.real("tau_edge"))
     triples = {n: [float(v) for v in site.step.attrs[n]] for n in ("low", "high", "weights")}
     constants = site.record("image", "er_difficulty", channels=channels, height=height, width=width,
-                            channel_step=1 if last else height * width, pixel_step=channels if last else 1, **tables,
+                            channel_step=1 if last else height * width, pixel_step=channels if last else 1,
                             tau_squared=float(tau * tau), **triples)
     work = site.scratch("f32", 4 * (3 * (width + 2) + 2 * channels))
-    site.call("difficulty_f32.c", "er_difficulty_f32", site.x(0), constants, work, site.y())
+    site.call("difficulty_f32.c", "er_difficulty_f32", site.x(0), constants, by_channel, work, site.y())
 
 
 PIECES: dict[str, Write] = {"difficulty_f32": difficulty}

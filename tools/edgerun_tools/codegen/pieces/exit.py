@@ -59,16 +59,16 @@ def _dart(site: Site, index: int, policy: Policy, bases: tuple[float, ...], need
     """Call of the threshold that depends on class or difficulty."""
     site.needs("exit_threshold.c")
     factors = policy.coeff[index] if needs_class else ()
-    tables = {"thresholds": np.array([NEVER if b > 1.0 else _down(b) for b in bases], np.float32),
-              "edges": np.array([_up(e) for e in policy.bin_edges[:len(bases) - 1]], np.float32), "factors": np.array(factors, np.float32)}
-    pointers = {n: site.table(n, "float", v) if v.size else "NULL" for n, v in tables.items()}
-    table = site.record("exit", "er_exit_table", **pointers, bins=len(bases), classes=len(factors), beta=policy.beta)
+    thresholds = [NEVER if b > 1.0 else _down(b) for b in bases]
+    edges = [_up(e) for e in policy.bin_edges[:len(bases) - 1]]
+    table = site.table("thresholds", "float", np.array([*thresholds, *edges, *factors]))
+    sizes = site.record("exit", "er_exit_table", bins=len(bases), classes=len(factors), beta=policy.beta)
     predicted = _class(site, site.plan.exits[index]) if needs_class else "0"
     alpha = "0.0f"
     if needs_alpha:
         assert site.plan.difficulty is not None  # refused before: exits.refuse
         alpha = f"arena.f32[{site.plan.slots[site.plan.difficulty.slot].offset // 4}]"
-    return f"er_exit_threshold({table}, {predicted}, {alpha})"
+    return f"er_exit_threshold({sizes}, {table}, {predicted}, {alpha})"
 
 
 def _score(site: Site, index: int, policy: Policy) -> str:
