@@ -43,7 +43,7 @@ class Sources:
 def emit(plan: Plan, prefix: str, title: str, golden: Golden, target: str = "host") -> Sources:
     """C for a plan. prefix: a C name; title: what the comments call the model. Raises UnsupportedOpError, ShapeError."""
     _refuse_whole(plan)
-    taken = {"report", "arena", "infer", *exits.names(plan)}
+    taken = {"report", "arena", "infer", *exits.way(plan).names}
     inputs = [(p, identifier(p.name, taken)) for p in plan.inputs]
     outputs = [(p, identifier(p.name, taken)) for p in exits.outputs(plan)]
     program = Program(plan, Memory(plan), tuple(name for _, name in inputs), calls=[[] for _ in plan.steps])
@@ -104,10 +104,11 @@ def _infer(program: Program, about: header.About) -> str:
             shape = list(program.plan.slots[step.outputs[0]].shape) if step.outputs else exits.name(program.plan, step)
             lines.append(f"  /* {k}: {remark(step.op or step.kernel)} {remark(step.node)!s} {shape} */")
             lines += [f"  {line}" for line in program.calls[k]]
-    parameters = ", ".join([*(about.parameter(p, n) for p, n in about.inputs), *exits.parameters(program.plan)]) or "void"
+    way = exits.way(program.plan)
+    parameters = ", ".join([*(about.parameter(p, n) for p, n in about.inputs), *way.parameters]) or "void"
     unused = [f"  (void){n};" for p, n in about.inputs if not _reads(program.plan, p)]
-    return (f"/* {exits.does(program.plan)}; results stay in the arena. */\nstatic {exits.result(program.plan)} infer({parameters}) {{\n"
-            + "\n".join([*unused, *lines, *exits.end(program.plan)]) + "\n}\n")
+    return (f"/* {way.does}; results stay in the arena. */\nstatic {way.result} infer({parameters}) {{\n"
+            + "\n".join([*unused, *lines, *way.end]) + "\n}\n")
 
 
 def _reads(plan: Plan, port: Port) -> bool:
@@ -127,7 +128,7 @@ def _held(program: Program, about: header.About, port: Port) -> str:
 
 def _run(program: Program, about: header.About) -> str:
     p = about.prefix
-    plan = program.plan
+    plan, way = program.plan, exits.way(program.plan)
     tables = [array(f"result_{name}", "uint8_t", _bytes_of(plan.constants[plan.slots[slot].offset]))
               for slot, name in about.outputs_by_slot.items() if plan.slots[slot].place == "const"]
     pointers = [n for _, n in (*about.inputs, *about.outputs)]
@@ -136,15 +137,15 @@ def _run(program: Program, about: header.About) -> str:
     return "\n".join([
         *tables,
         f"int {p}_run({about.parameters()}) {{",
-        *exits.declared(plan),
+        *way.declared,
         f"  if ({' || '.join(f'!{n}' for n in pointers)}) return {p.upper()}_BAD_ARGUMENT;",
         "  if (report) {",
         "    memset(report, 0, sizeof *report);",
         f"    report->exit_taken = {max(len(plan.exits) - 1, 0)};",
         "    report->first_step = -1;",
         "  }",
-        *exits.inference(plan, arguments),
-        *exits.copies(plan, about.outputs, held),
+        *way.infer(arguments),
+        *way.copies(about.outputs, held),
         f"  return {p.upper()}_OK;",
         "}\n"])
 
@@ -158,8 +159,8 @@ def _selftest(program: Program, about: header.About, golden: Golden) -> str:
     for (port, name), values in zip(about.inputs, golden.inputs, strict=True):
         tables.append(array(f"golden_{name}", C_TYPES[program.plan.slots[port.slot].dtype], values))
     inputs = {n: f"golden_{n}" for _, n in about.inputs}
-    outputs = exits.tested(program.plan, about.outputs)
-    for (port, name), values, bound in zip(outputs, golden.outputs, golden.tolerance, strict=True):
+    way = exits.way(program.plan)
+    for (port, name), values, bound in zip(way.tested(about.outputs), golden.outputs, golden.tolerance, strict=True):
         slot = program.plan.slots[port.slot]
         held = _held(program, about, port)
         held = inputs.get(held, held)
@@ -178,6 +179,6 @@ def _selftest(program: Program, about: header.About, golden: Golden) -> str:
                   "  for (k = 0; k < n; ++k) {\n    float v;\n    memcpy(&v, (const uint8_t *)found + 4 * k, sizeof v);\n"
                   "    if (v == expected[k] || (v != v && expected[k] != expected[k])) continue;\n"
                   "    if (!(fabsf(v - expected[k]) <= bound)) return 1;\n  }\n  return 0;\n}\n\n")
-    arguments = ", ".join([*(f"golden_{n}" for _, n in about.inputs), *exits.to_the_end(program.plan)])
+    arguments = ", ".join([*(f"golden_{n}" for _, n in about.inputs), *way.whole])
     return ("/* -- self-test -- */\n\n" + "\n".join(tables) + "\n" + helper + f"int {about.prefix}_selftest(void) {{\n"
             + f"  infer({arguments});\n" + "\n".join(tests) + f"\n  return {about.prefix.upper()}_OK;\n}}\n")

@@ -12,6 +12,8 @@ from edgerun.errors import PolicyError, ShapeError
 from edgerun.planner.plan import Plan, Port, Step
 from edgerun_tools.codegen.text import identifier, remark
 
+Ports = Sequence[tuple[Port, str]]
+"""Ports with their names in C."""
 SUPPORTED = ("none", "confidence", "entropy", "patience", "dart")
 
 
@@ -99,71 +101,77 @@ def described(plan: Plan) -> list[str]:
     return [*lines, " *"]
 
 
-# -- the text of infer, run and selftest: as without exits where the policy is none ----------------------------------------
+# -- the text of infer, run and selftest ----------------------------------------------------------------------------------
 
 
-def names(plan: Plan) -> set[str]:
-    """Names in infer and run that inputs and outputs must not have."""
-    return {"leave", "taken"} if active(plan) else set()
+class Through:
+    """Policy none: infer computes every step, run hands out the plan's outputs."""
 
-
-def does(plan: Plan) -> str:
-    """What infer does."""
-    return "Up to the exit taken, which it returns; to the last where not `leave`" if active(plan) else "All steps"
-
-
-def result(plan: Plan) -> str:
-    """What infer returns."""
-    return "int16_t" if active(plan) else "void"
-
-
-def parameters(plan: Plan) -> list[str]:
-    """Parameters of infer behind the inputs."""
-    return ["int leave"] if active(plan) else []
-
-
-def end(plan: Plan) -> list[str]:
-    """Last line of infer."""
-    return [f"  return {len(plan.exits) - 1};"] if active(plan) else []
-
-
-def to_the_end(plan: Plan) -> list[str]:
-    """Arguments of infer behind the inputs in the self-test, which computes everything."""
-    return ["0"] if active(plan) else []
-
-
-def declared(plan: Plan) -> list[str]:
+    names: frozenset[str] = frozenset()
+    """In infer and run, which inputs and outputs must not have."""
+    does = "All steps"
+    result = "void"
+    parameters: tuple[str, ...] = ()
+    """Of infer, behind the inputs."""
+    whole: tuple[str, ...] = ()
+    """The arguments for them with which it goes to the end."""
+    end: tuple[str, ...] = ()
+    """Its last line."""
+    declared: tuple[str, ...] = ()
     """First lines of run."""
-    return ["  int16_t taken;"] if active(plan) else []
 
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
 
-def inference(plan: Plan, inputs: str) -> list[str]:
-    """How run calls infer."""
-    if not active(plan):
+    def infer(self, inputs: str) -> list[str]:
+        """How run calls it."""
         return [f"  infer({inputs});"]
-    return [f"  taken = infer({inputs}, 1);", "  if (report) report->exit_taken = taken;"]
 
+    def copies(self, ports: Ports, held: Mapping[int, str]) -> list[str]:
+        """How run hands results out. held: slot → C expression of where it lies."""
+        return [self._copy(port.slot, n, held) for port, n in ports]
 
-def copies(plan: Plan, ports: Sequence[tuple[Port, str]], held: Mapping[int, str]) -> list[str]:
-    """How run hands results out. held: slot to where it lies."""
-    sizes = {port.slot: plan.slots[port.slot].nbytes for port in plan.outputs}
-    if not active(plan):
-        return [f"  memcpy({n}, {held[port.slot]}, {sizes[port.slot]});" for port, n in ports]
-    scores = ports[0][1]
-    lines = ["  switch (taken) {"]
-    for k, e in enumerate(plan.exits):
-        label = f"case {k}" if k < len(plan.exits) - 1 else "default"
-        lines.append(f"    {label}: memcpy({scores}, {held[e.slot]}, {sizes[e.slot]}); break;")
-    lines.append("  }")
-    for port, n in ports[1:]:
-        first = reached(plan, port.slot)
-        lines.append(f"  {f'if (taken >= {first}) ' if first else ''}memcpy({n}, {held[port.slot]}, {sizes[port.slot]});")
-    return lines
-
-
-def tested(plan: Plan, ports: Sequence[tuple[Port, str]]) -> Sequence[tuple[Port, str]]:
-    """All outputs of the plan, with names for the self-test."""
-    if not active(plan):
+    def tested(self, ports: Ports) -> Ports:
+        """The plan's outputs, with names for the self-test."""
         return ports
-    taken = {n for _, n in ports}
-    return [(p, identifier(p.name, taken)) for p in plan.outputs]
+
+    def _copy(self, slot: int, name: str, held: Mapping[int, str]) -> str:
+        return f"  memcpy({name}, {held[slot]}, {self.plan.slots[slot].nbytes});"
+
+
+class Leaving(Through):
+    """Any other policy: infer returns the exit taken, run hands out its scores."""
+
+    names = frozenset({"leave", "taken"})
+    does = "Up to the exit taken, which it returns; to the last where not `leave`"
+    result = "int16_t"
+    parameters = ("int leave",)
+    whole = ("0",)
+    declared = ("  int16_t taken;",)
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(plan)
+        self.end = (f"  return {len(plan.exits) - 1};",)
+
+    def infer(self, inputs: str) -> list[str]:
+        return [f"  taken = infer({inputs}, 1);", "  if (report) report->exit_taken = taken;"]
+
+    def copies(self, ports: Ports, held: Mapping[int, str]) -> list[str]:
+        lines = ["  switch (taken) {"]
+        for k, e in enumerate(self.plan.exits):
+            label = f"case {k}" if k < len(self.plan.exits) - 1 else "default"
+            lines.append(f"    {label}:{self._copy(e.slot, ports[0][1], held)[1:]} break;")
+        lines.append("  }")
+        for port, n in ports[1:]:
+            first = reached(self.plan, port.slot)
+            lines.append((f"  if (taken >= {first})" if first else " ") + self._copy(port.slot, n, held)[1:])
+        return lines
+
+    def tested(self, ports: Ports) -> Ports:
+        taken = {n for _, n in ports}
+        return [(p, identifier(p.name, taken)) for p in self.plan.outputs]
+
+
+def way(plan: Plan) -> Through:
+    """How a plan is run."""
+    return Leaving(plan) if active(plan) else Through(plan)
