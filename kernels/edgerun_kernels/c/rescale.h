@@ -2,6 +2,9 @@
  *
  * factor: twice the m of there, so that rescale(t) = (t * factor + 2^31) >> 32. */
 #include "dsp.h"
+#if ER_CHECKED
+#include "watch.h"
+#endif
 
 /* Constants of a quantised product. Bytes are int8 inside: uint8 v is taken as v - 128, which is v with its upper bit flipped. */
 typedef struct {
@@ -73,12 +76,41 @@ ER_INLINE void er_narrow4(const er_quant *q, int32_t *v, int32_t c0, int32_t c1,
   }
 }
 
+#if ER_TWICE
+/* er_narrow4, computed twice: what the compiler does not know to be the same number is not the same number to it. */
+ER_INLINE void er_narrow4_twice(const er_quant *q, int32_t *v, int32_t c0, int32_t c1, int32_t c2, int32_t c3) {
+  int32_t again[4];
+  again[0] = v[0], again[1] = v[1], again[2] = v[2], again[3] = v[3];
+  er_narrow4(q, v, c0, c1, c2, c3);
+  ER_FORGET(again[0]);
+  ER_FORGET(again[1]);
+  ER_FORGET(again[2]);
+  ER_FORGET(again[3]);
+  er_narrow4(q, again, c0, c1, c2, c3);
+  if (((v[0] ^ again[0]) | (v[1] ^ again[1]) | (v[2] ^ again[2]) | (v[3] ^ again[3])) != 0) er_watch.now |= 1u << ER_CHECK_MAED;
+}
+#define er_narrow4 er_narrow4_twice
+
+#endif
 /* Stores one sum as element `at` of y, which belongs to output c. */
 ER_INLINE void er_store_sum(const er_quant *q, int32_t sum, int32_t c, void *y, int32_t at) {
+#if ER_ABFT
+  er_see(sum);
+#endif
   if (q->factor) {
     int32_t v = q->left ? er_shift_left(sum, q->left[c]) : sum;
     v = er_saturate(er_rescale(v, q->factor[c]) + q->y_zero);
     v = v < q->low ? q->low : v > q->high ? q->high : v;
+#if ER_TWICE
+    {
+      int32_t again = sum;
+      ER_FORGET(again);
+      again = q->left ? er_shift_left(again, q->left[c]) : again;
+      again = er_saturate(er_rescale(again, q->factor[c]) + q->y_zero);
+      again = again < q->low ? q->low : again > q->high ? q->high : again;
+      if (v != again) er_watch.now |= 1u << ER_CHECK_MAED;
+    }
+#endif
     ((uint8_t *)y)[at] = (uint8_t)((uint32_t)v ^ q->y_flip);
   } else {
     ((int32_t *)y)[at] = sum;
