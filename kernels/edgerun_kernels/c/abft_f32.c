@@ -7,6 +7,7 @@
 
 typedef struct {
   int32_t rows, columns, width, channels, batch, image; /* as in abft_i8.c */
+  int32_t sure; /* whether x cannot be negative: one sum serves as the other */
   float bias, bias_size, unit, elements;                /* sums of bias and of its size over all outputs; elements of x */
 } er_audit_f32;
 
@@ -14,24 +15,26 @@ typedef struct {
   float sum, below, size, far; /* expected = sum + below; S; sum |x| */
 } er_expect_f32;
 
-/* Adds one channel: s of x, f of |x|. */
-ER_INLINE void er_expect(er_expect_f32 *e, float s, float f, float weight, float size) {
-  const float v = s * weight, before = e->sum, sum = before + v, added = sum - before;
+/* Adds v, a product or a few, to what is expected. */
+ER_INLINE void er_expect(er_expect_f32 *e, float v) {
+  const float before = e->sum, sum = before + v, added = sum - before;
   e->below += (before - (sum - added)) + (v - added);
   e->sum = sum;
-  e->size = ER_MADD(f, size, e->size);
-  e->far += f;
 }
 
 static void er_sum_f32(er_expect_f32 *e, const float *x, int32_t outer, int32_t outer_step, int32_t inner, int32_t inner_step,
-                       int32_t channels, const float *sums, const float *sizes) {
+                       int32_t channels, int32_t sure, const float *sums, const float *sizes) {
   int32_t c = 0, i, j;
   for (; c + 4 <= channels; c += 4, x += 4) {
     float s0 = 0.0f, s1 = 0.0f, s2 = 0.0f, s3 = 0.0f, f0 = 0.0f, f1 = 0.0f, f2 = 0.0f, f3 = 0.0f;
     for (i = 0; i < outer; ++i) {
       const float *p = x + i * outer_step;
       float t0 = 0.0f, t1 = 0.0f, t2 = 0.0f, t3 = 0.0f, g0 = 0.0f, g1 = 0.0f, g2 = 0.0f, g3 = 0.0f;
-      for (j = inner; j > 0; --j, p += inner_step) {
+      if (sure) {
+        for (j = inner; j > 0; --j, p += inner_step) t0 += p[0], t1 += p[1], t2 += p[2], t3 += p[3];
+        g0 = fabsf(t0), g1 = fabsf(t1), g2 = fabsf(t2), g3 = fabsf(t3);
+      }
+      for (j = sure ? 0 : inner; j > 0; --j, p += inner_step) {
         t0 += p[0], g0 += fabsf(p[0]);
         t1 += p[1], g1 += fabsf(p[1]);
         t2 += p[2], g2 += fabsf(p[2]);
@@ -40,10 +43,9 @@ static void er_sum_f32(er_expect_f32 *e, const float *x, int32_t outer, int32_t 
       s0 += t0, s1 += t1, s2 += t2, s3 += t3;
       f0 += g0, f1 += g1, f2 += g2, f3 += g3;
     }
-    er_expect(e, s0, f0, sums[c], sizes[c]);
-    er_expect(e, s1, f1, sums[c + 1], sizes[c + 1]);
-    er_expect(e, s2, f2, sums[c + 2], sizes[c + 2]);
-    er_expect(e, s3, f3, sums[c + 3], sizes[c + 3]);
+    er_expect(e, ER_MADD(s0, sums[c], s1 * sums[c + 1]) + ER_MADD(s2, sums[c + 2], s3 * sums[c + 3]));
+    e->size += ER_MADD(f0, sizes[c], f1 * sizes[c + 1]) + ER_MADD(f2, sizes[c + 2], f3 * sizes[c + 3]);
+    e->far += (f0 + f1) + (f2 + f3);
   }
   for (; c < channels; ++c, ++x) {
     float s = 0.0f, f = 0.0f;
@@ -53,7 +55,9 @@ static void er_sum_f32(er_expect_f32 *e, const float *x, int32_t outer, int32_t 
       for (j = inner; j > 0; --j, p += inner_step) t += *p, g += fabsf(*p);
       s += t, f += g;
     }
-    er_expect(e, s, f, sums[c], sizes[c]);
+    er_expect(e, s * sums[c]);
+    e->size = ER_MADD(f, sizes[c], e->size);
+    e->far += f;
   }
 }
 
@@ -71,9 +75,9 @@ static void er_abft_f32(const er_audit_f32 *a, const int32_t *rows, const int32_
         const float *const from = x + (row[0] * a->width + column[0]) * a->channels;
         const int32_t down = row[1] * a->width * a->channels, right = column[1] * a->channels;
         if (row[2] > column[2]) /* the longer way is the inner loop */
-          er_sum_f32(&e, from, column[2], right, row[2], down, a->channels, of, sizes);
+          er_sum_f32(&e, from, column[2], right, row[2], down, a->channels, a->sure, of, sizes);
         else
-          er_sum_f32(&e, from, row[2], down, column[2], right, a->channels, of, sizes);
+          er_sum_f32(&e, from, row[2], down, column[2], right, a->channels, a->sure, of, sizes);
       }
     }
   }

@@ -2,22 +2,30 @@
  * is sum over k of (sum of X that meets k) (sum of W over outputs) + constant, exactly, modulo 2^32.
  *
  * Positions of an axis that the same taps meet share the sums of their weights: they lie in runs {start, step, count}. sums
- * [rows][columns][channels]: of the weights of all outputs by the taps that meet the run; constant: of biases, zero points and padding. */
+ * [rows][columns][channels], int16 where they all fit, else int32 (wide): of the weights of all outputs by the taps that meet the run;
+ * constant: of biases, zero points and padding. */
 #include "dsp.h"
 #include "watch.h"
 
 typedef struct {
   int32_t rows, columns, width, channels, batch, image; /* runs of each axis; pixels of a row; elements of an image */
+  int32_t wide;
   uint32_t flip, constant;                              /* flip: 0x80808080 where x is uint8, else 0 */
 } er_audit_i8;
 
+ER_INLINE uint32_t er_weight(const er_audit_i8 *a, const void *sums, int32_t at) {
+  return (uint32_t)(a->wide ? ((const int32_t *)sums)[at] : ((const int16_t *)sums)[at]);
+}
+
 /* What channels with these sums of weights come to, over `outer` rows of `inner` bytes or words, so many bytes apart. */
-static uint32_t er_sum_i8(const uint8_t *x, int32_t outer, int32_t outer_step, int32_t inner, int32_t inner_step, int32_t channels,
-                          uint32_t flip, const int32_t *sums) {
+static uint32_t er_sum_i8(const er_audit_i8 *a, const uint8_t *x, int32_t outer, int32_t outer_step, int32_t inner, int32_t inner_step,
+                          const void *sums, int32_t at) {
+  const uint32_t flip = a->flip;
+  const int32_t channels = a->channels;
   uint32_t all = 0;
   int32_t c = 0, i, j;
 #if ER_DSP
-  for (; c + 4 <= channels; c += 4, x += 4, sums += 4) {
+  for (; c + 4 <= channels; c += 4, x += 4, at += 4) {
     uint32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
     for (i = 0; i < outer; ++i) {
       const uint8_t *p = x + i * outer_step;
@@ -47,10 +55,11 @@ static uint32_t er_sum_i8(const uint8_t *x, int32_t outer, int32_t outer_step, i
         }
       }
     }
-    all += s0 * (uint32_t)sums[0] + s1 * (uint32_t)sums[1] + s2 * (uint32_t)sums[2] + s3 * (uint32_t)sums[3];
+    all += s0 * er_weight(a, sums, at) + s1 * er_weight(a, sums, at + 1);
+    all += s2 * er_weight(a, sums, at + 2) + s3 * er_weight(a, sums, at + 3);
   }
 #endif
-  for (; c < channels; ++c, ++x, ++sums) {
+  for (; c < channels; ++c, ++x, ++at) {
     uint32_t s = 0;
     for (i = 0; i < outer; ++i) {
       const uint8_t *p = x + i * outer_step;
@@ -59,36 +68,36 @@ static uint32_t er_sum_i8(const uint8_t *x, int32_t outer, int32_t outer_step, i
         s += (uint32_t)v;
       }
     }
-    all += s * (uint32_t)*sums;
+    all += s * er_weight(a, sums, at);
   }
   return all;
 }
 
 /* The same of one pixel. */
-static uint32_t er_dot_i8(const uint8_t *x, int32_t channels, uint32_t flip, const int32_t *sums) {
+static uint32_t er_dot_i8(const er_audit_i8 *a, const uint8_t *x, const void *sums, int32_t at) {
   uint32_t all = 0;
   int32_t c;
-  for (c = 0; c < channels; ++c) all += (uint32_t)(int8_t)(x[c] ^ (uint8_t)flip) * (uint32_t)sums[c];
+  for (c = 0; c < a->channels; ++c) all += (uint32_t)(int8_t)(x[c] ^ (uint8_t)a->flip) * er_weight(a, sums, at + c);
   return all;
 }
 
 /* Compares with what the kernel saw, and forgets that. */
-static void er_abft_i8(const er_audit_i8 *a, const int32_t *rows, const int32_t *columns, const int32_t *sums, const uint8_t *x) {
+static void er_abft_i8(const er_audit_i8 *a, const int32_t *rows, const int32_t *columns, const void *sums, const uint8_t *x) {
   uint32_t expected = a->constant;
   int32_t image, r, c;
   for (image = 0; image < a->batch; ++image, x += a->image) {
-    const int32_t *of = sums;
+    int32_t of = 0;
     for (r = 0; r < a->rows; ++r) {
       for (c = 0; c < a->columns; ++c, of += a->channels) {
         const int32_t *const row = rows + 3 * r, *const column = columns + 3 * c;
         const uint8_t *const from = x + (row[0] * a->width + column[0]) * a->channels;
         const int32_t down = row[1] * a->width * a->channels, right = column[1] * a->channels;
         if (row[2] * column[2] == 1)
-          expected += er_dot_i8(from, a->channels, a->flip, of);
+          expected += er_dot_i8(a, from, sums, of);
         else if (row[2] > column[2]) /* the longer way is the inner loop */
-          expected += er_sum_i8(from, column[2], right, row[2], down, a->channels, a->flip, of);
+          expected += er_sum_i8(a, from, column[2], right, row[2], down, sums, of);
         else
-          expected += er_sum_i8(from, row[2], down, column[2], right, a->channels, a->flip, of);
+          expected += er_sum_i8(a, from, row[2], down, column[2], right, sums, of);
       }
     }
   }

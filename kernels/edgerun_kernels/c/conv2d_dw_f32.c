@@ -91,9 +91,11 @@ ER_APART void er_dw_tile_f32(const er_window *g, const float *x, const float *w,
 #define ER_SLIDE_SEEN (void)0
 #endif
 #if ER_MAED
-#define ER_SLIDE_OFF(x, y) er_watch.off = er_off_bounds(er_watch.off, x, y, &limits)
+#define ER_SLIDE_OFF(x, y) off = er_off_bounds(off, x, y, bounds, form)
+#define ER_SLIDE_WAS_OFF er_watch.off = off
 #else
 #define ER_SLIDE_OFF(x, y) (void)0
+#define ER_SLIDE_WAS_OFF (void)0
 #endif
 #define ER_PUT(sum)                         \
   do {                                      \
@@ -108,6 +110,7 @@ ER_APART void er_dw_tile_f32(const er_window *g, const float *x, const float *w,
     y += c;                                 \
     if (--left == 0) {                      \
       ER_SLIDE_SEEN;                        \
+      ER_SLIDE_WAS_OFF;                     \
       return;                               \
     }                                       \
   } while (0)
@@ -138,7 +141,8 @@ ER_APART void er_dw_slide_f32(const er_window *g, const float *x, const float *w
   float seen = 0.0f;
 #endif
 #if ER_MAED
-  const er_bounds limits = *bounds;
+  const int32_t form = er_form(bounds);
+  float off = er_watch.off;
 #endif
   ER_COLUMN(p);
   ER_COLUMN(q);
@@ -177,7 +181,11 @@ static void er_conv2d_dw_f32(const er_window *g, const float *x, const float *w,
   const int32_t fours = g->out_c == g->in_c ? g->out_c / 4 * 4 : 0, size = g->kernel_h * g->kernel_w;
   const int32_t begin = (g->pad_left + g->stride_w - 1) / g->stride_w; /* pixels from here on, to the last, see no side of the image */
   const int32_t last = g->in_w - 1 - (g->kernel_w - 1) * g->dilation_w + g->pad_left;
+#if ER_MAED
+  const er_end_f32 e = {bias, residual, bounds, er_form(&bounds)};
+#else
   const er_end_f32 e = {bias, residual, bounds};
+#endif
   int32_t image, h, at;
   for (image = 0; image < g->batch; ++image) {
     for (h = 0; h < g->out_h; ++h) {

@@ -20,7 +20,7 @@ static void er_matmul_f32(const er_matrices *g, const float *a, const float *b, 
         sum *= alpha;
         if (bias) sum += bias[i * g->bias_row + j * g->bias_column];
 #if ER_MAED
-        er_watch.off = er_off_bounds(er_watch.off, sum, er_bound(sum, &bounds), &bounds);
+        er_watch.off = er_off_bounds(er_watch.off, sum, er_bound(sum, &bounds), &bounds, er_form(&bounds));
 #endif
         *y++ = er_bound(sum, &bounds);
       }

@@ -20,6 +20,13 @@ static struct {
 #endif
 } er_watch;
 
+/* Where what is known of the caller's constants pays. */
+#if defined(__GNUC__)
+#define ER_WITHIN static inline __attribute__((always_inline, unused))
+#else
+#define ER_WITHIN static inline
+#endif
+
 /* Makes the compiler take v for an unknown number. */
 #if defined(__GNUC__)
 #define ER_FORGET(v) __asm__ volatile("" : "+r"(v))

@@ -87,10 +87,11 @@ def int8(site: Site, g: Window, by_tap: Array, bias: Array, x_zero: int, padded:
     constant = g.batch * (int(of_zero) * x_zero + g.out_h * g.out_w * int(bias.sum()))
     g = _flat(g)
     down, across, names, sums = _tables(site, g, by_tap)
+    wide = bool(np.abs(sums).max(initial=0) >= 2**15)
     record = site.record("audit", "er_audit_i8", rows=len(down), columns=len(across), width=g.in_w, channels=g.in_c, batch=g.batch,
-                         image=g.in_h * g.in_w * g.in_c, flip=f"0x{flip(site.slot(0).dtype) * 0x01010101:08x}u",
+                         image=g.in_h * g.in_w * g.in_c, wide=int(wide), flip=f"0x{flip(site.slot(0).dtype) * 0x01010101:08x}u",
                          constant=f"{constant & 0xFFFFFFFF}u")
-    table = site.table("sums", "int32_t", sums.astype(np.int64).astype(np.uint32).view(np.int32))
+    table = site.table("sums", "int32_t" if wide else "int16_t", sums)
     site.check("abft", "abft_i8.c", "er_abft_i8", record, *names, table, site.x(0))
 
 
@@ -104,10 +105,12 @@ def float32(site: Site, g: Window, by_tap: Array, size_by_tap: Array, terms: int
     g = _flat(g)
     down, across, names, sums = _tables(site, g, by_tap)
     of_kernel = terms + 2 + max(g.out_c, g.out_w) + 8  # of a result, then of those that a tile adds up
-    of_check = max(r[3] for r in down) + max(c[3] for c in across) + 8
-    record = site.record("audit", "er_audit_f32", rows=len(down), columns=len(across), width=g.in_w, channels=g.in_c, batch=g.batch,
-                         image=g.in_h * g.in_w * g.in_c, bias=float(pixels * bias.sum()), bias_size=float(pixels * np.abs(bias).sum()),
-                         unit=1.01 * ROUNDOFF * (of_kernel + of_check), elements=float(site.slot(0).elements))
+    of_check = max(r[3] for r in down) + max(c[3] for c in across) + 12
+    record = site.record(
+        "audit", "er_audit_f32", rows=len(down), columns=len(across), width=g.in_w, channels=g.in_c, batch=g.batch,
+        image=g.in_h * g.in_w * g.in_c, sure=site.integer("nonnegative"), bias=float(pixels * bias.sum()),
+        bias_size=float(pixels * np.abs(bias).sum()), unit=1.01 * ROUNDOFF * (of_kernel + of_check),
+        elements=float(site.slot(0).elements))
     tables = [site.table("sums", "float", sums), site.table("sizes", "float", size_by_tap.sum(axis=(0, 1)))]
     site.check("abft", "abft_f32.c", "er_abft_f32", record, *names, *tables, site.x(0), f"&er_sizes[{site.index}]", _reach(site))
 
