@@ -40,9 +40,9 @@ def test_it_leaves_where_the_executor_leaves(name, tmp_path):
     plan = plan_of(POLICIES[name])
     feeds = [[image(seed)] for seed in range(IMAGES)]
     runner = PythonExecutor(plan)
-    for (found, taken), feed in zip(build(of_plan(plan), tmp_path).taken(feeds), feeds, strict=True):
+    for (found, said), feed in zip(build(of_plan(plan), tmp_path).reported(feeds), feeds, strict=True):
         expected = runner.run(feed)
-        assert taken == expected.exit_index
+        assert said.exit_taken == expected.exit_index
         assert agree(found[0], scores(expected, plan))
 
 
@@ -57,8 +57,8 @@ def test_without_a_policy_nothing_is_decided(tmp_path):
     firmware = of_plan(plan_of(Policy()))
     assert "er_exit" not in firmware.sources.source
     assert "int net_run(const float *x, float *e0, float *e1, float *e2, net_report *report);" in firmware.sources.header
-    (found, taken), = build(firmware, tmp_path).taken([[image(1)]])
-    assert (len(found), taken) == (EXITS, EXITS - 1)
+    (found, said), = build(firmware, tmp_path).reported([[image(1)]])
+    assert (len(found), said.exit_taken) == (EXITS, EXITS - 1)
 
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
@@ -73,8 +73,8 @@ def test_a_nan_never_leaves(broken, tmp_path):
     plan = plan_of(POLICIES[("dart", "dart, everything", "confidence")[broken]])
     bad = image(0)
     bad[0, 0, 2, 3] = np.nan
-    (_, taken), = build(of_plan(plan), tmp_path).taken([[bad]])
-    assert taken == PythonExecutor(plan).run([bad]).exit_index == EXITS - 1
+    (_, said), = build(of_plan(plan), tmp_path).reported([[bad]])
+    assert said.exit_taken == PythonExecutor(plan).run([bad]).exit_index == EXITS - 1
 
 
 # -- the interface ----------------------------------------------------------------------------------------------------
@@ -120,9 +120,9 @@ def test_other_outputs_are_written_where_they_were_reached(threshold, taken, bra
         assert "int net_run(const float *image, float *exit_scores, float *scores, float *early, net_report *report);" \
             in firmware.sources.header
         x = np.random.default_rng(1).standard_normal((1, 1, 4, 4)).astype(np.float32)
-        (found, left), = build(firmware, tmp_path / "c").taken([[x]])
+        (found, said), = build(firmware, tmp_path / "c").reported([[x]])
         whole = session.run(x)
-    assert left == whole.exit.index == taken
+    assert said.exit_taken == whole.exit.index == taken
     assert agree(found[0], whole.scores)
     assert agree(found[1], whole.outputs["scores"] if taken else np.zeros((1, 4, 1, 1), np.float32))
     assert agree(found[2], whole.outputs["early"])
@@ -137,6 +137,24 @@ def test_the_selftest_sees_weights_behind_the_exit_taken(branching, tmp_path):
     broken = replace(firmware, sources=replace(firmware.sources, source=source))
     with pytest.raises(AssertionError, match="90"):
         build(broken, tmp_path / "c", flags=("-O1",)).run([])
+
+
+# -- with checks ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reaction", ["flag", "retry", "abort"])
+def test_with_all_checks_it_leaves_where_the_engine_leaves(reaction, branching, tmp_path):
+    rng = np.random.default_rng(1)
+    feeds = [[(rng.standard_normal((1, 1, 4, 4)) * rng.random()).astype(np.float32)] for _ in range(IMAGES)]
+    with Session(branching, checks="full", on_fault=reaction, exit_policy="confidence", thresholds=(0.6,)) as session:
+        firmware = generate.of_session(session, "net", "a test", reaction=reaction)
+        expected = [session.run_raw(feed) for feed in feeds]
+    found = build(firmware, tmp_path / "c").reported(feeds)
+    assert [said.exit_taken for _, said in found] == [e.exit_index for e in expected]
+    assert all(agree(f[0], scores(e, firmware.plan)) for (f, _), e in zip(found, expected, strict=True))
+    assert {(said.status, said.faults, said.first_step) for _, said in found} == {(0, 0, -1)}
+    early, late = ({said.checks_passed for _, said in found if said.exit_taken == k} for k in (0, 1))
+    assert 0 < max(early) < min(late)
 
 
 # -- what is refused --------------------------------------------------------------------------------------------------
@@ -207,7 +225,7 @@ def test_decisions_on_real_digits(policy, tmp_path):
         feeds = [[tensors[k]] for k in range(len(tensors))]
         expected = [session.run_raw(feed) for feed in feeds]
         firmware = generate.of_session(session, "net", MNIST.name)
-    found = build(firmware, tmp_path, flags=("-O1",)).taken(feeds)
-    assert [taken for _, taken in found] == [e.exit_index for e in expected]
+    found = build(firmware, tmp_path, flags=("-O1",)).reported(feeds)
+    assert [said.exit_taken for _, said in found] == [e.exit_index for e in expected]
     assert len({e.exit_index for e in expected}) > 1
     assert all(agree(f[0], scores(e, firmware.plan)) for (f, _), e in zip(found, expected, strict=True))

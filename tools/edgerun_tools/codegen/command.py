@@ -11,8 +11,10 @@ from rich.markup import escape
 
 from edgerun import Session
 from edgerun.errors import LimitError, OptionError
+from edgerun.options import PRESETS, kinds_of
 from edgerun_tools import common
 from edgerun_tools.codegen import exits
+from edgerun_tools.codegen.checks.asked import REACTIONS
 from edgerun_tools.codegen.generate import Firmware, hold, of_session, prefix_of
 from edgerun_tools.codegen.report import Measured, measure
 from edgerun_tools.codegen.targets import TARGETS, target
@@ -21,23 +23,27 @@ from edgerun_tools.common import answers
 SCHEMA = "edgerun.codegen/1"
 
 
-def codegen(model: str, out: str, *, target_name: str = "host", prefix: str | None = None, checks: str = "off", max_ram: int | None = None,
-            max_flash: int | None = None, report: bool = False, shapes: dict[str, tuple[int, ...]] | None = None,
-            exit_policy: str = "none", thresholds: tuple[float, ...] | None = None, patience: int | None = None) -> dict[str, Any]:
+def codegen(model: str, out: str, *, target_name: str = "host", prefix: str | None = None, checks: str = "off", on_fault: str = "retry",
+            max_ram: int | None = None, max_flash: int | None = None, report: bool = False,
+            shapes: dict[str, tuple[int, ...]] | None = None, exit_policy: str = "none", thresholds: tuple[float, ...] | None = None,
+            patience: int | None = None) -> dict[str, Any]:
     """Generate C for a model, write it, and return what it needs, schema "edgerun.codegen/1".
 
-    max_ram, max_flash: bytes; with `report` of all there is (stack included), else of arena and constants. exit_policy, thresholds,
-    patience: as `edgerun.Session` has them. Nothing is written where something is refused: ModelError, LimitError (too large),
-    OptionError, PolicyError.
+    checks: a preset or kinds, as Session has them; on_fault: one of checks.asked.REACTIONS. max_ram, max_flash: bytes; with `report` of all
+    there is (stack included), else of arena and constants. exit_policy, thresholds, patience: as Session has them. Nothing is written where
+    something is refused: ModelError, LimitError (too large), OptionError, PolicyError.
     """
     core = target(target_name)
-    if checks != "off":
-        raise OptionError(f"--checks: expected off, as generated C has no checks yet; found {checks!r}")
+    if on_fault not in REACTIONS:
+        raise OptionError(f"--on-fault: expected one of {', '.join(REACTIONS)}; found {on_fault!r}")
+    if "maed-paper" in kinds_of(checks):
+        raise OptionError("--checks: expected checks for use; found maed-paper, which is for comparisons by the engine")
     exits.refuse_policy(exit_policy)
     name = prefix_of(model, prefix)
-    with Session(model, checks="off", threads=1, shapes=shapes or {}, exit_policy=exit_policy, thresholds=thresholds,
+    reaction = "flag" if checks == "off" else on_fault  # without checks results may be written over operands
+    with Session(model, checks=checks, on_fault=reaction, threads=1, shapes=shapes or {}, exit_policy=exit_policy, thresholds=thresholds,
                  patience=patience) as session:
-        firmware = of_session(session, name, Path(model).name, core.name)
+        firmware = of_session(session, name, Path(model).name, core.name, reaction)
     ram = max_ram if max_ram is not None else core.ram or None
     flash = max_flash if max_flash is not None else core.flash or None
     hold(firmware, ram, flash)
@@ -62,7 +68,8 @@ def _said(model: str, firmware: Firmware, target_name: str, measured: Measured |
               "constants": sources.constant_bytes.get(k, 0), "scratch": sources.scratch.get(k, (0, 0))[1],
               "result": [plan.slots[s.outputs[0]].offset, plan.slots[s.outputs[0]].nbytes] if s.outputs else None}
              for k, s in enumerate(plan.steps)]
-    return {"schema": SCHEMA, "model": model, "target": target_name, "prefix": firmware.prefix, "arena": sources.arena_bytes,
+    return {"schema": SCHEMA, "model": model, "target": target_name, "prefix": firmware.prefix,
+            "checks": sorted({c.kind for s in plan.steps for c in s.checks}), "arena": sources.arena_bytes,
             "constants": sum(sources.constant_bytes.values()), "macs": plan.macs, "steps": steps,
             "exit_policy": plan.policy.kind, "exits": [{"name": e.name, "macs": e.macs} for e in plan.exits],
             "measured": asdict(measured) if measured else None}
@@ -93,8 +100,10 @@ def command(
     target_name: Annotated[str, typer.Option("--target", metavar="|".join(TARGETS), help="The core to generate for.")] = "host",
     prefix: Annotated[str | None, typer.Option("--prefix", metavar="NAME", show_default="the file's name", help=(
         "Begins the name of every public symbol."))] = None,
-    checks: Annotated[str, typer.Option("--checks", metavar="off", help=(
-        "What is verified while the model runs; off only, so far."))] = "off",
+    checks: Annotated[str, typer.Option("--checks", metavar="|".join(PRESETS), help=(
+        "What is verified while the model runs: a preset or kinds, as maed,abft."))] = "off",
+    on_fault: Annotated[str, typer.Option("--on-fault", metavar="|".join(REACTIONS), help=(
+        "After a finding: report it; compute again, and report what is left; or give no answer then."))] = "retry",
     exit_policy: common.ExitPolicy = "none",
     thresholds: common.Thresholds = None,
     patience: common.Patience = None,
@@ -118,9 +127,10 @@ def command(
 
       edgerun codegen model.onnx --target cortex-m7 -o firmware/ --exit-policy dart
     """
-    said = codegen(model, out, target_name=target_name, prefix=prefix, checks=checks, max_ram=_bytes("--max-ram", max_ram),
-                   max_flash=_bytes("--max-flash", max_flash), report=report, shapes=common.parse_shapes(shape), exit_policy=exit_policy,
-                   thresholds=common.parse_thresholds(thresholds), patience=patience)
+    said = codegen(model, out, target_name=target_name, prefix=prefix, checks=checks, on_fault=on_fault,
+                   max_ram=_bytes("--max-ram", max_ram), max_flash=_bytes("--max-flash", max_flash), report=report,
+                   shapes=common.parse_shapes(shape), exit_policy=exit_policy, thresholds=common.parse_thresholds(thresholds),
+                   patience=patience)
     if as_json:
         common.print_json(said)
     else:

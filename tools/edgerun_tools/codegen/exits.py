@@ -6,7 +6,7 @@ before the run left, as by the engine, and else left as they were. With policy n
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from edgerun.errors import PolicyError, ShapeError
 from edgerun.planner.plan import Plan, Port, Step
@@ -117,26 +117,35 @@ class Through:
     """The arguments for them with which it goes to the end."""
     end: tuple[str, ...] = ()
     """Its last line."""
+    give_up = "return;"
+    """How it ends before."""
     declared: tuple[str, ...] = ()
     """First lines of run."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
+        self.taken = str(max(len(plan.exits) - 1, 0))
+        """C expression of the exit taken."""
 
-    def infer(self, inputs: str) -> list[str]:
-        """How run calls it."""
-        return [f"  infer({inputs});"]
+    def call(self, inputs: str) -> str:
+        """How run calls infer."""
+        return f"infer({inputs});"
+
+    def begun(self, inputs: str, reports: list[str]) -> list[str]:
+        """How run begins without checks. reports: what fills the report."""
+        return [*reports, f"  {self.call(inputs)}"]
 
     def copies(self, ports: Ports, held: Mapping[int, str]) -> list[str]:
         """How run hands results out. held: slot → C expression of where it lies."""
-        return [self._copy(port.slot, n, held) for port, n in ports]
+        return self.each(ports, lambda slot, n: [f"  memcpy({n}, {held[slot]}, {self.plan.slots[slot].nbytes});"])
+
+    def each(self, ports: Ports, lines: Callable[[int, str], list[str]]) -> list[str]:
+        """Statements about every result that is handed out, by its slot and the parameter that takes it."""
+        return [line for port, n in ports for line in lines(port.slot, n)]
 
     def tested(self, ports: Ports) -> Ports:
         """The plan's outputs, with names for the self-test."""
         return ports
-
-    def _copy(self, slot: int, name: str, held: Mapping[int, str]) -> str:
-        return f"  memcpy({name}, {held[slot]}, {self.plan.slots[slot].nbytes});"
 
 
 class Leaving(Through):
@@ -147,25 +156,30 @@ class Leaving(Through):
     result = "int16_t"
     parameters = ("int leave",)
     whole = ("0",)
+    give_up = "return 0;"
     declared = ("  int16_t taken;",)
 
     def __init__(self, plan: Plan) -> None:
         super().__init__(plan)
         self.end = (f"  return {len(plan.exits) - 1};",)
+        self.taken = "taken"
 
-    def infer(self, inputs: str) -> list[str]:
-        return [f"  taken = infer({inputs}, 1);", "  if (report) report->exit_taken = taken;"]
+    def call(self, inputs: str) -> str:
+        return f"taken = infer({inputs}, 1);"
 
-    def copies(self, ports: Ports, held: Mapping[int, str]) -> list[str]:
-        lines = ["  switch (taken) {"]
+    def begun(self, inputs: str, reports: list[str]) -> list[str]:
+        return [f"  {self.call(inputs)}", *reports]
+
+    def each(self, ports: Ports, lines: Callable[[int, str], list[str]]) -> list[str]:
+        found = ["  switch (taken) {"]
         for k, e in enumerate(self.plan.exits):
             label = f"case {k}" if k < len(self.plan.exits) - 1 else "default"
-            lines.append(f"    {label}:{self._copy(e.slot, ports[0][1], held)[1:]} break;")
-        lines.append("  }")
+            found.append(f"    {label}: {' '.join(line.strip() for line in lines(e.slot, ports[0][1]))} break;")
+        found.append("  }")
         for port, n in ports[1:]:
             first = reached(self.plan, port.slot)
-            lines.append((f"  if (taken >= {first})" if first else " ") + self._copy(port.slot, n, held)[1:])
-        return lines
+            found += [(f"  if (taken >= {first}) " if first else "  ") + line.strip() for line in lines(port.slot, n)]
+        return found
 
     def tested(self, ports: Ports) -> Ports:
         taken = {n for _, n in ports}

@@ -62,7 +62,7 @@ def _dart(site: Site, index: int, policy: Policy, bases: tuple[float, ...], need
     thresholds = [NEVER if b > 1.0 else _down(b) for b in bases]
     edges = [_up(e) for e in policy.bin_edges[:len(bases) - 1]]
     table = site.table("thresholds", "float", np.array([*thresholds, *edges, *factors]))
-    sizes = site.record("exit", "er_exit_table", bins=len(bases), classes=len(factors), beta=policy.beta)
+    sizes = site.record("exit", "er_exit_table", bins=len(bases), classes=len(factors), beta=float(policy.beta))
     predicted = _class(site, site.plan.exits[index]) if needs_class else "0"
     alpha = "0.0f"
     if needs_alpha:
