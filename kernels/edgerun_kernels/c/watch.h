@@ -106,11 +106,13 @@ ER_APART int er_again(int32_t step, uint32_t checks) {
   er_watch.now = 0;
   if (now) {
     er_found(step, now);
-    if ((int32_t)er_watch.tries + 1 <= ER_TRIES) {
+#if ER_TRIES > 0
+    if (er_watch.tries < ER_TRIES) {
       ++er_watch.tries;
       if (er_watch.recomputed < UINT16_MAX) ++er_watch.recomputed;
       return 1;
     }
+#endif
     er_watch.open = 1;
   } else {
     er_watch.passed += checks;
