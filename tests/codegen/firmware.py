@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import struct
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,20 +36,37 @@ int main(int argc, char **argv) {{
   for (; left > 0; --left) {{
     {prefix}_report report;
 {reads}
-    if ({prefix}_run({arguments}, &report) != {big}_OK) return 91;
+    int32_t said[7];
+    said[0] = {prefix}_run({arguments}, &report);
+    said[1] = report.exit_taken, said[2] = (int32_t)report.checks_passed, said[3] = report.faults, said[4] = report.recomputed;
+    said[5] = report.first_step, said[6] = report.first_check;
 {writes}
+    if (fwrite(said, 1, sizeof said, stdout) != sizeof said) return 94;
   }}
   return 0;
 }}
 """
 
 
-def of_plan(plan: Plan, title: str = "a test") -> Firmware:
+def of_plan(plan: Plan, title: str = "a test", reaction: str = "flag") -> Firmware:
     """C for a plan, with the Python executor's answer in its self-test."""
     inputs = golden.feeds(plan)
     runner = PythonExecutor(plan)
     outputs = [a for a in runner.run(inputs).outputs if a is not None]
-    return Firmware("net", emit(plan, "net", title, Golden(inputs, outputs, golden.tolerance(outputs))), plan)
+    return Firmware("net", emit(plan, "net", title, Golden(inputs, outputs, golden.tolerance(outputs)), reaction=reaction), plan)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What one run returned, and its report."""
+
+    status: int
+    exit_taken: int
+    checks_passed: int
+    faults: int
+    recomputed: int
+    first_step: int
+    first_check: int
 
 
 @dataclass(frozen=True)
@@ -59,7 +77,13 @@ class Built:
     path: Path
 
     def run(self, feeds: Sequence[Sequence[Array]]) -> list[list[Array]]:
-        """Outputs for each set of inputs."""
+        """Outputs for each set of inputs; none has a finding."""
+        found = self.reported(feeds)
+        assert all(said.status == said.faults == 0 for _, said in found), [said for _, said in found]
+        return [outputs for outputs, _ in found]
+
+    def reported(self, feeds: Sequence[Sequence[Array]]) -> list[tuple[list[Array], Said]]:
+        """Outputs and report for each set of inputs."""
         data = b"".join(np.ascontiguousarray(a).tobytes() for one in feeds for a in one)
         done = subprocess.run([self.path, str(len(feeds))], input=data, capture_output=True, timeout=120, check=False)
         assert done.returncode == 0, (done.returncode, done.stderr.decode()[:2000])
@@ -70,7 +94,8 @@ class Built:
                 slot = self.plan.slots[port.slot]
                 one.append(np.frombuffer(done.stdout, DTYPES[slot.dtype], slot.elements, at).reshape(slot.shape))
                 at += slot.nbytes
-            found.append(one)
+            found.append((one, Said(*struct.unpack_from("<7i", done.stdout, at))))
+            at += 28
         assert at == len(done.stdout)
         return found
 

@@ -93,7 +93,8 @@ def test_shapes_must_be_known(tmp_path):
 
 
 @pytest.mark.parametrize(("options", "said"), [
-    ({"target_name": "z80"}, "--target"), ({"prefix": "2 b"}, "--prefix"), ({"checks": "maed"}, "--checks"),
+    ({"target_name": "z80"}, "--target"), ({"prefix": "2 b"}, "--prefix"), ({"checks": "maed-paper"}, "--checks"),
+    ({"checks": "some"}, "checks"), ({"checks": "full", "on_fault": "restrict"}, "--on-fault"),
 ])
 def test_options_that_are_none(dense, options, said, tmp_path):
     with pytest.raises(OptionError, match=said):

@@ -4,6 +4,9 @@
  * outside of the image are left out. y must not overlap x; it may be the residual. */
 #include "finish_f32.h"
 #include "window.h"
+#if ER_ABFT
+#include "watch.h"
+#endif
 
 #define ER_TAP4(s, p)                  \
   do {                                 \
@@ -22,6 +25,9 @@ ER_APART void er_dw_tile_f32(const er_window *g, const float *x, const float *w,
   const int32_t step = g->dilation_w * g->in_c, row_step = g->dilation_h * g->in_w * g->in_c, next = 4 * g->kernel_w;
   const int32_t second = pixels > 1 ? g->stride_w * g->in_c : 0, third = pixels > 2 ? 2 * second : 0;
   const int32_t fours = g->out_c / 4 * 4, panel = 4 * g->kernel_h * g->kernel_w, channels = g->out_c;
+#if ER_ABFT
+  float seen = 0.0f;
+#endif
   int32_t c, i, j;
   for (c = 0; c < fours; c += 4, x += 4, w += panel, at += 4) {
     const float *row = x, *weights = w;
@@ -47,10 +53,18 @@ ER_APART void er_dw_tile_f32(const er_window *g, const float *x, const float *w,
         }
       }
     }
+#if ER_ABFT
+    seen += (a0 + a1) + (a2 + a3);
+    if (pixels > 1) seen += (b0 + b1) + (b2 + b3);
+    if (pixels > 2) seen += (c0 + c1) + (c2 + c3);
+#endif
     er_finish4(a0, a1, a2, a3, e, y, at, 4);
     if (pixels > 1) er_finish4(b0, b1, b2, b3, e, y, at + channels, 4);
     if (pixels > 2) er_finish4(c0, c1, c2, c3, e, y, at + 2 * channels, 4);
   }
+#if ER_ABFT
+  er_see_f32(seen);
+#endif
 }
 
 /* One column of a 3x3 window: three numbers, or zeros beside the image. */
@@ -68,6 +82,39 @@ ER_APART void er_dw_tile_f32(const er_window *g, const float *x, const float *w,
   ER_MADD(r##2, w22, ER_MADD(r##1, w12, ER_MADD(r##0, w02, ER_MADD(q##2, w21, ER_MADD(q##1, w11, ER_MADD(q##0, w01, \
   ER_MADD(p##2, w20, ER_MADD(p##1, w10, ER_MADD(p##0, w00, bias)))))))))
 
+#if ER_CHECKED
+#if ER_ABFT
+#define ER_SLIDE_SEE(v) seen += (v)
+#define ER_SLIDE_SEEN er_see_f32(seen)
+#else
+#define ER_SLIDE_SEE(v) (void)0
+#define ER_SLIDE_SEEN (void)0
+#endif
+#if ER_MAED
+#define ER_SLIDE_OFF(x, y) off = er_off_bounds(off, x, y, bounds, form)
+#define ER_SLIDE_WAS_OFF er_watch.off = off
+#else
+#define ER_SLIDE_OFF(x, y) (void)0
+#define ER_SLIDE_WAS_OFF (void)0
+#endif
+#define ER_PUT(sum)                         \
+  do {                                      \
+    float v_ = (sum), x_;                   \
+    ER_SLIDE_SEE(v_);                       \
+    if (residual) v_ += *residual, residual += c; \
+    x_ = v_;                                \
+    v_ = v_ < low ? low : v_;               \
+    if (capped) v_ = v_ > high ? high : v_; \
+    ER_SLIDE_OFF(x_, v_);                   \
+    *y = v_;                                \
+    y += c;                                 \
+    if (--left == 0) {                      \
+      ER_SLIDE_SEEN;                        \
+      ER_SLIDE_WAS_OFF;                     \
+      return;                               \
+    }                                       \
+  } while (0)
+#else
 #define ER_PUT(sum)                         \
   do {                                      \
     float v_ = (sum);                       \
@@ -78,6 +125,7 @@ ER_APART void er_dw_tile_f32(const er_window *g, const float *x, const float *w,
     y += c;                                 \
     if (--left == 0) return;                \
   } while (0)
+#endif
 
 /* One channel of one row of outputs by 3x3 windows of stride 1, of which all rows lie in the image: the weights (four apart) stay in
  * registers while the window slides. x: the channel in the image's first column, in the row under the window's first. */
@@ -89,6 +137,13 @@ ER_APART void er_dw_slide_f32(const er_window *g, const float *x, const float *w
   const float w00 = w[0], w01 = w[4], w02 = w[8], w10 = w[12], w11 = w[16], w12 = w[20], w20 = w[24], w21 = w[28], w22 = w[32];
   float p0, p1, p2, q0, q1, q2, r0, r1, r2;
   int32_t column = -g->pad_left, left = g->out_w;
+#if ER_ABFT
+  float seen = 0.0f;
+#endif
+#if ER_MAED
+  const int32_t form = er_form(bounds);
+  float off = er_watch.off;
+#endif
   ER_COLUMN(p);
   ER_COLUMN(q);
   for (;;) { /* three outputs a turn, so that columns need not be moved */
@@ -114,6 +169,9 @@ static void er_dw_pixel_f32(const er_window *g, const float *x, int32_t origin, 
         sum = ER_MADD(x[from], w[c * size + i * g->kernel_w + j], sum);
       }
     }
+#if ER_ABFT
+    er_see_f32(sum);
+#endif
     er_finish4(sum, 0.0f, 0.0f, 0.0f, e, y, at + c, 1);
   }
 }
@@ -123,7 +181,11 @@ static void er_conv2d_dw_f32(const er_window *g, const float *x, const float *w,
   const int32_t fours = g->out_c == g->in_c ? g->out_c / 4 * 4 : 0, size = g->kernel_h * g->kernel_w;
   const int32_t begin = (g->pad_left + g->stride_w - 1) / g->stride_w; /* pixels from here on, to the last, see no side of the image */
   const int32_t last = g->in_w - 1 - (g->kernel_w - 1) * g->dilation_w + g->pad_left;
+#if ER_MAED
+  const er_end_f32 e = {bias, residual, bounds, er_form(&bounds)};
+#else
   const er_end_f32 e = {bias, residual, bounds};
+#endif
   int32_t image, h, at;
   for (image = 0; image < g->batch; ++image) {
     for (h = 0; h < g->out_h; ++h) {

@@ -9,7 +9,11 @@ static void er_conv2d_f32(const er_window *g, const float *x, const float *w, co
                           float *y) {
   const int32_t inputs = g->in_c / g->group, outputs = g->out_c / g->group;
   const int32_t panels = 4 * ((outputs + 3) / 4) * g->kernel_h * g->kernel_w * inputs;
+#if ER_MAED
+  const er_end_f32 e = {bias, residual, bounds, er_form(&bounds)};
+#else
   const er_end_f32 e = {bias, residual, bounds};
+#endif
   int32_t image, h, at, group;
   for (image = 0; image < g->batch; ++image) {
     for (h = 0; h < g->out_h; ++h) {

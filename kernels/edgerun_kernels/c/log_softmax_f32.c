@@ -1,5 +1,8 @@
 /* log_softmax_f32: y = x - max - log sum e^(x - max) along an axis of `n` elements that lie `inner` apart. y may be x. */
 #include "base.h"
+#if ER_MAED
+#include "watch.h"
+#endif
 
 static void er_log_softmax_f32(const float *x, int32_t outer, int32_t n, int32_t inner, float *y) {
   int32_t o, i, k;
@@ -12,6 +15,10 @@ static void er_log_softmax_f32(const float *x, int32_t outer, int32_t n, int32_t
       for (k = 0; k < n; ++k) sum += expf(from[k * inner] - most);
       sum = logf(sum);
       for (k = 0; k < n; ++k) to[k * inner] = from[k * inner] - most - sum;
+#if ER_MAED
+      for (sum = -1.0f, k = 0; k < n; ++k) sum += expf(to[k * inner]); /* so do its exponentials */
+      er_near(sum, ER_EPS * (float)(n < 64 ? 64 : n));
+#endif
     }
   }
 }

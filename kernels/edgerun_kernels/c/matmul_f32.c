@@ -19,6 +19,9 @@ static void er_matmul_f32(const er_matrices *g, const float *a, const float *b, 
         for (k = 0; k < g->k; ++k, p += g->a_column, q += g->b_row) sum = ER_MADD(*p, *q, sum);
         sum *= alpha;
         if (bias) sum += bias[i * g->bias_row + j * g->bias_column];
+#if ER_MAED
+        er_watch.off = er_off_bounds(er_watch.off, sum, er_bound(sum, &bounds), &bounds, er_form(&bounds));
+#endif
         *y++ = er_bound(sum, &bounds);
       }
     }

@@ -39,6 +39,9 @@ ER_INLINE void er_finish_2x2(const er_window *g, const er_quant *q, int32_t wide
   s[3] = (wide ? s[3] : er_high(s[2], s[3])) + b1;
   s[0] += b0;
   s[2] += b0;
+#if ER_ABFT
+  er_watch.seen += (uint32_t)s[0] + (uint32_t)s[2] + (n > 1 ? (uint32_t)s[1] + (uint32_t)s[3] : 0u);
+#endif
   if (q->factor) {
     uint8_t *to = (uint8_t *)y + at, *const beside = (uint8_t *)y + next;
     er_narrow4(q, s, c, c + 1, c, c + 1);

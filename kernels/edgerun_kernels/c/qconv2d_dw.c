@@ -56,6 +56,9 @@ ER_APART void er_dw_4(const er_window *g, const er_quant *q, const uint8_t *x, c
       }
       for (; j > 0; --j, p += step, k += 4) ER_TAP(p, k);
     }
+#if ER_ABFT
+    er_watch.seen += (uint32_t)s0 + (uint32_t)s1 + (uint32_t)s2 + (uint32_t)s3;
+#endif
     if (q->factor) {
       int32_t v[4];
       uint8_t *to = (uint8_t *)y + at;

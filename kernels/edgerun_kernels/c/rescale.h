@@ -2,6 +2,9 @@
  *
  * factor: twice the m of there, so that rescale(t) = (t * factor + 2^31) >> 32. */
 #include "dsp.h"
+#if ER_CHECKED
+#include "watch.h"
+#endif
 
 /* Constants of a quantised product. Bytes are int8 inside: uint8 v is taken as v - 128, which is v with its upper bit flipped. */
 typedef struct {
@@ -73,12 +76,48 @@ ER_INLINE void er_narrow4(const er_quant *q, int32_t *v, int32_t c0, int32_t c1,
   }
 }
 
+#if ER_TWICE
+/* The byte of sum t once more: by another instruction where the core has one, else from what the compiler takes for another number. */
+ER_WITHIN int32_t er_byte_again(const er_quant *q, int32_t t, int32_t c) {
+  int32_t v;
+  if (q->left) t = q->large ? er_shift_left(t, q->left[c]) : (int32_t)((uint32_t)t << q->left[c]);
+#if ER_DSP && defined(__GNUC__) && defined(__arm__)
+  __asm__("smmulr %0, %1, %2" : "=r"(v) : "r"(t), "r"(q->factor[c]));
+#else
+  ER_FORGET(t);
+  v = er_rescale(t, q->factor[c]);
+#endif
+  v = er_saturate(v + q->y_zero);
+  if (q->within) v = v > q->high ? q->high : v < q->low ? q->low : v;
+  return v ^ (int32_t)q->y_flip;
+}
+
+/* er_narrow4, verified. */
+ER_WITHIN void er_narrow4_verified(const er_quant *q, int32_t *v, int32_t c0, int32_t c1, int32_t c2, int32_t c3) {
+  const int32_t t0 = v[0], t1 = v[1], t2 = v[2], t3 = v[3];
+  int32_t differs;
+  er_narrow4(q, v, c0, c1, c2, c3);
+  differs = v[0] ^ er_byte_again(q, t0, c0);
+  differs |= v[1] ^ er_byte_again(q, t1, c1);
+  differs |= v[2] ^ er_byte_again(q, t2, c2);
+  differs |= v[3] ^ er_byte_again(q, t3, c3);
+  if ((differs & 255) != 0) er_watch.now |= 1u << ER_CHECK_MAED;
+}
+#define er_narrow4 er_narrow4_verified
+
+#endif
 /* Stores one sum as element `at` of y, which belongs to output c. */
 ER_INLINE void er_store_sum(const er_quant *q, int32_t sum, int32_t c, void *y, int32_t at) {
+#if ER_ABFT
+  er_see(sum);
+#endif
   if (q->factor) {
     int32_t v = q->left ? er_shift_left(sum, q->left[c]) : sum;
     v = er_saturate(er_rescale(v, q->factor[c]) + q->y_zero);
     v = v < q->low ? q->low : v > q->high ? q->high : v;
+#if ER_TWICE
+    if (((uint32_t)(v ^ er_byte_again(q, sum, c)) ^ q->y_flip) & 255u) er_watch.now |= 1u << ER_CHECK_MAED;
+#endif
     ((uint8_t *)y)[at] = (uint8_t)((uint32_t)v ^ q->y_flip);
   } else {
     ((int32_t *)y)[at] = sum;

@@ -1,6 +1,9 @@
 /* softmax_f32: y = e^(x - max) / sum e^(x - max) along an axis of `n` elements that lie `inner` apart. y may be x.
  * A row with a NaN becomes NaN. */
 #include "base.h"
+#if ER_MAED
+#include "watch.h"
+#endif
 
 static void er_softmax_f32(const float *x, int32_t outer, int32_t n, int32_t inner, float *y) {
   int32_t o, i, k;
@@ -16,6 +19,10 @@ static void er_softmax_f32(const float *x, int32_t outer, int32_t n, int32_t inn
         sum += e;
       }
       for (k = 0; k < n; ++k) to[k * inner] /= sum;
+#if ER_MAED
+      for (sum = -1.0f, k = 0; k < n; ++k) sum += to[k * inner]; /* a row sums to 1 */
+      er_near(sum, ER_EPS * (float)(n < 64 ? 64 : n));
+#endif
     }
   }
 }

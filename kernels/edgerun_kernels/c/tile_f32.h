@@ -4,6 +4,9 @@
  * and four outputs loads 8 numbers for 16 multiply-adds; one of one pixel and eight outputs loads 9 for 8. */
 #include "finish_f32.h"
 #include "window.h"
+#if ER_ABFT
+#include "watch.h"
+#endif
 
 /* What one tile sees: the taps of the window that are in the image, and where the first of all taps lies in x. */
 typedef struct {
@@ -34,6 +37,9 @@ static void er_tile_4x4(const er_window *g, const er_patch *p, const er_end_f32 
                         int32_t out, int32_t first) {
   const int32_t inputs = g->in_c / g->group, outputs = g->out_c / g->group, step = g->stride_w * g->in_c;
   const int32_t joined = g->group == 1 && g->dilation_w == 1 ? p->w.to - p->w.from : 1;
+#if ER_ABFT
+  float seen = 0.0f;
+#endif
   int32_t o, i, j;
   for (o = 0; o < outputs; o += 4, panel += 4 * g->kernel_h * g->kernel_w * inputs) {
     const int32_t n = outputs - o < 4 ? outputs - o : 4;
@@ -64,11 +70,18 @@ static void er_tile_4x4(const er_window *g, const er_patch *p, const er_end_f32 
         for (; w < end; w += 4, ++x0, ++x1, ++x2, ++x3) ER_STEP_4X4(0);
       }
     }
+#if ER_ABFT
+    seen += ((a0 + a1) + (a2 + a3)) + ((b0 + b1) + (b2 + b3));
+    seen += ((c0 + c1) + (c2 + c3)) + ((d0 + d1) + (d2 + d3));
+#endif
     er_finish4(a0, a1, a2, a3, e, y, out + o, n);
     er_finish4(b0, b1, b2, b3, e, y, out + o + g->out_c, n);
     er_finish4(c0, c1, c2, c3, e, y, out + o + 2 * g->out_c, n);
     er_finish4(d0, d1, d2, d3, e, y, out + o + 3 * g->out_c, n);
   }
+#if ER_ABFT
+  er_see_f32(seen);
+#endif
 }
 
 #define ER_STEP_1X8(k)                           \
@@ -89,6 +102,9 @@ static void er_tile_1x8(const er_window *g, const er_patch *p, const er_end_f32 
                         int32_t out, int32_t first) {
   const int32_t inputs = g->in_c / g->group, outputs = g->out_c / g->group, size = 4 * g->kernel_h * g->kernel_w * inputs;
   const int32_t joined = g->group == 1 && g->dilation_w == 1 ? p->w.to - p->w.from : 1;
+#if ER_ABFT
+  float seen = 0.0f;
+#endif
   int32_t o, i, j;
   for (o = 0; o < outputs; o += 8, panel += 2 * size) {
     const int32_t n = outputs - o < 8 ? outputs - o : 8, second = n > 4 ? size : 0;
@@ -118,7 +134,14 @@ static void er_tile_1x8(const er_window *g, const er_patch *p, const er_end_f32 
         for (; w < end; w += 4, u += 4, ++x0) ER_STEP_1X8(0);
       }
     }
+#if ER_ABFT
+    seen += (a0 + a1) + (a2 + a3);
+    if (n > 4) seen += (b0 + b1) + (b2 + b3);
+#endif
     er_finish4(a0, a1, a2, a3, e, y, out + o, n < 4 ? n : 4);
     if (n > 4) er_finish4(b0, b1, b2, b3, e, y, out + o + 4, n - 4);
   }
+#if ER_ABFT
+  er_see_f32(seen);
+#endif
 }

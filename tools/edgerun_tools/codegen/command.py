@@ -11,7 +11,9 @@ from rich.markup import escape
 
 from edgerun import Session
 from edgerun.errors import LimitError, OptionError
+from edgerun.options import PRESETS, kinds_of
 from edgerun_tools import common
+from edgerun_tools.codegen.checks.asked import REACTIONS
 from edgerun_tools.codegen.generate import Firmware, hold, of_session, prefix_of
 from edgerun_tools.codegen.report import Measured, measure
 from edgerun_tools.codegen.targets import TARGETS, target
@@ -20,19 +22,24 @@ from edgerun_tools.common import answers
 SCHEMA = "edgerun.codegen/1"
 
 
-def codegen(model: str, out: str, *, target_name: str = "host", prefix: str | None = None, checks: str = "off", max_ram: int | None = None,
-            max_flash: int | None = None, report: bool = False, shapes: dict[str, tuple[int, ...]] | None = None) -> dict[str, Any]:
+def codegen(model: str, out: str, *, target_name: str = "host", prefix: str | None = None, checks: str = "off", on_fault: str = "retry",
+            max_ram: int | None = None, max_flash: int | None = None, report: bool = False,
+            shapes: dict[str, tuple[int, ...]] | None = None) -> dict[str, Any]:
     """Generate C for a model, write it, and return what it needs, schema "edgerun.codegen/1".
 
-    max_ram, max_flash: bytes; with `report` of all there is (stack included), else of arena and constants. Nothing is written where
-    something is refused: ModelError, LimitError (too large), OptionError.
+    checks: a preset or kinds, as Session has them; on_fault: one of checks.asked.REACTIONS. max_ram, max_flash: bytes; with `report` of all
+    there is (stack included), else of arena and constants. Nothing is written where something is refused: ModelError, LimitError (too
+    large), OptionError.
     """
     core = target(target_name)
-    if checks != "off":
-        raise OptionError(f"--checks: expected off, as generated C has no checks yet; found {checks!r}")
+    if on_fault not in REACTIONS:
+        raise OptionError(f"--on-fault: expected one of {', '.join(REACTIONS)}; found {on_fault!r}")
+    if "maed-paper" in kinds_of(checks):
+        raise OptionError("--checks: expected checks for use; found maed-paper, which is for comparisons by the engine")
     name = prefix_of(model, prefix)
-    with Session(model, checks="off", threads=1, shapes=shapes or {}) as session:
-        firmware = of_session(session, name, Path(model).name, core.name)
+    reaction = "flag" if checks == "off" else on_fault  # without checks results may be written over operands
+    with Session(model, checks=checks, on_fault=reaction, threads=1, shapes=shapes or {}) as session:
+        firmware = of_session(session, name, Path(model).name, core.name, reaction)
     ram = max_ram if max_ram is not None else core.ram or None
     flash = max_flash if max_flash is not None else core.flash or None
     hold(firmware, ram, flash)
@@ -57,7 +64,8 @@ def _said(model: str, firmware: Firmware, target_name: str, measured: Measured |
               "constants": sources.constant_bytes.get(k, 0), "scratch": sources.scratch.get(k, (0, 0))[1],
               "result": [plan.slots[s.outputs[0]].offset, plan.slots[s.outputs[0]].nbytes] if s.outputs else None}
              for k, s in enumerate(plan.steps)]
-    return {"schema": SCHEMA, "model": model, "target": target_name, "prefix": firmware.prefix, "arena": sources.arena_bytes,
+    return {"schema": SCHEMA, "model": model, "target": target_name, "prefix": firmware.prefix,
+            "checks": sorted({c.kind for s in plan.steps for c in s.checks}), "arena": sources.arena_bytes,
             "constants": sum(sources.constant_bytes.values()), "macs": plan.macs, "steps": steps,
             "measured": asdict(measured) if measured else None}
 
@@ -84,8 +92,10 @@ def command(
     target_name: Annotated[str, typer.Option("--target", metavar="|".join(TARGETS), help="The core to generate for.")] = "host",
     prefix: Annotated[str | None, typer.Option("--prefix", metavar="NAME", show_default="the file's name", help=(
         "Begins the name of every public symbol."))] = None,
-    checks: Annotated[str, typer.Option("--checks", metavar="off", help=(
-        "What is verified while the model runs; off only, so far."))] = "off",
+    checks: Annotated[str, typer.Option("--checks", metavar="|".join(PRESETS), help=(
+        "What is verified while the model runs: a preset or kinds, as maed,abft."))] = "off",
+    on_fault: Annotated[str, typer.Option("--on-fault", metavar="|".join(REACTIONS), help=(
+        "After a finding: report it; compute again, and report what is left; or give no answer then."))] = "retry",
     max_ram: Annotated[str | None, typer.Option("--max-ram", metavar="64K", show_default="the board's", help=(
         "Refuse what needs more; with --report the stack counts, too."))] = None,
     max_flash: Annotated[str | None, typer.Option("--max-flash", metavar="256K", show_default="the board's", help=(
@@ -104,7 +114,8 @@ def command(
 
       edgerun codegen model.onnx --target cortex-m4 -o firmware/ --prefix kws --max-ram 64K --report --json
     """
-    said = codegen(model, out, target_name=target_name, prefix=prefix, checks=checks, max_ram=_bytes("--max-ram", max_ram),
+    said = codegen(model, out, target_name=target_name, prefix=prefix, checks=checks, on_fault=on_fault,
+                   max_ram=_bytes("--max-ram", max_ram),
                    max_flash=_bytes("--max-flash", max_flash), report=report, shapes=common.parse_shapes(shape))
     if as_json:
         common.print_json(said)

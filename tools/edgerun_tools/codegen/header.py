@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from edgerun import __version__
 from edgerun.planner.plan import Plan, Port
+from edgerun_tools.codegen.checks import scrub
+from edgerun_tools.codegen.checks.asked import KINDS, Asked
 from edgerun_tools.codegen.memory import Memory
 from edgerun_tools.codegen.text import C_TYPES, remark
 
@@ -25,6 +27,9 @@ class About:
     outputs: tuple[Named, ...]
     memory: Memory
     constant_bytes: Mapping[int, int]
+    asked: Asked
+    image_bytes: int = 0
+    """Of constants that check "weights" verifies."""
 
     @property
     def outputs_by_slot(self) -> dict[int, str]:
@@ -74,11 +79,13 @@ def header(about: About) -> str:
     for kind, ports in (("INPUT", about.inputs), ("OUTPUT", about.outputs)):
         lines += [f"#define {big}_{kind}{k}_ELEMENTS {plan.slots[port.slot].elements}" for k, (port, _) in enumerate(ports)]
     lines += [
+        *_scrub_bytes(about),
         "",
         "/* What run and selftest return. Negative: a fault was found that computing again did not cure. */",
         f"#define {big}_OK 0",
         f"#define {big}_BAD_ARGUMENT 1     /* a pointer is NULL; nothing was computed */",
         f"#define {big}_SELFTEST_FAILED 2  /* the golden input did not give the golden output */",
+        *_faults(about),
         "",
         "typedef struct {",
         "  int16_t exit_taken;      /* number of the exit that gave the answer; the last one without early exit */",
@@ -94,6 +101,7 @@ def header(about: About) -> str:
         "",
         "/* Runs an input that is stored with its answer; for a watchdog, or after power-up. Overwrites the arena. */",
         f"int {p}_selftest(void);",
+        *_scrub(about),
         "",
         "#ifdef __cplusplus",
         "}",
@@ -101,6 +109,31 @@ def header(about: About) -> str:
         f"#endif /* {big}_H */",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _scrub_bytes(about: About) -> list[str]:
+    if "weights" not in about.asked.kinds:
+        return []
+    big = about.prefix.upper()
+    size = scrub.slice_bytes(about.plan.macs, about.image_bytes, "buffers" in about.asked.kinds)
+    return [f"#ifndef {big}_SCRUB_BYTES",
+            f"#define {big}_SCRUB_BYTES {size}u /* of {about.image_bytes} bytes of constants, verified in every run, in turns */", "#endif"]
+
+
+def _faults(about: About) -> list[str]:
+    if not about.asked.kinds:
+        return []
+    big = about.prefix.upper()
+    what = {"flag": "a fault was found", "retry": "a fault is left; outputs were written all the same",
+            "abort": "a fault is left; no output was written"}[about.asked.reaction]
+    return [f"#define {big}_FAULT (-1)            /* {what} */", "", "/* Kinds of checks, as report.first_check has them. */",
+            *(f"#define {big}_CHECK_{kind.upper().replace('-', '_')} {k}" for kind, k in KINDS.items() if kind in about.asked.kinds)]
+
+
+def _scrub(about: About) -> list[str]:
+    if not about.asked.kinds:
+        return []
+    return ["", "/* Verifies all constants now; the self-test does that, too. */", f"int {about.prefix}_scrub(void);"]
 
 
 def _map(about: About) -> list[str]:

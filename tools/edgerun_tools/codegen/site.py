@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -10,6 +11,7 @@ import numpy as np
 
 from edgerun.errors import UnsupportedOpError
 from edgerun.planner.plan import ABSENT, Plan, Slot, Step
+from edgerun_tools.codegen.checks.asked import Asked
 from edgerun_tools.codegen.memory import Memory
 from edgerun_tools.codegen.text import C_TYPES, NUMPY_TYPES, array, number
 
@@ -17,6 +19,8 @@ Array = np.ndarray[Any, Any]
 VIEWS = {"f32": "f32", "i8": "u8", "u8": "u8", "b8": "u8", "i16": "i16", "u16": "i16", "i32": "i32", "u32": "i32", "i64": "i64",
          "u64": "i64"}
 """Plan dtype → member of the arena through which it is seen."""
+WORDS = frozenset({"er_window", "er_ring", "er_bounds", "er_spread", "er_matrices", "er_audit_i8", "er_audit_f32"})
+"""Structs of nothing but int32, uint32 and float: their bytes are known."""
 _SIZES = {"f32": 4, "u8": 1, "i16": 2, "i32": 4, "i64": 8}
 
 
@@ -32,6 +36,11 @@ class Program:
     calls: list[list[str]] = field(default_factory=list)
     constant_bytes: dict[int, int] = field(default_factory=dict)
     defines: set[str] = field(default_factory=set)
+    asked: Asked = field(default_factory=lambda: Asked(frozenset(), False, "flag"))
+    checks: dict[int, list[tuple[str, str]]] = field(default_factory=dict)
+    """By step: (kind, call) of what is verified after its calls."""
+    images: list[tuple[int, str, bytes]] = field(default_factory=list)
+    """(step, C expression of an address, bytes) of constants, as a little-endian core holds them."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +126,7 @@ class Site:
         """Emits a constant array and returns its name."""
         full = f"step{self.index}_{name}"
         self.program.tables.append(array(full, c_type, values))
+        self.program.images.append((self.index, full, np.ascontiguousarray(values, NUMPY_TYPES[c_type]).tobytes()))
         self._count(values.size * np.dtype(NUMPY_TYPES[c_type]).itemsize)
         return full
 
@@ -133,6 +143,8 @@ class Site:
         body = "\n".join([*lines, line.rstrip().rstrip(",")])
         self.program.tables.append(f"static const {c_type} {full} = {{\n{body}\n}};\n")
         self._count(4 * sum(len(v) if isinstance(v, (list, tuple)) else 1 for v in fields.values()))
+        if c_type in WORDS:
+            self.program.images.append((self.index, f"&{full}", b"".join(_words(v) for v in fields.values())))
         return f"&{full}"
 
     def bounds(self, low: float, high: float) -> str:
@@ -156,6 +168,12 @@ class Site:
             self.program.fragments.append(fragment)
         self.program.calls[self.index].append(f"{function}({', '.join(map(str, arguments))});")
 
+    def check(self, kind: str, fragment: str, function: str, *arguments: Any) -> None:
+        """Emits a check of what the calls of this step computed; it tells by er_watch.now (kernels/c/watch.h)."""
+        if fragment not in self.program.fragments:
+            self.program.fragments.append(fragment)
+        self.program.checks.setdefault(self.index, []).append((kind, f"{function}({', '.join(map(str, arguments))});"))
+
     def statement(self, line: str) -> None:
         """Emits one line of C."""
         self.program.calls[self.index].append(line)
@@ -174,6 +192,15 @@ def _field(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return "{" + ", ".join(number(v, "int32_t") for v in value) + "}"
     return number(value, "int32_t")
+
+
+def _words(value: Any) -> bytes:
+    """The bytes of a field of 32 bits, or of several."""
+    if isinstance(value, str):
+        return int(value.rstrip("u"), 0).to_bytes(4, "little")
+    if isinstance(value, (list, tuple)):
+        return b"".join(_words(v) for v in value)
+    return struct.pack("<f" if isinstance(value, float) else "<i", value)
 
 
 Write = Callable[[Site], None]

@@ -18,6 +18,8 @@ def bounds(site: Site) -> str:
     code = site.integer("activation")
     low = 0.0 if code == RELU else site.real("act_alpha") if code == CLIP else float("-inf")
     high = site.real("act_beta") if code == CLIP else float("inf")
+    if site.program.asked.kinds:
+        low = min(low, high)  # as the kernel has it; checks apply the two in the other order
     return site.bounds(low, high)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from edgerun_tools.codegen.checks import audit
 from edgerun_tools.codegen.pieces._panels import panels
 from edgerun_tools.codegen.pieces._window import window
 from edgerun_tools.codegen.pieces.activation import bounds, finish
@@ -17,6 +20,8 @@ def conv2d(site: Site) -> None:
     weights = site.table("weights", "float", panels(w.reshape(w.shape[0], -1), g.group))
     site.call("conv2d_f32.c", "er_conv2d_f32", g.emit(site), site.x(0), weights, site.x(2) if site.has(2) else "NULL",
               site.x(3) if site.has(3) else "NULL", bounds(site), site.y())
+    wide = w.reshape(w.shape[0], -1).astype(np.float64)
+    audit.float32(site, g, audit.dense(wide, g), audit.dense(np.abs(wide), g), wide.shape[1])
     finish(site)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from edgerun_tools.codegen.checks import audit
 from edgerun_tools.codegen.pieces._panels import panels
 from edgerun_tools.codegen.pieces._window import Window
 from edgerun_tools.codegen.pieces.activation import bounds, finish
@@ -35,6 +36,8 @@ def _with_weights(site: Site) -> None:
     g = Window(1, 1, rows, k, 1, rows, n)
     site.call("conv2d_f32.c", "er_conv2d_f32", g.emit(site), site.x(0), site.table("weights", "float", panels(b)),
               site.x(2) if site.has(2) else "NULL", site.x(3) if site.has(3) else "NULL", bounds(site), site.y())
+    wide = b.astype(np.float64)
+    audit.float32(site, g, audit.dense(wide, g), audit.dense(np.abs(wide), g), k)
 
 
 def _computed(site: Site) -> None:

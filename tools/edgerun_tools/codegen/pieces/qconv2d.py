@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from edgerun_tools.codegen.checks import audit
 from edgerun_tools.codegen.pieces._quant import as_int8, fits, folded, panels, quant
 from edgerun_tools.codegen.pieces._window import Window, rows_of, window
 from edgerun_tools.codegen.site import Site, Write
@@ -31,7 +32,8 @@ def emit(site: Site, g: Window, w: Array, x_zero: int) -> None:
     length = ((g.out_w - 1) * g.stride_w + (g.kernel_w - 1) * g.dilation_w + 1) * g.in_c
     bias = site.constant(2) if site.has(2) else None
     factors = site.constant(3) if site.has(3) else None
-    q = quant(site, folded(bias, w, as_int8(x_zero, site.slot(0).dtype)), factors, x_zero, np.abs(w.astype(np.int64)).sum(axis=1))
+    zero = as_int8(x_zero, site.slot(0).dtype)
+    q = quant(site, folded(bias, w, zero), factors, x_zero, np.abs(w.astype(np.int64)).sum(axis=1))
     wide = not fits(w)
     if wide:
         site.define("ER_WIDE_WEIGHTS")
@@ -39,6 +41,7 @@ def emit(site: Site, g: Window, w: Array, x_zero: int) -> None:
     weights = site.table("weights", "int16_t", panels(w, g.group, g.kernel_h * runs))
     scratch = site.scratch("i16", 2 * (rows * length + 2))  # the last run may be read up to an even number
     site.call("qconv2d.c", "er_qconv2d", g.emit(site), ring, q, site.x(0), weights, scratch, site.y())
+    audit.int8(site, g, audit.dense(w.astype(np.int64), g), folded(bias, w, zero), zero, padded=True)
 
 
 PIECES: dict[str, Write] = {"qconv2d_i8": qconv2d, "qconv2d_u8": qconv2d}
