@@ -24,6 +24,7 @@ CIFAR10_CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog
 MNIST_CLASSES = [str(d) for d in range(10)]
 SPLIT_SEED = 20260
 CIFAR_CALIBRATION = 5000
+DIGITS_SIZES = {"train": 1200, "calibration": 200, "test": 397}
 MNIST_RANGES = {"train": (0, 7000), "calibration": (7000, 8000), "test": (8000, 10000)}
 
 Images = np.ndarray | list[np.ndarray]
@@ -198,3 +199,24 @@ def mnist_split(part: str) -> slice:
     if part not in MNIST_RANGES:
         raise DataError(f"MNIST split: expected one of {sorted(MNIST_RANGES)}, found {part!r}")
     return slice(*MNIST_RANGES[part])
+
+
+def digits(part: str = "all") -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """scikit-learn's bundled 8x8 digits (the test set of UCI's): x uint8 [N,8,8,1], their 0..16 stretched to 0..255, y int64 [N], names.
+
+    part: all 1,797 in their order, or of one shuffle seeded with SPLIT_SEED the first 1,200 (train), the next 200 (calibration) or the
+    last 397 (test). DataError without scikit-learn."""
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as e:
+        raise DataError(f"digits: expected scikit-learn, which brings these images; found: {e}; pip install 'edgerun[train]'") from e
+    if part not in ("all", *DIGITS_SIZES):
+        raise DataError(f"digits split: expected one of {sorted(('all', *DIGITS_SIZES))}, found {part!r}")
+    held = load_digits()
+    x, y = np.rint(held.images * (255 / 16)).astype(np.uint8)[..., None], held.target.astype(np.int64)
+    if part != "all":
+        names = list(DIGITS_SIZES)
+        begin = sum(DIGITS_SIZES[n] for n in names[:names.index(part)])
+        chosen = np.random.default_rng(SPLIT_SEED).permutation(len(x))[begin:begin + DIGITS_SIZES[part]]
+        x, y = x[chosen], y[chosen]
+    return x, y, list(MNIST_CLASSES)

@@ -10,7 +10,7 @@ from .epilogue import epilogue
 from .graph import Unsupported, array_of, channels_last, elements, get, operand, shape_of
 from .quantized import transposed
 from .registry import Legal, Lowering, legalises, lowers
-from .window import fit_weights, flat_attrs, flat_slot, geometry, sandwich
+from .window import fit_bias, fit_weights, flat_attrs, flat_slot, geometry, sandwich
 
 
 @legalises("Conv")
@@ -30,6 +30,7 @@ def emit_conv(legal: Legal, x: ir.Value, weights: ir.Value, bias: ir.Value | Non
         raise Unsupported("weights are not constant")
     sizes, group = shape_of(weights), get(legal.node, "group", 1)
     fit_weights(legal.node, shape_of(x)[1], sizes, sizes[1] * group)
+    fit_bias(legal.node, bias, sizes[0])
     kernel = sizes[2:]
     attrs = geometry(legal.node, kernel, shape_of(x)[2:], shape_of(y)[2:])
     w = transposed(weights, channels_last(len(kernel) + 2))

@@ -9,7 +9,7 @@ from .dtypes import F, require
 from .epilogue import epilogue
 from .graph import Unsupported, array_of, constant, elements, get, operand, shape_of
 from .registry import Legal, Lowering, legalises, lowers
-from .window import fit_weights, flat_attrs, flat_slot, sandwich
+from .window import fit_bias, fit_weights, flat_attrs, flat_slot, sandwich
 
 
 @legalises("ConvTranspose")
@@ -27,6 +27,7 @@ def conv_transpose(legal: Legal) -> ir.Value:
     if rank not in (1, 2):
         raise Unsupported(f"{rank} spatial dimensions (1 and 2 have kernels)")
     fit_weights(node, shape_of(x)[1], weights.shape, weights.shape[0])
+    fit_bias(node, bias, weights.shape[1] * get(node, "group", 1))
     attrs = {
         "strides": tuple(get(node, "strides") or (1,) * rank),
         "dilations": tuple(get(node, "dilations") or (1,) * rank),

@@ -23,6 +23,13 @@ def fit_weights(node: ir.Node, channels: int, weights: tuple[int, ...], given: i
         raise ShapeError(f"{where}: expected kernel_shape {list(weights[2:])} as the weights have, found {list(kernel)}")
 
 
+def fit_bias(node: ir.Node, bias: ir.Value | None, outputs: int) -> None:
+    """ShapeError where a bias is not one number for each of the output channels."""
+    if bias is not None and shape_of(bias) != (outputs,):
+        raise ShapeError(f"{node.op_type}, node '{node.name or ''}': expected a bias of shape [{outputs}], one for each output channel, "
+                         f"found {list(shape_of(bias))}")
+
+
 def geometry(
     node: ir.Node, kernel: Sequence[int], sizes: Sequence[int], out_sizes: Sequence[int]
 ) -> dict[str, tuple[int, ...]]:

@@ -16,7 +16,7 @@ from edgerun_tools.boards.table import Board
 from edgerun_tools.codegen import targets
 
 C = Path(__file__).parent / "c"
-PACKAGES = targets.PACKAGES | {"avr-gcc": "gcc-avr avr-libc", "cc": targets.PACKAGES["gcc"], "qemu-system-arm": "qemu-system-arm",
+PACKAGES = targets.PACKAGES | {"cc": targets.PACKAGES["gcc"], "qemu-system-arm": "qemu-system-arm",
                                "libsimavr": f"libsimavr-dev libelf-dev {targets.PACKAGES['gcc']}"}
 """Debian packages by what they bring."""
 OPTIMISATIONS = ("0", "1", "2", "3", "s", "g")

@@ -24,20 +24,25 @@ from edgerun_tools.boards.table import Board
 
 AVR_DATA = 0x800000
 """Added to addresses of an AVR's RAM by its linker; below lies flash."""
+SKIP = "instruction"
+HOW = ("flip", "set", "clear")
 _AVR_REGISTERS = {f"r{i}": i for i in range(32)} | {"spl": 0x5D, "sph": 0x5E, "sreg": 0x5F}
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Bits that flip once, in one run. sample: which run, from 0. at: after so many instructions (AVR: cycles) of the call, 0 for just
-    before it; or the name of a function, on the first entry. place: an address, a symbol, "symbol+offset" (bytes), or "register NAME".
-    mask: the bits, of the little-endian number that begins there. stays: flash is not mended after the run."""
+    """Bits that change once, in one run. sample: which run, from 0. at: after so many instructions (AVR: cycles) of the call, 0 for just
+    before it; or the name of a function, on the first entry; on an AVR, any place in the code, with "#n" behind it for the n-th time that
+    the core comes there. place: an address, a symbol, "symbol+offset" (bytes), "register NAME", or on an AVR "instruction": the one that
+    would come next is skipped. mask: the bits, of the little-endian number that begins there; how: they flip, or on an AVR become 1
+    ("set") or 0 ("clear"). stays: flash is not mended after the run."""
 
     sample: int
     at: int | str
     place: int | str
-    mask: int
+    mask: int = 1
     stays: bool = False
+    how: str = "flip"
 
     @property
     def register(self) -> str | None:
@@ -84,6 +89,10 @@ def check(faults: Sequence[Fault], board: Board) -> None:
         moments = {f.at for f in faults if f.sample == sample and f.at != 0}
         if len(moments) > 1:
             raise OptionError(f"sample {sample}: expected faults at one moment after its beginning; found {sorted(map(str, moments))}")
+    for fault in faults:
+        if fault.how not in HOW or (board.kind != "avr" and (fault.how != "flip" or fault.place == SKIP)):
+            able = "flip, set or clear" if board.kind == "avr" else "flip"
+            raise OptionError(f"faults on {board.name}: expected bits that {able}; found {fault.how!r} of {fault.place!r}")
     if any(f.mask <= 0 for f in faults):
         raise OptionError("faults: expected a mask of at least one bit")
 
@@ -95,8 +104,10 @@ def write_avr_faults(faults: Sequence[Fault], image: Image, work: Path) -> list[
     """faults.txt for boards/c/avr_simulator.c, sorted as it wants; returns the fault of every line."""
     known, rows = symbols(image), []
     for fault in faults:
-        if not isinstance(fault.at, int):
-            raise OptionError(f"{fault.at}: expected a number of cycles")
+        moment = _avr_moment(fault.at, known)
+        if fault.place == SKIP:
+            rows.append((fault.sample, *moment, "p", 0, 0, 0, 0, fault))
+            continue
         if fault.register is not None:
             if fault.register not in _AVR_REGISTERS:
                 raise OptionError(f"register {fault.register}: expected one of {', '.join(_AVR_REGISTERS)}")
@@ -104,11 +115,20 @@ def write_avr_faults(faults: Sequence[Fault], image: Image, work: Path) -> list[
         else:
             address = address_of(fault.place, known)
         space, base = ("d", address - AVR_DATA) if address >= AVR_DATA else ("f", address)
-        rows += [(fault.sample, fault.at, space, base + i, byte, int(fault.stays), fault)
-                 for i, byte in enumerate(fault.mask.to_bytes(fault.size, "little"))]
-    rows.sort(key=lambda r: r[:2])
-    (work / "faults.txt").write_text("".join(" ".join(map(str, r[:6])) + "\n" for r in rows))
-    return [r[6] for r in rows]
+        for i, byte in enumerate(fault.mask.to_bytes(fault.size, "little")):
+            keep, flip = 255 if fault.how == "flip" else 255 & ~byte, 0 if fault.how == "clear" else byte
+            rows.append((fault.sample, *moment, space, base + i, keep, flip, int(fault.stays), fault))
+    rows.sort(key=lambda r: (r[0], r[2] == 0, r[1]))
+    (work / "faults.txt").write_text("".join(" ".join(map(str, r[:8])) + "\n" for r in rows))
+    return [r[8] for r in rows]
+
+
+def _avr_moment(at: int | str, known: dict[str, int]) -> tuple[int, int]:
+    """(cycle, 0), or (address of an instruction, which arrival there)."""
+    if isinstance(at, int):
+        return at, 0
+    place, _, count = at.partition("#")
+    return address_of(int(place, 0) if place[:1].isdigit() else place, known), int(count or 1)
 
 
 def avr_hits(lines: Sequence[Fault], work: Path) -> list[Hit]:

@@ -55,6 +55,7 @@ class Board:
         return ticks
 
 
+_AVR = TARGETS["avr-atmega328p"]
 _CMSDK = Timer("CMSDK", 0x40000000, 25_000_000)
 _SSE = Timer("SSE", 0x58100000, 32_000_000, ("BOARD_TIMER_SSE_STATUS=0x48101000u",))
 _MPS2 = {"timer": _CMSDK, "flash": (0x400, 4 * MIB - 0x400), "ram": (0x20000000, 4 * MIB), "cpu_hertz": 25_000_000}
@@ -77,8 +78,8 @@ BOARDS = {b.name: b for b in (
     Board("microbit", "Cortex-M0", "BBC micro:bit: 256 KiB flash, 16 KiB RAM, refuses what a Cortex-M0 cannot do (unaligned words)",
           TARGETS["cortex-m0plus"].compiler, ("-mthumb", "-mcpu=cortex-m0"), machine="microbit", timer=Timer("NRF", 0x40008000, 16_000_000),
          flash=(0x400, 256 * KIB - 0x400), ram=(0x20000000, 16 * KIB), stack=4 * KIB, cpu_hertz=16_000_000),
-    Board("atmega328p", "ATmega328P", "8-bit AVR, 32 KiB flash, 2 KiB RAM: MAED's platform, cycles are exact", "avr-gcc",
-          ("-mmcu=atmega328p",), "avr", "atmega328p", flash=(0, 32 * KIB), ram=(0x100, 2 * KIB), stack=0, unit="cycles"),
+    Board("atmega328p", "ATmega328P", "8-bit AVR, 32 KiB flash, 2 KiB RAM: MAED's platform, cycles are exact",
+          _AVR.compiler, _AVR.flags, "avr", "atmega328p", flash=(0, 32 * KIB), ram=(0x100, 2 * KIB), stack=0, unit="cycles"),
     Board("host", "this machine", "the machine itself: no emulator, time instead of instructions", "cc", ("-pthread",), "host",
           unit="nanoseconds"),
 )}

@@ -13,7 +13,7 @@ from edgerun import Session
 from edgerun.errors import LimitError, OptionError
 from edgerun.options import PRESETS, kinds_of
 from edgerun_tools import common
-from edgerun_tools.codegen import exits
+from edgerun_tools.codegen import exits, lean
 from edgerun_tools.codegen.checks.asked import REACTIONS
 from edgerun_tools.codegen.generate import Firmware, hold, of_session, prefix_of
 from edgerun_tools.codegen.report import Measured, measure
@@ -38,12 +38,14 @@ def codegen(model: str, out: str, *, target_name: str = "host", prefix: str | No
         raise OptionError(f"--on-fault: expected one of {', '.join(REACTIONS)}; found {on_fault!r}")
     if "maed-paper" in kinds_of(checks):
         raise OptionError("--checks: expected checks for use; found maed-paper, which is for comparisons by the engine")
+    if core.harvard:
+        lean.require(checks, on_fault, core.name)
     exits.refuse_policy(exit_policy)
     name = prefix_of(model, prefix)
     reaction = "flag" if checks == "off" else on_fault  # without checks results may be written over operands
     with Session(model, checks=checks, on_fault=reaction, threads=1, shapes=shapes or {}, exit_policy=exit_policy, thresholds=thresholds,
                  patience=patience) as session:
-        firmware = of_session(session, name, Path(model).name, core.name, reaction)
+        firmware = of_session(session, name, Path(model).name, core.name, reaction, maed=checks != "off")
     ram = max_ram if max_ram is not None else core.ram or None
     flash = max_flash if max_flash is not None else core.flash or None
     hold(firmware, ram, flash)

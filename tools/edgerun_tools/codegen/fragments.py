@@ -11,8 +11,8 @@ from edgerun_tools.codegen.checks.asked import SWITCHES
 
 _OWN = re.compile(r'^#include "([^"]+)"\n', re.MULTILINE)
 _SYSTEM = re.compile(r"^[ ]*#include (<[^>]+>)\n", re.MULTILINE)
-
-
+_OF_A_CORE = frozenset({"<arm_acle.h>", "<avr/pgmspace.h>"})
+"""Headers that only one kind of core has; their includes stay where they are."""
 _CONDITION = re.compile(rf"#if ({'|'.join(SWITCHES)})$")
 Switches = Mapping[str, bool]
 """Which of checks/asked.py's SWITCHES are on; those that are not named are off."""
@@ -63,11 +63,11 @@ def needed(names: Iterable[str], on: Switches) -> list[str]:
 
 def system_headers(names: Iterable[str]) -> list[str]:
     """The headers of the C library that files include whatever the core is."""
-    found = {h for n in names for h in re.findall(r"^#include (<[^>]+>)$", text(n), re.MULTILINE) if h != "<arm_acle.h>"}
+    found = {h for n in names for h in re.findall(r"^#include (<[^>]+>)$", text(n), re.MULTILINE) if h not in _OF_A_CORE}
     return sorted(found)
 
 
 def body(name: str, on: Switches) -> str:
     """A file without its includes, for one source that has them at its head (those for one kind of core stay)."""
     kept = _OWN.sub("", settled(name, on))
-    return _SYSTEM.sub(lambda m: m.group(0) if m.group(1) == "<arm_acle.h>" else "", kept).strip() + "\n"
+    return _SYSTEM.sub(lambda m: m.group(0) if m.group(1) in _OF_A_CORE else "", kept).strip() + "\n"

@@ -40,9 +40,9 @@ class Firmware:
         return [*(path / name for name in texts), emitted.write(path, facts)]
 
 
-def of_session(session: Session, prefix: str, title: str, target: str = "host", reaction: str = "retry") -> Firmware:
+def of_session(session: Session, prefix: str, title: str, target: str = "host", reaction: str = "retry", *, maed: bool = False) -> Firmware:
     """C for the model of a session: its plan, checks and exits. reaction: to findings; "flag" where the plan writes results over operands
-    (Session(on_fault="flag")). ShapeError for inputs without fixed shapes, UnsupportedOpError."""
+    (Session(on_fault="flag")). maed: see `emit`. ShapeError for inputs without fixed shapes, UnsupportedOpError."""
     unknown = [str(i) for i in session.fixed_inputs if not i.fixed]
     if unknown:
         raise ShapeError(f"{title}: generated C has fixed shapes: expected the shape of {', '.join(unknown)}; give it with --shape "
@@ -51,7 +51,7 @@ def of_session(session: Session, prefix: str, title: str, target: str = "host", 
     inputs = golden.feeds(plan)
     run = PythonExecutor(replace(plan, policy=Policy())).run if exits.active(plan) else session.run_raw  # to the end
     outputs = [a for a in run(inputs).outputs if a is not None]
-    return Firmware(prefix, emit(plan, prefix, title, Golden(inputs, outputs, golden.tolerance(outputs)), target, reaction), plan,
+    return Firmware(prefix, emit(plan, prefix, title, Golden(inputs, outputs, golden.tolerance(outputs)), target, reaction, maed), plan,
                     target)
 
 

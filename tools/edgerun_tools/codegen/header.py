@@ -31,6 +31,8 @@ class About:
     asked: Asked
     image_bytes: int = 0
     """Of constants that check "weights" verifies."""
+    guarded: int = 0
+    """How many calls are verified on a small core (lean.py)."""
 
     @property
     def outputs_by_slot(self) -> dict[int, str]:
@@ -124,13 +126,14 @@ def _scrub_bytes(about: About) -> list[str]:
 
 
 def _faults(about: About) -> list[str]:
-    if not about.asked.kinds:
+    kinds = about.asked.kinds or ({"maed"} if about.guarded else set())
+    if not kinds:
         return []
     big = about.prefix.upper()
     what = {"flag": "a fault was found", "retry": "a fault is left; outputs were written all the same",
             "abort": "a fault is left; no output was written"}[about.asked.reaction]
     return [f"#define {big}_FAULT (-1)            /* {what} */", "", "/* Kinds of checks, as report.first_check has them. */",
-            *(f"#define {big}_CHECK_{kind.upper().replace('-', '_')} {k}" for kind, k in KINDS.items() if kind in about.asked.kinds)]
+            *(f"#define {big}_CHECK_{kind.upper().replace('-', '_')} {k}" for kind, k in KINDS.items() if kind in kinds)]
 
 
 def _scrub(about: About) -> list[str]:

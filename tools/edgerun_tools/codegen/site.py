@@ -42,6 +42,12 @@ class Program:
     """By step: (kind, call) of what is verified after its calls."""
     images: list[tuple[int, str, bytes]] = field(default_factory=list)
     """(step, C expression of an address, bytes) of constants, as a little-endian core holds them."""
+    harvard: bool = False
+    """Whether constant arrays lie in program memory, which only kernels that know of it can read (flash.h)."""
+    maed: bool = False
+    """Whether activations are to be verified on such a core."""
+    guarded: int = 0
+    """How many calls are (lean.py)."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +106,8 @@ class Site:
         """C expression of operand k: a pointer to its first element; bytes of either sign are `uint8_t`."""
         slot = self.slot(k)
         if slot.place == "const":
+            if self.program.harvard:
+                self.refuse("a constant operand only where it is a weight or a table", f"{slot.name!r}", "run this node elsewhere")
             c_type = "uint8_t" if VIEWS.get(slot.dtype) == "u8" else C_TYPES.get(slot.dtype, "")
             if c_type not in NUMPY_TYPES:
                 self.refuse("constants of 1, 2, 4 or 8 bytes that C has", slot.dtype)
@@ -124,10 +132,11 @@ class Site:
         """C expression of a place in the arena, by the member of its union."""
         return f"arena.{view} + {offset // _SIZES[view]}" if offset else f"arena.{view}"
 
-    def table(self, name: str, c_type: str, values: Array) -> str:
-        """Emits a constant array and returns its name."""
+    def table(self, name: str, c_type: str, values: Array, *, paged: bool = False) -> str:
+        """Emits a constant array and returns its name. paged: in program memory it begins at a multiple of 256."""
         full = f"step{self.index}_{name}"
-        self.program.tables.append(array(full, c_type, values))
+        where = ("ER_PAGE" if paged else "ER_FLASH") if self.program.harvard else ""
+        self.program.tables.append(array(full, c_type, values, where))
         self.program.images.append((self.index, full, np.ascontiguousarray(values, NUMPY_TYPES[c_type]).tobytes()))
         self._count(values.size * np.dtype(NUMPY_TYPES[c_type]).itemsize)
         return full
@@ -179,6 +188,13 @@ class Site:
         if fragment not in self.program.fragments:
             self.program.fragments.append(fragment)
         self.program.checks.setdefault(self.index, []).append((kind, f"{function}({', '.join(map(str, arguments))});"))
+
+    def guard(self, fragment: str, function: str, *arguments: Any) -> None:
+        """Emits a call that returns nonzero where what it verifies does not hold; it is made again then."""
+        self.call(fragment, function, *arguments)
+        calls = self.program.calls[self.index]
+        calls[-1:] = [f"while ({calls[-1].removesuffix(';')})", f"  if (!er_failed({self.index})) break;"]
+        self.program.guarded += 1
 
     def statement(self, line: str) -> None:
         """Emits one line of C."""

@@ -12,7 +12,8 @@ WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-pedanti
 
 @dataclass(frozen=True)
 class Target:
-    """compiler: command (prefix of the binutils included); flags: of the core; flash, ram: bytes of the board meant, 0 for no bound."""
+    """compiler: command (prefix of the binutils included); flags: of the core; flash, ram: bytes of the board meant, 0 for no bound;
+    harvard: whether constants lie in program memory, where ordinary loads do not reach."""
 
     name: str
     compiler: str
@@ -20,9 +21,11 @@ class Target:
     board: str
     flash: int = 0
     ram: int = 0
+    harvard: bool = False
 
 
 _ARM = "arm-none-eabi-gcc"
+_AVR = "avr-gcc"
 _FPU5 = ("-mfloat-abi=hard", "-mfpu=fpv5-sp-d16")
 _FPU4 = ("-mfloat-abi=hard", "-mfpu=fpv4-sp-d16")
 TARGETS: dict[str, Target] = {
@@ -35,12 +38,13 @@ TARGETS: dict[str, Target] = {
         Target("cortex-m7", _ARM, ("-mthumb", "-mcpu=cortex-m7", *_FPU5), "mps2-an500", 4096 * 1024, 4096 * 1024),
         Target("cortex-m55", _ARM, ("-mthumb", "-mcpu=cortex-m55", "-mfloat-abi=hard"), "mps3-an547", 4096 * 1024, 4096 * 1024),
         Target("rv32imac", "riscv64-unknown-elf-gcc", ("-march=rv32imac", "-mabi=ilp32"), "any"),
+        Target("avr-atmega328p", _AVR, ("-mmcu=atmega328p",), "atmega328p", 32 * 1024, 2 * 1024, harvard=True),
     )
 }
 """Name → target. `ram` and `flash` are bounds for --max-ram and --max-flash where the caller gives none."""
 
 
-PACKAGES = {"gcc": "gcc libc6-dev", _ARM: "gcc-arm-none-eabi libnewlib-arm-none-eabi",
+PACKAGES = {"gcc": "gcc libc6-dev", _ARM: "gcc-arm-none-eabi libnewlib-arm-none-eabi", _AVR: "gcc-avr avr-libc",
             "riscv64-unknown-elf-gcc": "gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf"}
 """Compiler → its Debian packages, C library included."""
 

@@ -54,8 +54,9 @@ def number(value: Any, c_type: str) -> str:
     return f"{v}u" if c_type == "uint32_t" else str(v)
 
 
-def array(name: str, c_type: str, values: np.ndarray[Any, Any]) -> str:
-    """`static const` array of the values, in their order. Empty ones get an element, as C has no array without."""
+def array(name: str, c_type: str, values: np.ndarray[Any, Any], where: str = "") -> str:
+    """`static const` array of the values, in their order; where: what follows its name. Empty ones get an element, as C has no array
+    without."""
     flat = np.ascontiguousarray(values, NUMPY_TYPES[c_type]).reshape(-1)
     words = [number(v, c_type) for v in (flat.tolist() if c_type != "float" else flat)] or ["0"]
     lines, line = [], ""
@@ -65,4 +66,4 @@ def array(name: str, c_type: str, values: np.ndarray[Any, Any]) -> str:
             line = ""
         line += word + ", "
     lines.append(line.rstrip().rstrip(","))
-    return f"static const {c_type} {name}[{len(words)}] = {{\n  " + "\n  ".join(lines) + "\n};\n"
+    return f"static const {c_type} {name}[{len(words)}]{where and ' ' + where} = {{\n  " + "\n  ".join(lines) + "\n};\n"

@@ -18,13 +18,22 @@ The 10,000 images of the MNIST *test* set (LeCun, Cortes, Burges), split by inde
 calibration, 8000-9999 test; the usual 60,000 training images are not used, so figures are not comparable with those
 of networks trained on them. MNIST derives from NIST special databases and is commonly distributed under CC BY-SA
 3.0; no image of it is part of this repository."""
+_DIGITS_DATA = """
+scikit-learn's bundled digits, 1,797 grey images of 8x8 pixels: the test set of the UCI "Optical Recognition of Handwritten Digits"
+(Alpaydin, Kaynak 1998; CC BY 4.0), 0..16 stretched to 0..255. One shuffle seeded in `edgerun_tools.data` gives 1,200 training, 200
+calibration and 397 test images; writers of one part appear in the others, so figures are not those of the set's own split. No image of it
+is part of this repository."""
 _CIFAR_LIMITS = """
 It knows ten classes at 32x32 pixels: any other picture gets one of the ten, often confidently. Larger photographs
 must show one object that fills the frame, and are shrunk to 32x32 first."""
 _MNIST_LIMITS = """
 Trained on 7,000 centred white-on-black digits: dark-on-light writing, digits far off centre or turned, and anything
 that is not a digit get a wrong answer, possibly a confident one."""
-_AUGMENTATION = {"crop": "random crop of the reflect-padded image; mirrored every second epoch",
+_DIGITS_LIMITS = """
+It exists to show a network on a microcontroller of 2 KB of RAM. It knows centred digits of 8x8 counts of ink, and nothing else."""
+_DATA = {"mnist": (_MNIST_DATA, _MNIST_LIMITS), "cifar10": (_CIFAR_DATA, _CIFAR_LIMITS), "digits": (_DIGITS_DATA, _DIGITS_LIMITS)}
+"""Data set, the first word of a recipe's name → what the card says of it, and of the model's limits."""
+_AUGMENTATION = {"none": "none", "crop": "random crop of the reflect-padded image; mirrored every second epoch",
                  "warp": "random rotation, scale, shear, shift and elastic displacement"}
 
 
@@ -56,15 +65,16 @@ def _exits(facts: dict) -> list[str]:
              f"calibration ({sizes['calibration']:,}) | test ({sizes['test']:,}) |", "|---|---|---|---|---|---|---|"]
     for i, name in enumerate(exit_names(len(macs["alone"]))):
         share = 100 * macs["alone"][i] / macs["alone"][-1]
-        lines.append(f"| {name} | {macs['alone'][i] / 1e6:.2f} | {share:.1f} | {macs['head'][i] / 1e6:.2f} | "
-                     f"{macs['path'][i] / 1e6:.2f} | {facts['calibration'][i]:.2f} | {facts['test'][i]:.2f} |")
+        lines.append(f"| {name} | {_millions(macs['alone'][i])} | {share:.1f} | {_millions(macs['head'][i])} | "
+                     f"{_millions(macs['path'][i])} | {facts['calibration'][i]:.2f} | {facts['test'][i]:.2f} |")
     return lines
 
 
 def _recipe(recipe: Recipe, facts: dict) -> list[str]:
     history = facts["history"]
     wall, cpu = (sum(h[k] for h in history) / 60 for k in ("seconds", "cpu_seconds"))
-    crops = ", ".join(f"{h['crop']}" for h in history)
+    sizes = [h["crop"] for h in history]
+    crops = ", ".join(map(str, sizes)) if len(set(sizes)) > 1 else f"always {sizes[0]}"
     batches = dict.fromkeys(f"{p.batch} ({p.crop} pixels)" for c in recipe.cycles for p in c.phases)
     cycles = " then ".join(f"{c.epochs} epochs (peak {c.lr} per 128 images, {100 * c.warmup:.0f} % warm-up)"
                            for c in recipe.cycles)
@@ -88,9 +98,22 @@ def _prose(text: str) -> list[str]:
     return textwrap.wrap(" ".join(text.split()), 120, break_long_words=False, break_on_hyphens=False)
 
 
+def _leaving(recipe: Recipe, exits: int) -> list[str]:
+    """The section on early exit, for nets that have any."""
+    if exits < 2:
+        return []
+    return ["", "## Leaving early", "", f"`python -m edgerun_tools.zoo {recipe.name}` calibrates on the calibration images and "
+            "evaluates on the test images (`early_exit.json`):", "", "![accuracy against time of every policy](early_exit.png)"]
+
+
+def _millions(macs: int) -> str:
+    return f"{macs / 1e6:.2f}" if macs >= 1e5 or not macs else f"{macs / 1e6:.4f}"
+
+
 def text(recipe: Recipe, facts: dict, notes: str = "") -> str:
     """The card in Markdown; `facts` as gathered by `publish.publish`, `notes` added as its own section."""
-    names, history, mnist = exit_names(len(facts["test"])), facts["history"], recipe.color == "L"
+    names, history = exit_names(len(facts["test"])), facts["history"]
+    about, limits = _DATA[recipe.name.partition("_")[0]]
     shape = ",".join(map(str, recipe.shape))
     done, planned = history[-1]["epoch"], history[-1]["of"]
     interim = [] if done == planned else [f"**Interim export** after epoch {done} of {planned}: to be replaced.", ""]
@@ -111,12 +134,11 @@ def text(recipe: Recipe, facts: dict, notes: str = "") -> str:
         *_prose("Per-epoch figures: `history.json` (before the last epoch measured on every second calibration image). "
                 "Floating-point summation order depends on the machine, so a re-run agrees in accuracy to a few "
                 "tenths of a point, not in bits."),
-        "", "## Leaving early", "", f"`python -m edgerun_tools.zoo {recipe.name}` calibrates on the calibration images and "
-        "evaluates on the test images (`early_exit.json`):", "", "![accuracy against time of every policy](early_exit.png)",
+        *_leaving(recipe, len(names)),
         *(["", "## On the sample images", "", *_prose(notes)] if notes else []),
-        "", "## Data", "", *_prose(_MNIST_DATA if mnist else _CIFAR_DATA),
+        "", "## Data", "", *_prose(about),
         "", "## Intended use and limits", "",
         *_prose("Demonstration and measurement of early exit, fault detection and the runtime's speed. "
-                + (_MNIST_LIMITS if mnist else _CIFAR_LIMITS)
+                + limits
                 + " Softmax confidence is not a calibrated probability; exit thresholds belong to the data they were "
                 "calibrated on."), ""])

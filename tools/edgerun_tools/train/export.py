@@ -38,11 +38,12 @@ def folded(net: ExitNet) -> ExitNet:
 
 
 def metadata(recipe: Recipe, classes: list[str], card: dict) -> dict[str, str]:
-    """The file's metadata_props: exits, preprocessing x = (pixel*scale - mean)/std, labels, short model card."""
+    """The file's metadata_props: exits where there are several, preprocessing x = (pixel*scale - mean)/std, labels, short model card."""
     names = exit_names(len(recipe.net().heads))
     preprocess = {"layout": "NCHW", "color": recipe.color, "size": list(recipe.shape[1:]), "resize": "bilinear",
                   "scale": 1 / 255, "mean": list(recipe.mean), "std": list(recipe.std)}
-    return {"edgerun.exits": json.dumps(names), "edgerun.preprocess": json.dumps(preprocess),
+    exits = {"edgerun.exits": json.dumps(names)} if len(names) > 1 else {}
+    return {**exits, "edgerun.preprocess": json.dumps(preprocess),
             "edgerun.labels": json.dumps(classes), "edgerun.model_card": json.dumps(card)}
 
 

@@ -69,6 +69,8 @@ def _optimiser(net: ExitNet, recipe: Recipe) -> torch.optim.SGD:
 def _batch(recipe: Recipe, x: np.ndarray, crop: int, mirrored: np.ndarray, rng: np.random.Generator) -> Tensor:
     if recipe.augment == "warp":
         return augment.warp(x, rng)
+    if recipe.augment == "none":
+        return augment.to_nchw(x)
     return augment.crop_flip(x, crop, 4 if crop == x.shape[1] else 2, mirrored, rng)
 
 

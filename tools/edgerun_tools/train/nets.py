@@ -1,6 +1,6 @@
 """The zoo's networks: a trunk cut into segments, one classifier head after every segment.
 
-Deployed operators: Conv (BatchNorm folded in at export), Relu, Add, MaxPool, GlobalAveragePool, Flatten, Gemm.
+Deployed operators: Conv (BatchNorm folded in at export), Relu, Sigmoid, Tanh, Add, MaxPool, GlobalAveragePool, Flatten, Gemm.
 Heads end in a global average pool where the recipe trains on crops smaller than the deployed image.
 """
 from __future__ import annotations
@@ -120,6 +120,12 @@ def mnist_alexnet(classes: int = 10) -> ExitNet:
         head(96, [], classes, hidden=128),
     ]
     return ExitNet(segments, heads)
+
+
+def digits_mlp(classes: int = 10) -> ExitNet:
+    """A perceptron that fits 2 KB of RAM and 32 KB of flash: 64-64-24, sigmoid then tanh, 8x8 grey; its only exit is the last."""
+    trunk = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.Sigmoid(), nn.Linear(64, 24), nn.Tanh())
+    return ExitNet([trunk], [nn.Linear(24, classes)])
 
 
 @torch.no_grad()

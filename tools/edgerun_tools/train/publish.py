@@ -51,8 +51,10 @@ def _norm(recipe: Recipe) -> augment.Normalise:
 
 
 def _on_samples(recipe: Recipe, path: Path, classes: list[str], folder: Path) -> str:
-    """One sentence on what every exit answers for the sample images of the recipe's colour ('' without samples)."""
+    """One sentence on what every exit answers for the sample images of the recipe's colour ('' without samples that fit)."""
     said = []
+    if min(recipe.shape[1:]) < 28:
+        return ""  # the samples have 28 pixels and more
     for file in sorted(folder.glob("digit_*.png" if recipe.color == "L" else "cat.png")):
         image = Image.open(file).convert(recipe.color).resize(recipe.shape[:0:-1], Image.Resampling.BILINEAR)
         logits = export.run_onnx(path, np.asarray(image).reshape(1, *recipe.shape[1:], -1), recipe)[:, 0]

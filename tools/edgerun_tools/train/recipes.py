@@ -56,7 +56,7 @@ class Recipe:
     mean: tuple[float, ...]             # of pixels scaled to [0,1], per channel
     std: tuple[float, ...]
     cycles: tuple[Cycle, ...]
-    augment: str                        # crop (padded crop + flip) or warp (affine + elastic)
+    augment: str                        # crop (padded crop + flip), warp (affine + elastic) or none
     weight_decay: float = 5e-4
     momentum: float = 0.9
     smoothing: float = 0.1              # label smoothing
@@ -108,6 +108,13 @@ def read_mnist(root: Path, cache: Path | None = None) -> Splits:
     return Splits(parts["train"], parts["calibration"], parts["test"], classes)
 
 
+def read_digits(root: Path, cache: Path | None = None) -> Splits:
+    """scikit-learn's 8x8 digits (see `data.digits`); neither folder is read."""
+    del root, cache
+    parts = {k: data.digits(k) for k in data.DIGITS_SIZES}
+    return Splits(parts["train"][:2], parts["calibration"][:2], parts["test"][:2], parts["test"][2])
+
+
 _CIFAR: dict[str, Any] = {"read": read_cifar10, "shape": (3, 32, 32), "color": "RGB", "augment": "crop",
                           "mean": (0.4913, 0.4821, 0.4465), "std": (0.2452, 0.2428, 0.2606)}
 
@@ -119,6 +126,9 @@ RECIPES = {r.name: r for r in (
         Cycle(15, 0.06, (Phase(0.2, 20, 128), Phase(0.54, 24, 128), Phase(0.8, 28, 96), Phase(1.0, 32, 64))),
         Cycle(14, 0.06, (Phase(1.0, 32, 64),), warmup=0.08)), **_CIFAR,
         note="; the second cycle was added because the first ended at 83.3 % on the test images"),
+    Recipe("digits_mlp", "Perceptron for 8-bit microcontrollers, 8x8 digits, no early exit", nets.digits_mlp, read_digits, (1, 8, 8), "L",
+           mean=(0.0,), std=(1.0,), cycles=(Cycle(120, 0.5, (Phase(1.0, 8, 32),)),), augment="none", weight_decay=1e-4,
+           smoothing=0.05, replicas=1),
     Recipe("cifar10_alexnet", "AlexNet-like, CIFAR-10, 4 exits", nets.cifar10_alexnet,
            cycles=(Cycle(14, 0.05, (Phase(1.0, 32, 128),)),), **_CIFAR),
 )}

@@ -4,9 +4,10 @@
  *
  *   avr_simulator IMAGE MCU CYCLES_PER_CALL        0: no limit
  *
- * faults.txt, if there: lines "sample cycle space address mask stays", sorted; space d: data space (registers from 0, I/O, RAM), f: flash;
- * the bits of mask flip so many cycles after the sample's call begins, in flash back after it unless `stays` is 1. What struck goes to
- * hits.txt: "line program-counter before after".
+ * faults.txt, if there: lines "sample cycle arrival space address keep flip stays", sorted. space d: data space (registers from 0, I/O, RAM),
+ * f: flash: a byte v becomes (v & keep) ^ flip, in flash what it was after the call unless `stays` is 1; p: the next instruction is skipped.
+ * When: `cycle` cycles after the sample's call begins; or, where `arrival` is not 0, as the core comes to the instruction at address
+ * `cycle` for that time in the call. What struck goes to hits.txt: "line program-counter before after".
  * Prints at the end what happened: "ok 0", "crash PC", "restart PC", "timeout PC", "sleep PC", "exit CODE". */
 #include <inttypes.h>
 #include <simavr/sim_avr.h>
@@ -25,14 +26,15 @@
 typedef struct {
   int64_t sample;
   uint64_t cycle;
-  uint32_t address;
-  uint8_t mask, stays;
+  uint32_t arrival, arrivals, address;
+  uint8_t keep, flip, stays, was, struck;
   char space;
 } fault;
 
 static FILE *inputs, *results, *hits;
 static fault *faults;
-static size_t fault_count, next_fault, first_of_call;
+static size_t fault_count, next_fault, first_of_call, end_of_call; /* arrivals come first among a call's faults */
+static size_t last_arrival;
 static int64_t sample = -2; /* the first call is the harness's own, of an empty function */
 static avr_cycle_count_t begun, limit;
 static int running, ended;
@@ -43,22 +45,37 @@ static void finish(avr_t *avr, const char *how, uint32_t value) {
   ended = 1;
 }
 
-static void flip(avr_t *avr, const fault *f) {
+static uint8_t *place_of(avr_t *avr, const fault *f) { return (f->space == 'f' ? avr->flash : avr->data) + f->address; }
+
+/* Instructions of two words: lds, sts, jmp, call. */
+static int is_long(const avr_t *avr, uint32_t pc) {
+  const unsigned word = avr->flash[pc] | (unsigned)avr->flash[pc + 1] << 8;
+  return (word & 0xfc0fu) == 0x9000u || (word & 0xfe0cu) == 0x940cu;
+}
+
+static void inflict(avr_t *avr, fault *f) {
+  const uint32_t pc = (uint32_t)avr->pc;
+  f->struck = 1;
+  if (f->space == 'p') {
+    avr->pc += is_long(avr, pc) ? 4 : 2;
+    fprintf(hits, "%zu %" PRIu32 " 0 1\n", (size_t)(f - faults), pc);
+    return;
+  }
   const int flags = f->space == 'd' && f->address == R_SREG; /* simavr keeps them apart */
   if (flags) {
     avr->data[R_SREG] = 0;
     for (int i = 0; i < 8; i++) avr->data[R_SREG] |= (uint8_t)(avr->sreg[i] << i);
   }
-  uint8_t *byte = (f->space == 'f' ? avr->flash : avr->data) + f->address;
-  const uint8_t before = *byte;
-  *byte ^= f->mask;
+  uint8_t *byte = place_of(avr, f);
+  f->was = *byte;
+  *byte = (uint8_t)((*byte & f->keep) ^ f->flip);
   if (flags) {
     for (int i = 0; i < 8; i++) avr->sreg[i] = (uint8_t)(*byte >> i & 1);
   }
-  if (running) fprintf(hits, "%zu %" PRIu32 " %u %u\n", next_fault, (uint32_t)avr->pc, before, *byte);
+  fprintf(hits, "%zu %" PRIu32 " %u %u\n", (size_t)(f - faults), pc, f->was, *byte);
 }
 
-static int is_inside(const avr_t *avr, const fault *f) { return f->address <= (f->space == 'f' ? avr->flashend : avr->ramend); }
+static int is_inside(const avr_t *avr, const fault *f) { return f->space == 'p' || f->address <= (f->space == 'f' ? avr->flashend : avr->ramend); }
 
 /* A cycle timer: every fault that is due, and the time of the next. */
 static avr_cycle_count_t strike(avr_t *avr, avr_cycle_count_t when, void *unused) {
@@ -66,9 +83,17 @@ static avr_cycle_count_t strike(avr_t *avr, avr_cycle_count_t when, void *unused
   for (; running && next_fault < fault_count && faults[next_fault].sample == sample; next_fault++) {
     const avr_cycle_count_t due = begun + faults[next_fault].cycle;
     if (due > when && due > avr->cycle) return due;
-    if (is_inside(avr, &faults[next_fault])) flip(avr, &faults[next_fault]);
+    if (is_inside(avr, &faults[next_fault])) inflict(avr, &faults[next_fault]);
   }
   return 0;
+}
+
+/* Faults that wait for an instruction: the core is about to execute the one at its program counter. */
+static void arrive(avr_t *avr) {
+  const uint32_t pc = (uint32_t)avr->pc; /* a skipped instruction is not come to a second time */
+  for (size_t i = first_of_call; i < last_arrival; i++) {
+    if (faults[i].cycle == pc && ++faults[i].arrivals == faults[i].arrival && is_inside(avr, &faults[i])) inflict(avr, &faults[i]);
+  }
 }
 
 static void begin(avr_t *avr) {
@@ -76,7 +101,10 @@ static void begin(avr_t *avr) {
   running = 1;
   begun = avr->cycle;
   while (next_fault < fault_count && faults[next_fault].sample < sample) next_fault++;
-  first_of_call = next_fault;
+  first_of_call = end_of_call = next_fault;
+  while (end_of_call < fault_count && faults[end_of_call].sample == sample) end_of_call++;
+  while (next_fault < end_of_call && faults[next_fault].arrival != 0) next_fault++;
+  last_arrival = next_fault;
   if (next_fault < fault_count && faults[next_fault].sample == sample) {
     avr_cycle_timer_register(avr, faults[next_fault].cycle + 1, strike, NULL);
   }
@@ -85,9 +113,10 @@ static void begin(avr_t *avr) {
 static uint32_t end(avr_t *avr) {
   running = 0;
   avr_cycle_timer_cancel(avr, strike, NULL);
-  for (size_t i = first_of_call; i < next_fault; i++) {
-    if (!faults[i].stays && faults[i].space == 'f' && is_inside(avr, &faults[i])) flip(avr, &faults[i]); /* RAM and registers have moved on since */
+  for (size_t i = end_of_call; i-- > first_of_call;) { /* RAM and registers have moved on since */
+    if (faults[i].struck && !faults[i].stays && faults[i].space == 'f') *place_of(avr, &faults[i]) = faults[i].was;
   }
+  last_arrival = first_of_call = next_fault = end_of_call;
   return (uint32_t)(avr->cycle - begun);
 }
 
@@ -126,9 +155,12 @@ static void read_faults(void) {
   hits = fopen("hits.txt", "w");
   if (hits == NULL) exit(1);
   fault f;
-  unsigned mask, stays;
-  while (fscanf(file, "%" SCNd64 " %" SCNu64 " %c %" SCNu32 " %u %u", &f.sample, &f.cycle, &f.space, &f.address, &mask, &stays) == 6) {
-    f.mask = (uint8_t)mask;
+  unsigned keep, flip, stays;
+  memset(&f, 0, sizeof f);
+  while (fscanf(file, "%" SCNd64 " %" SCNu64 " %" SCNu32 " %c %" SCNu32 " %u %u %u", &f.sample, &f.cycle, &f.arrival, &f.space, &f.address,
+                &keep, &flip, &stays) == 8) {
+    f.keep = (uint8_t)keep;
+    f.flip = (uint8_t)flip;
     f.stays = (uint8_t)stays;
     faults = realloc(faults, (fault_count + 1) * sizeof *faults);
     if (faults == NULL) exit(1);
@@ -157,6 +189,7 @@ int main(int count, char **arguments) {
   read_faults();
   avr_register_io_write(avr, GPIOR0, serve, NULL);
   while (!ended) {
+    if (running && first_of_call < last_arrival) arrive(avr);
     const int state = avr_run(avr);
     if (state == cpu_Crashed) finish(avr, "crash", avr->pc);
     if (state == cpu_Done) finish(avr, "sleep", avr->pc);

@@ -15,6 +15,10 @@ from edgerun_tools.codegen.pieces import (
     dequantize,
     difficulty,
     exit,
+    flash_activation,
+    flash_lut,
+    flash_matmul,
+    flash_qmatmul,
     global_pool,
     lut,
     matmul,
@@ -33,6 +37,7 @@ from edgerun_tools.codegen.pieces import (
     transpose,
 )
 from edgerun_tools.codegen.site import Write
+from edgerun_tools.codegen.targets import Target
 
 PIECES: dict[str, Write] = {
     kernel: write
@@ -42,3 +47,13 @@ PIECES: dict[str, Write] = {
     for kernel, write in piece.PIECES.items()
 }
 """Kernel of a plan → what emits it."""
+
+_HARVARD: dict[str, Write] = {
+    **{k: PIECES[k] for piece in (copy, dequantize, quantize, softmax) for k in piece.PIECES},
+    **{k: write for piece in (flash_activation, flash_lut, flash_matmul, flash_qmatmul) for k, write in piece.PIECES.items()},
+}
+
+
+def pieces_of(target: Target) -> dict[str, Write]:
+    """Those for a target: where constants lie in program memory, only what reads them there, or none."""
+    return _HARVARD if target.harvard else PIECES

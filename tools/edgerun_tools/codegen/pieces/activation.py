@@ -27,17 +27,18 @@ def finish(site: Site) -> None:
     """Emits what of the fused activation `bounds` cannot hold, as a pass over the result."""
     code = site.integer("activation")
     if code not in (NONE, RELU, CLIP):
-        _apply(site, code, site.y(), site.real("act_alpha"), site.real("act_beta"))
+        apply(site, code, site.y(), site.real("act_alpha"), site.real("act_beta"))
 
 
 def finish_all(site: Site) -> None:
     """Emits the fused activation as a pass over the result."""
     code = site.integer("activation")
     if code != NONE:
-        _apply(site, code, site.y(), site.real("act_alpha"), site.real("act_beta"))
+        apply(site, code, site.y(), site.real("act_alpha"), site.real("act_beta"))
 
 
-def _apply(site: Site, code: int, x: str, alpha: float, beta: float) -> None:
+def apply(site: Site, code: int, x: str, alpha: float, beta: float) -> None:
+    """Emits one activation over `x` into the result."""
     if code == RELU:
         code, alpha, beta = CLIP, 0.0, float("inf")
     name = NAMES[code]
@@ -49,7 +50,7 @@ def _standalone(code: int, site: Site) -> None:
         site.refuse("checks other than maed-paper", "the published identities")
     if code == GELU and site.integer("tanh"):
         code = GELU_TANH
-    _apply(site, code, site.x(0), site.real("act_alpha"), site.real("act_beta"))
+    apply(site, code, site.x(0), site.real("act_alpha"), site.real("act_beta"))
 
 
 PIECES: dict[str, Write] = {
