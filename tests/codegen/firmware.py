@@ -48,12 +48,13 @@ int main(int argc, char **argv) {{
 """
 
 
-def of_plan(plan: Plan, title: str = "a test", reaction: str = "flag") -> Firmware:
+def of_plan(plan: Plan, title: str = "a test", reaction: str = "flag", target: str = "host") -> Firmware:
     """C for a plan, with the Python executor's answer in its self-test."""
     inputs = golden.feeds(plan)
     runner = PythonExecutor(replace(plan, policy=Policy()))
     outputs = [a for a in runner.run(inputs).outputs if a is not None]
-    return Firmware("net", emit(plan, "net", title, Golden(inputs, outputs, golden.tolerance(outputs)), reaction=reaction), plan)
+    made = emit(plan, "net", title, Golden(inputs, outputs, golden.tolerance(outputs)), target, reaction=reaction)
+    return Firmware("net", made, plan, target)
 
 
 @dataclass(frozen=True)

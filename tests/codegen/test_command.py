@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgerun import Session
 from edgerun.errors import LimitError, OptionError, ShapeError, UnsupportedOpError
 from edgerun_tools import cli
+from edgerun_tools.boards.table import BOARDS, MIB
 from edgerun_tools.codegen.command import codegen
 from edgerun_tools.codegen.generate import of_session
 from edgerun_tools.codegen.report import deepest
@@ -52,7 +53,7 @@ def test_it_writes_and_says(dense, tmp_path, capsys):
     assert "int my_net_1_run(const float *x, float *y, my_net_1_report *report);" in header
 
 
-@pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m55"])
+@pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m55", "rv32imac"])
 def test_the_report_measures(core, dense, tmp_path):
     if shutil.which(TARGETS[core].compiler) is None:
         pytest.skip(f"{TARGETS[core].compiler} is not installed")
@@ -60,6 +61,13 @@ def test_the_report_measures(core, dense, tmp_path):
     assert m["flash"] > m["code"] > 0
     assert m["ram"] >= 128
     assert 0 < m["stack"] < 1024
+
+
+@pytest.mark.parametrize("core", [t for t in TARGETS.values() if t.board in BOARDS], ids=lambda t: t.name)
+def test_a_target_has_the_memory_of_its_board(core):
+    board = BOARDS[core.board]
+    assert (board.target, board.flags) == (core.name, core.flags)
+    assert (board.flash[1] + board.flash[0] % MIB, board.ram[1]) == (core.flash, core.ram)  # vectors may lie below what is linked
 
 
 def test_the_deepest_chain_counts():

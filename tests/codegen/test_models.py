@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ from firmware import agree, build
 
 from edgerun import Session
 from edgerun_tools.codegen import golden
+from edgerun_tools.codegen.command import codegen
 from edgerun_tools.codegen.generate import of_session
+from edgerun_tools.codegen.targets import TARGETS
 
 ROOT = Path(__file__).parents[2]
 FOLDER = (ROOT / os.environ.get("EDGERUN_DATA", "../shared/data") / "models").resolve()
@@ -55,6 +58,19 @@ def test_a_net_of_the_zoo_gives_all_exits(tmp_path):
     for found, expected in answers(ROOT / "models" / "zoo" / "mnist_alexnet" / "model.onnx", tmp_path):
         assert len(found) == 3
         assert all(agree(f, e) for f, e in zip(found, expected, strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m55", "rv32imac"])
+@pytest.mark.parametrize("name", [*FLOAT, *(n for n in INT8 if n.endswith("int8qdq"))])
+def test_the_report(name, core, tmp_path):
+    if shutil.which(TARGETS[core].compiler) is None:
+        pytest.skip(f"{TARGETS[core].compiler} is not installed")
+    said = codegen(str(path_of(name)), str(tmp_path), target_name=core, report=True, max_flash=2**24)
+    measured = said["measured"]
+    assert measured["flash"] > said["constants"]
+    assert said["arena"] <= measured["ram"] <= said["arena"] + 64
+    assert 0 < measured["stack"] < 2048
 
 
 @pytest.mark.slow

@@ -53,6 +53,7 @@ def firmware(session, tmp_path):
 @pytest.mark.parametrize("name", BOARDS)
 def test_answers_of_the_engine(name, firmware, session):
     x = np.random.default_rng(0).standard_normal((4, 1, 3, 12, 12)).astype(np.float32)
+    generate.of_session(session, "net", "net.onnx", boards.BOARDS[name].target).write(firmware)
     results = boards.run(firmware, name, x, timeout=120)
     want = np.stack([session.run_raw([row]).outputs[0] for row in x])
     assert results.selftest == 0

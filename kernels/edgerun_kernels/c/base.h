@@ -17,7 +17,11 @@
 /* Helpers that some programs need and others do not; inner loops whose registers nothing around them should take. */
 #if defined(__GNUC__)
 #define ER_INLINE static inline __attribute__((unused))
+#if defined(__clang__)
 #define ER_APART static __attribute__((noinline))
+#else
+#define ER_APART static __attribute__((noinline, noclone)) /* else gcc copies a kernel for every step that it serves */
+#endif
 #else
 #define ER_INLINE static inline
 #define ER_APART static

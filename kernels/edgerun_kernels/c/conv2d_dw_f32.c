@@ -2,12 +2,12 @@
  *
  * w: where m is 1, channels go by four, [out_c / 4][kernel_h * kernel_w][4]; the other channels follow, [kernel_h * kernel_w] each. Taps
  * outside of the image are left out. y must not overlap x; it may be the residual. */
-#include "finish_f32.h"
-#include "window.h"
+#include "dw_mve_f32.h"
 #if ER_ABFT
 #include "watch.h"
 #endif
 
+#if !ER_MVE_FLOAT
 #define ER_TAP4(s, p)                  \
   do {                                 \
     const float *const p_ = (p);       \
@@ -156,6 +156,8 @@ ER_APART void er_dw_slide_f32(const er_window *g, const float *x, const float *w
   }
 }
 
+#endif
+
 /* Channels from c on of one pixel, one by one; origin: of the pixel under the window's first tap. */
 static void er_dw_pixel_f32(const er_window *g, const float *x, int32_t origin, const float *w, er_taps rows, er_taps columns,
                             const float *bias, const er_end_f32 *e, int32_t c, float *y, int32_t at) {
@@ -191,17 +193,18 @@ static void er_conv2d_dw_f32(const er_window *g, const float *x, const float *w,
     for (h = 0; h < g->out_h; ++h) {
       const int32_t top = h * g->stride_h - g->pad_top;
       const er_taps rows = er_inside(top, g->kernel_h, g->dilation_h, g->in_h);
-      const int32_t slides = size == 9 && g->kernel_w == 3 && g->stride_w == 1 && g->dilation_w == 1 && g->dilation_h == 1 &&
-                             g->pad_left < g->in_w && fours == g->out_c && rows.to - rows.from == 3;
-      int32_t n, c;
-      if (slides) {
+      int32_t n;
+#if !ER_MVE_FLOAT
+      if (size == 9 && g->kernel_w == 3 && g->stride_w == 1 && g->dilation_w == 1 && g->dilation_h == 1 && g->pad_left < g->in_w &&
+          fours == g->out_c && rows.to - rows.from == 3) {
         const int32_t row = (image * g->out_h + h) * g->out_w * g->out_c;
         const float *from = x + (image * g->in_h + top) * g->in_w * g->in_c;
-        for (c = 0; c < fours; ++c)
-          er_dw_slide_f32(g, from + c, w + (c / 4 * 36 + c % 4), bias ? bias[c] : 0.0f, &bounds,
-                          residual ? residual + row + c : NULL, y + row + c);
+        for (n = 0; n < fours; ++n)
+          er_dw_slide_f32(g, from + n, w + (n / 4 * 36 + n % 4), bias ? bias[n] : 0.0f, &bounds, residual ? residual + row + n : NULL,
+                          y + row + n);
         continue;
       }
+#endif
       for (at = 0; at < g->out_w; at += n) {
         const int32_t left = at * g->stride_w - g->pad_left, out = ((image * g->out_h + h) * g->out_w + at) * g->out_c;
         const er_taps columns = er_inside(left, g->kernel_w, g->dilation_w, g->in_w);

@@ -15,3 +15,12 @@ ER_INLINE uint32_t er_word(const void *p) { /* one load where these may be unali
   memcpy(&v, p, sizeof v);
   return v;
 }
+
+/* Two neighbouring int16 in a register, or where they lie; the sum of both products with two others is added to s. */
+#if ER_DSP
+#define ER_PAIR(name, p) const uint32_t name = er_word(p)
+#define ER_DOT_PAIR(s, x, w) s = __smlad((int16x2_t)(x), (int16x2_t)(w), s)
+#else
+#define ER_PAIR(name, p) const int16_t *const name = (p)
+#define ER_DOT_PAIR(s, x, w) s = (int32_t)((uint32_t)(s) + (uint32_t)((x)[0] * (w)[0]) + (uint32_t)((x)[1] * (w)[1]))
+#endif

@@ -14,12 +14,24 @@ typedef struct {
   int32_t x_zero, y_zero, low, high;
   int32_t within;        /* whether low or high is within the range of int8 */
   int32_t large;         /* whether a sum can be beyond what its left shift leaves room for */
+  int32_t plain;         /* whether bytes come of a factor and a zero point alone: int8, no left shift, not within */
   uint32_t x_flip, y_flip; /* 0x80808080 and 0x80 where x and y are uint8, else 0 */
 } er_quant;
 
 ER_INLINE int32_t er_rescale(int32_t t, int32_t factor) {
   const int64_t product = (int64_t)t * factor; /* >> of negative numbers is arithmetic in all compilers meant */
   return (int32_t)(product >> 32) + (int32_t)((uint32_t)product >> 31);
+}
+
+/* rescale(t) + zero. */
+ER_INLINE int32_t er_rescale_onto(int32_t t, int32_t factor, int32_t zero) {
+#if ER_DSP && defined(__GNUC__) && defined(__thumb2__) /* ACLE has no name for the one instruction that does it */
+  int32_t v;
+  __asm__("smmlar %0, %1, %2, %3" : "=r"(v) : "r"(t), "r"(factor), "r"(zero));
+  return v;
+#else
+  return er_rescale(t, factor) + zero;
+#endif
 }
 
 /* v within the range of int8. */
@@ -42,6 +54,13 @@ ER_INLINE int32_t er_shift_left(int32_t t, int32_t left) {
 ER_INLINE void er_narrow4(const er_quant *q, int32_t *v, int32_t c0, int32_t c1, int32_t c2, int32_t c3) {
   const int32_t *const f = q->factor;
   const int32_t zero = q->y_zero;
+  if (q->plain) {
+    v[0] = er_saturate(er_rescale_onto(v[0], f[c0], zero));
+    v[1] = er_saturate(er_rescale_onto(v[1], f[c1], zero));
+    v[2] = er_saturate(er_rescale_onto(v[2], f[c2], zero));
+    v[3] = er_saturate(er_rescale_onto(v[3], f[c3], zero));
+    return;
+  }
   if (q->left) {
     const int8_t *const left = q->left;
     const int32_t l0 = left[c0], l1 = left[c1], l2 = left[c2], l3 = left[c3];
@@ -57,10 +76,10 @@ ER_INLINE void er_narrow4(const er_quant *q, int32_t *v, int32_t c0, int32_t c1,
       v[3] = (int32_t)((uint32_t)v[3] << l3);
     }
   }
-  v[0] = er_saturate(er_rescale(v[0], f[c0]) + zero);
-  v[1] = er_saturate(er_rescale(v[1], f[c1]) + zero);
-  v[2] = er_saturate(er_rescale(v[2], f[c2]) + zero);
-  v[3] = er_saturate(er_rescale(v[3], f[c3]) + zero);
+  v[0] = er_saturate(er_rescale_onto(v[0], f[c0], zero));
+  v[1] = er_saturate(er_rescale_onto(v[1], f[c1], zero));
+  v[2] = er_saturate(er_rescale_onto(v[2], f[c2], zero));
+  v[3] = er_saturate(er_rescale_onto(v[3], f[c3], zero));
   if (q->within) {
     const int32_t low = q->low, high = q->high;
     v[0] = v[0] < low ? low : v[0] > high ? high : v[0];
@@ -106,6 +125,20 @@ ER_WITHIN void er_narrow4_verified(const er_quant *q, int32_t *v, int32_t c0, in
 #define er_narrow4 er_narrow4_verified
 
 #endif
+/* The byte of sum t of output c where q->plain; factor, zero: q's. */
+ER_INLINE uint8_t er_plain(const er_quant *q, int32_t t, int32_t c, int32_t factor, int32_t zero) {
+  const int32_t v = er_saturate(er_rescale_onto(t, factor, zero));
+#if ER_ABFT
+  er_see(t);
+#endif
+#if ER_TWICE
+  if (((v ^ er_byte_again(q, t, c)) & 255) != 0) er_watch.now |= 1u << ER_CHECK_MAED;
+#else
+  (void)q, (void)c;
+#endif
+  return (uint8_t)v;
+}
+
 /* Stores one sum as element `at` of y, which belongs to output c. */
 ER_INLINE void er_store_sum(const er_quant *q, int32_t sum, int32_t c, void *y, int32_t at) {
 #if ER_ABFT
@@ -113,7 +146,7 @@ ER_INLINE void er_store_sum(const er_quant *q, int32_t sum, int32_t c, void *y, 
 #endif
   if (q->factor) {
     int32_t v = q->left ? er_shift_left(sum, q->left[c]) : sum;
-    v = er_saturate(er_rescale(v, q->factor[c]) + q->y_zero);
+    v = er_saturate(er_rescale_onto(v, q->factor[c], q->y_zero));
     v = v < q->low ? q->low : v > q->high ? q->high : v;
 #if ER_TWICE
     if (((uint32_t)(v ^ er_byte_again(q, sum, c)) ^ q->y_flip) & 255u) er_watch.now |= 1u << ER_CHECK_MAED;

@@ -2,18 +2,12 @@
  *
  * Weights lie in panels of four outputs, [outputs / 4][inputs][4], the last one filled up with zeros. A tile of four pixels
  * and four outputs loads 8 numbers for 16 multiply-adds; one of one pixel and eight outputs loads 9 for 8. */
-#include "finish_f32.h"
-#include "window.h"
+#include "tile_mve_f32.h"
 #if ER_ABFT
 #include "watch.h"
 #endif
 
-/* What one tile sees: the taps of the window that are in the image, and where the first of all taps lies in x. */
-typedef struct {
-  er_taps h, w;
-  int32_t origin;
-} er_patch;
-
+#if !ER_MVE_FLOAT
 #define ER_MAC4(s, v)           \
   do {                          \
     const float v_ = (v);       \
@@ -145,3 +139,4 @@ static void er_tile_1x8(const er_window *g, const er_patch *p, const er_end_f32 
   er_see_f32(seen);
 #endif
 }
+#endif

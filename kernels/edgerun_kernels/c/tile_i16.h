@@ -3,11 +3,12 @@
  * Layout: [outputs / 4][runs][inputs of a run / 2][4 outputs][2 inputs], runs filled up with zeros. */
 #include "dsp.h"
 
-#if ER_DSP
-#define ER_DOT2_I16(s, x, w) s = __smlad((int16x2_t)er_word(x), (int16x2_t)er_word(w), s)
-#else
-#define ER_DOT2_I16(s, x, w) s = (int32_t)((uint32_t)(s) + (uint32_t)((x)[0] * (w)[0]) + (uint32_t)((x)[1] * (w)[1]))
-#endif
+#define ER_DOT2_I16(s, x, w) \
+  do {                       \
+    ER_PAIR(x_, x);          \
+    ER_PAIR(w_, w);          \
+    ER_DOT_PAIR(s, x_, w_);  \
+  } while (0)
 
 /* Adds to s the sums of pixel x0, then of pixel x1, with two outputs. */
 ER_INLINE void er_tile_2x2_i16(const int16_t *x0, const int16_t *x1, const int16_t *w, int32_t pairs, int32_t *s) {

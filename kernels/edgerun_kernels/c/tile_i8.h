@@ -8,7 +8,6 @@
 
 #if ER_DSP
 #define ER_LOW(h) const uint32_t h##_low = (uint32_t)__sxtb16((int8x4_t)(h))
-#define ER_PAIR(name, p) const uint32_t name = er_word(p)
 #define ER_DOT2(l, r, x, h)                                     \
   do {                                                          \
     l = __smlad((int16x2_t)(x), (int16x2_t)h##_low, l);         \
@@ -16,7 +15,6 @@
   } while (0)
 #else
 #define ER_LOW(h)
-#define ER_PAIR(name, p) const int16_t *const name = (p)
 #define ER_DOT2(l, r, x, h)                                                                                              \
   do {                                                                                                                   \
     l = (int32_t)((uint32_t)(l) + (uint32_t)((x)[0] * (int8_t)((h)[0] & 255)) + (uint32_t)((x)[1] * (int8_t)((h)[1] & 255))); \
@@ -41,11 +39,22 @@ ER_INLINE int32_t er_high(int32_t l, int32_t r) { return (int32_t)((uint32_t)r -
 ER_INLINE void er_tile_2x2(const int16_t *x0, const int16_t *x1, const int16_t *w, int32_t pairs, int32_t *s) {
   int32_t l0 = s[0], r0 = s[1], l1 = s[2], r1 = s[3];
   const int16_t *const end = w + 4 * pairs;
-  for (; end - w >= 16; x0 += 8, x1 += 8, w += 16) {
+  for (; end - w >= 32; x0 += 16, x1 += 16, w += 32) {
     ER_STEP_2X2(0);
     ER_STEP_2X2(1);
     ER_STEP_2X2(2);
     ER_STEP_2X2(3);
+    ER_STEP_2X2(4);
+    ER_STEP_2X2(5);
+    ER_STEP_2X2(6);
+    ER_STEP_2X2(7);
+  }
+  if (end - w >= 16) {
+    ER_STEP_2X2(0);
+    ER_STEP_2X2(1);
+    ER_STEP_2X2(2);
+    ER_STEP_2X2(3);
+    x0 += 8, x1 += 8, w += 16;
   }
   for (; w < end; x0 += 2, x1 += 2, w += 4) ER_STEP_2X2(0);
   s[0] = l0, s[1] = r0, s[2] = l1, s[3] = r1;

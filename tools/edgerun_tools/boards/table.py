@@ -45,6 +45,8 @@ class Board:
     unit: str = "instructions"
     cpu_hertz: int = 0
     """The clock that SysTick counts."""
+    target: str = "host"
+    """Of `edgerun codegen --target`."""
 
     def alarm_ticks(self, instructions: int) -> int:
         """Ticks of SysTick, which has 24 bits, in so many instructions, at least one. OptionError where they are too many."""
@@ -64,7 +66,7 @@ _MPS2 = {"timer": _CMSDK, "flash": (0x400, 4 * MIB - 0x400), "ram": (0x20000000,
 def _arm(name: str, core: str, what: str, target: str, machine: str, **more: object) -> Board:
     """A board whose core C is generated for: it is compiled as that target."""
     made = TARGETS[target]
-    return Board(name, core, what, made.compiler, made.flags, machine=machine, **more)  # type: ignore[arg-type]
+    return Board(name, core, what, made.compiler, made.flags, machine=machine, target=target, **more)  # type: ignore[arg-type]
 
 
 BOARDS = {b.name: b for b in (
@@ -77,9 +79,10 @@ BOARDS = {b.name: b for b in (
          "cortex-m0plus", "mps2-an385", **_MPS2),
     Board("microbit", "Cortex-M0", "BBC micro:bit: 256 KiB flash, 16 KiB RAM, refuses what a Cortex-M0 cannot do (unaligned words)",
           TARGETS["cortex-m0plus"].compiler, ("-mthumb", "-mcpu=cortex-m0"), machine="microbit", timer=Timer("NRF", 0x40008000, 16_000_000),
-         flash=(0x400, 256 * KIB - 0x400), ram=(0x20000000, 16 * KIB), stack=4 * KIB, cpu_hertz=16_000_000),
+         flash=(0x400, 256 * KIB - 0x400), ram=(0x20000000, 16 * KIB), stack=4 * KIB, cpu_hertz=16_000_000, target="cortex-m0plus"),
     Board("atmega328p", "ATmega328P", "8-bit AVR, 32 KiB flash, 2 KiB RAM: MAED's platform, cycles are exact",
-          _AVR.compiler, _AVR.flags, "avr", "atmega328p", flash=(0, 32 * KIB), ram=(0x100, 2 * KIB), stack=0, unit="cycles"),
+          _AVR.compiler, _AVR.flags, "avr", "atmega328p", flash=(0, 32 * KIB), ram=(0x100, 2 * KIB), stack=0, unit="cycles",
+          target="avr-atmega328p"),
     Board("host", "this machine", "the machine itself: no emulator, time instead of instructions", "cc", ("-pthread",), "host",
           unit="nanoseconds"),
 )}

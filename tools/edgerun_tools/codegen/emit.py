@@ -53,7 +53,7 @@ def emit(plan: Plan, prefix: str, title: str, golden: Golden, target: str = "hos
     small = TARGETS[target].harvard
     program = Program(plan, Memory(plan), tuple(name for _, name in inputs), calls=[[] for _ in plan.steps],
                       asked=asked.Asked(frozenset(), False, reaction) if small else asked.of_plan(plan, reaction), harvard=small,
-                      maed=small and maed)
+                      maed=small and maed, mve=TARGETS[target].mve)
     pieces = pieces_of(TARGETS[target])
     for k, step in enumerate(plan.steps):
         if step.kernel == "exit" and not exits.active(plan):

@@ -11,7 +11,7 @@ from edgerun_tools.codegen.checks.asked import SWITCHES
 
 _OWN = re.compile(r'^#include "([^"]+)"\n', re.MULTILINE)
 _SYSTEM = re.compile(r"^[ ]*#include (<[^>]+>)\n", re.MULTILINE)
-_OF_A_CORE = frozenset({"<arm_acle.h>", "<avr/pgmspace.h>"})
+_OF_A_CORE = frozenset({"<arm_acle.h>", "<arm_mve.h>", "<avr/pgmspace.h>"})
 """Headers that only one kind of core has; their includes stay where they are."""
 _CONDITION = re.compile(rf"#if ({'|'.join(SWITCHES)})$")
 Switches = Mapping[str, bool]

@@ -58,8 +58,8 @@ def _measured(target: Target, size: str, graph: str, prefix: str) -> Measured:
     def total(*names: str) -> int:
         return sum(v for k, v in sections.items() if k.startswith(names))
 
-    code, constants, data = total(".text"), total(".rodata"), total(".data")
-    return Measured(target.compiler, code + constants + data, code, data + total(".bss"), deepest(graph, f"{prefix}_run"))
+    code, constants, data = total(".text"), total(".rodata", ".srodata"), total(".data", ".sdata")  # RISC-V keeps small data apart
+    return Measured(target.compiler, code + constants + data, code, data + total(".bss", ".sbss"), deepest(graph, f"{prefix}_run"))
 
 
 def deepest(graph: str, root: str) -> int:

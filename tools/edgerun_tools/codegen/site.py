@@ -19,8 +19,8 @@ Array = np.ndarray[Any, Any]
 VIEWS = {"f32": "f32", "i8": "u8", "u8": "u8", "b8": "u8", "i16": "i16", "u16": "i16", "i32": "i32", "u32": "i32", "i64": "i64",
          "u64": "i64"}
 """Plan dtype → member of the arena through which it is seen."""
-WORDS = frozenset({"er_window", "er_ring", "er_bounds", "er_spread", "er_matrices", "er_audit_i8", "er_audit_f32", "er_exit_table",
-                   "er_difficulty"})
+WORDS = frozenset({"er_window", "er_ring", "er_gather", "er_strips", "er_bands", "er_bounds", "er_spread", "er_matrices", "er_audit_i8",
+                   "er_audit_f32", "er_exit_table", "er_difficulty"})
 """Structs of nothing but int32, uint32 and float: their bytes are known."""
 _SIZES = {"f32": 4, "u8": 1, "i16": 2, "i32": 4, "i64": 8}
 
@@ -46,6 +46,8 @@ class Program:
     """Whether constant arrays lie in program memory, which only kernels that know of it can read (flash.h)."""
     maed: bool = False
     """Whether activations are to be verified on such a core."""
+    mve: bool = False
+    """Whether the core has Arm's MVE."""
     guarded: int = 0
     """How many calls are (lean.py)."""
 

@@ -13,7 +13,8 @@ WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-pedanti
 @dataclass(frozen=True)
 class Target:
     """compiler: command (prefix of the binutils included); flags: of the core; flash, ram: bytes of the board meant, 0 for no bound;
-    harvard: whether constants lie in program memory, where ordinary loads do not reach."""
+    harvard: whether constants lie in program memory, where ordinary loads do not reach; mve: whether products of bytes are laid out for
+    Arm's MVE (Helium)."""
 
     name: str
     compiler: str
@@ -22,6 +23,7 @@ class Target:
     flash: int = 0
     ram: int = 0
     harvard: bool = False
+    mve: bool = False
 
 
 _ARM = "arm-none-eabi-gcc"
@@ -36,8 +38,9 @@ TARGETS: dict[str, Target] = {
         Target("cortex-m3", _ARM, ("-mthumb", "-mcpu=cortex-m3"), "mps2-an385", 4096 * 1024, 4096 * 1024),
         Target("cortex-m4", _ARM, ("-mthumb", "-mcpu=cortex-m4", *_FPU4), "mps2-an386", 4096 * 1024, 4096 * 1024),
         Target("cortex-m7", _ARM, ("-mthumb", "-mcpu=cortex-m7", *_FPU5), "mps2-an500", 4096 * 1024, 4096 * 1024),
-        Target("cortex-m55", _ARM, ("-mthumb", "-mcpu=cortex-m55", "-mfloat-abi=hard"), "mps3-an547", 4096 * 1024, 4096 * 1024),
-        Target("rv32imac", "riscv64-unknown-elf-gcc", ("-march=rv32imac", "-mabi=ilp32"), "any"),
+        Target("cortex-m55", _ARM, ("-mthumb", "-mcpu=cortex-m55", "-mfloat-abi=hard"), "mps3-an547", 16384 * 1024, 4096 * 1024,
+               mve=True),
+        Target("rv32imac", "riscv64-unknown-elf-gcc", ("-march=rv32imac", "-mabi=ilp32", "--specs=picolibc.specs"), "any"),
         Target("avr-atmega328p", _AVR, ("-mmcu=atmega328p",), "atmega328p", 32 * 1024, 2 * 1024, harvard=True),
     )
 }

@@ -31,9 +31,10 @@ def record(site: Site, x_zero: int, large: bool, **pointers: str) -> str:
     """er_quant with these pointers: zero points and bounds as int8."""
     x, y = site.slot(0).dtype, site.out().dtype
     ends = {k: as_int8(v, y) for k, v in limits(site).items()} if y != "i32" else {"y_zero": 0, "low": 0, "high": 0}
-    return site.record("quant", "er_quant", **pointers, x_zero=as_int8(x_zero, x), **ends,
-                       within=int((ends["low"], ends["high"]) != (-128, 127)), large=int(large), x_flip=f"0x{flip(x) * 0x01010101:08x}u",
-                       y_flip=f"0x{flip(y):02x}u")
+    within = (ends["low"], ends["high"]) != (-128, 127)
+    plain = pointers["factor"] != "NULL" and pointers["left"] == "NULL" and not within and not flip(y)
+    return site.record("quant", "er_quant", **pointers, x_zero=as_int8(x_zero, x), **ends, within=int(within), large=int(large),
+                       plain=int(plain), x_flip=f"0x{flip(x) * 0x01010101:08x}u", y_flip=f"0x{flip(y):02x}u")
 
 
 def quant(site: Site, bias: Array | None, factors: Array | None, x_zero: int, reach: Array) -> str:
@@ -76,3 +77,11 @@ def panels(w: Array, group: int, runs: int) -> Array:
     if fits(w):
         tiles = tiles[:, :, 0::2] + 256 * tiles[:, :, 1::2]
     return np.ascontiguousarray(tiles.transpose(0, 1, 3, 4, 2, 5), np.int16)
+
+
+def blocks(w: Array, group: int) -> Array:
+    """int8 w [outputs, inputs of a group] → int8 as tile_mve.h reads it."""
+    outputs, inputs = w.shape[0] // group, w.shape[1]
+    filled = np.zeros((group, -(-outputs // 4) * 4, -(-inputs // 16) * 16), np.int8)
+    filled[:, :outputs, :inputs] = w.reshape(group, outputs, inputs)
+    return filled.reshape(group, -1, 4, filled.shape[2] // 16, 16).swapaxes(2, 3)

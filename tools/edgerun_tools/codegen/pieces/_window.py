@@ -38,6 +38,13 @@ class Window:
         height = self.batch * self.in_h * self.in_w // width
         return replace(self, batch=1, in_h=height, out_h=height, in_w=width, out_w=width)
 
+    def lying(self) -> Window:
+        """The same with height and width exchanged, where images are one pixel wide: kernels take neighbours in a row together."""
+        if (self.in_w, self.out_w, self.kernel_w, self.pad_left) != (1, 1, 1, 0) or self.in_h == 1:
+            return self
+        return replace(self, in_h=1, in_w=self.in_h, out_h=1, out_w=self.out_h, kernel_h=1, kernel_w=self.kernel_h, stride_h=1,
+                       stride_w=self.stride_h, dilation_h=1, dilation_w=self.dilation_h, pad_top=0, pad_left=self.pad_top)
+
     def emit(self, site: Site) -> str:
         """The constant struct."""
         return site.record("window", "er_window", **{f.name: getattr(self, f.name) for f in fields(self)})
@@ -52,6 +59,7 @@ def window(site: Site, kernel: tuple[int, ...]) -> Window:
 
 
 def rows_of(pixels: int, most: int = 16) -> int:
-    """A width for images that are only a number of pixels: the largest even divisor up to `most`, else the largest."""
-    divisors = [k for k in range(1, most + 1) if pixels % k == 0]
-    return max((k for k in divisors if k % 2 == 0), default=divisors[-1])
+    """A width for images that are only a number of pixels: the largest even divisor up to `most`, else (a pixel of every row is then alone)
+    the largest up to twice that."""
+    divisors = [k for k in range(1, 2 * most + 1) if pixels % k == 0]
+    return max((k for k in divisors if k % 2 == 0 and k <= most), default=divisors[-1])

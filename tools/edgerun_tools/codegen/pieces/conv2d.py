@@ -14,7 +14,7 @@ from edgerun_tools.codegen.site import Site, Write
 def conv2d(site: Site) -> None:
     """x w b? r? → y."""
     w = site.constant(1)
-    g = window(site, w.shape[1:3])
+    g = window(site, w.shape[1:3]).lying()
     if g.is_pixelwise:
         g = g.in_rows(g.batch * g.in_h * g.in_w)
     weights = site.table("weights", "float", panels(w.reshape(w.shape[0], -1), g.group))

@@ -14,7 +14,7 @@ from edgerun_tools.codegen.site import Site, Write
 def conv2d_dw(site: Site) -> None:
     """x w b? r? → y."""
     w = site.constant(1)
-    g = window(site, w.shape[:2])
+    g = window(site, w.shape[:2]).lying()
     weights = site.table("weights", "float", channels(w, g.in_c == g.out_c))
     site.call("conv2d_dw_f32.c", "er_conv2d_dw_f32", g.emit(site), site.x(0), weights, site.x(2) if site.has(2) else "NULL",
               site.x(3) if site.has(3) else "NULL", bounds(site), site.y())
