@@ -48,12 +48,12 @@ int main(int argc, char **argv) {{
 """
 
 
-def of_plan(plan: Plan, title: str = "a test", reaction: str = "flag", target: str = "host") -> Firmware:
+def of_plan(plan: Plan, title: str = "a test", reaction: str = "flag", target: str = "host", maed: bool = False) -> Firmware:
     """C for a plan, with the Python executor's answer in its self-test."""
     inputs = golden.feeds(plan)
     runner = PythonExecutor(replace(plan, policy=Policy()))
     outputs = [a for a in runner.run(inputs).outputs if a is not None]
-    made = emit(plan, "net", title, Golden(inputs, outputs, golden.tolerance(outputs)), target, reaction=reaction)
+    made = emit(plan, "net", title, Golden(inputs, outputs, golden.tolerance(outputs)), target, reaction=reaction, maed=maed)
     return Firmware("net", made, plan, target)
 
 

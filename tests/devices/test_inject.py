@@ -8,7 +8,7 @@ import pytest
 
 from edgerun.errors import OptionError
 from edgerun_tools import boards
-from edgerun_tools.boards.inject import Fault
+from edgerun_tools.boards.inject import Fault, check
 
 CORTEX = [case.board(n) for n in ("mps2-an386", "mps3-an547", "microbit")]
 EMULATED = [*CORTEX, case.board("atmega328p")]
@@ -44,6 +44,24 @@ def test_a_weight_flips_and_is_mended(name, tmp_path):
     (hit,) = results.hits
     assert hit.before == int(case.dense_weights()[0, 2]) & 0xFF
     assert hit.after == hit.before ^ 0x40
+
+
+@pytest.mark.parametrize("name", [case.board("atmega328p")])
+@pytest.mark.parametrize(("how", "after"), [("flip", 0b10), ("set", 0b11), ("clear", 0)])
+def test_bits_that_flip_or_stick(name, how, after, tmp_path):
+    """The lowest two bits of what the loop counts, 1 at its second turn."""
+    folder = case.write(tmp_path / "f", COUNTER, *ONE)
+    results = boards.run(folder, name, np.full((1, 1), 5, np.uint32), faults=[Fault(0, 0, "f_mark", 1), Fault(0, 60, "f_mark", 3, how=how)],
+                         timeout=60)
+    first, second = sorted(results.hits, key=lambda h: h.fault.at)
+    assert (first.before, first.after) == (0, 1)
+    assert second.after == {"flip": second.before ^ 3, "set": second.before | 3, "clear": second.before & ~3}[how]
+
+
+@pytest.mark.parametrize(("how", "place"), [("set", "f_mark"), ("flip", "instruction"), ("melt", "f_mark")])
+def test_what_only_an_avr_can(how, place):
+    with pytest.raises(OptionError, match="faults on mps2-an386: expected bits that flip"):
+        check([Fault(0, 1, place, 1, how=how)], boards.BOARDS["mps2-an386"])
 
 
 @pytest.mark.parametrize("name", CORTEX)

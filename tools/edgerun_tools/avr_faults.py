@@ -37,32 +37,45 @@ _LINE = re.compile(r"^\s*([0-9a-f]+):\s+(?:[0-9a-f]{2} )+\s*(\S+)\s*(.*)$")
 
 
 @dataclass(frozen=True)
-class Code:
-    """The activation's function as it was linked: addresses of its instructions and of the stores of a byte of each pair, with that
-    byte's register; `loop`: those that run for every pair."""
+class Layer:
+    """One activation as it was linked: how many neurons (even), its function's instructions, those that run for every pair of neurons, the
+    two stores of a pair with the register that holds the byte, and how many pairs and calls of the same function come before."""
 
+    neurons: int
     instructions: list[int]
     loop: frozenset[int]
     stores: list[tuple[int, str]]
+    pairs_before: int
+    calls_before: int
 
 
-def read_code(image: Image) -> Code:
-    """From the disassembly. OptionError where the function is not what lut_mirror.c compiles to."""
+def layers_of(image: Image, neurons: Sequence[int]) -> list[Layer]:
+    """From the disassembly, in the order of the calls. OptionError where the function is not what lut_mirror.c compiles to."""
     said = subprocess.run([f"{image.tool}objdump", "-d", str(image.path)], capture_output=True, text=True, check=True).stdout
-    found = re.search(rf"<{FUNCTION}[^>]*>:\n(.*?)(?:\n\n|\Z)", said, re.DOTALL)
-    lines = [(int(m[1], 16), m[2], m[3]) for m in map(_LINE.match, (found[1] if found else "").splitlines()) if m]
-    stores = [(at, words.split(",")[1].strip()) for at, what, words in lines if what == "st" and words.startswith("Y+")]
-    if len(stores) != 2:
-        raise OptionError(f"{image.path}: expected {FUNCTION} with two stores in its loop; found {len(stores)}")
-    first = next(at for at, what, words in lines if what == "ld" and words.startswith("r30, X+"))
-    last = next(at for at, what, _ in lines if what == "brne" and at > stores[1][0])
-    return Code([at for at, _, _ in lines], frozenset(at for at, _, _ in lines if first <= at <= last), stores)
+    bodies = dict(re.findall(r"<([\w.]+)>:\n(.*?)(?:\n\n|\Z)", said, re.DOTALL))
+    called = re.findall(rf"<({FUNCTION}[\w.]*)>", bodies.get("infer", ""))
+    if len(called) != len(neurons):
+        raise OptionError(f"{image.path}: expected {len(neurons)} calls of {FUNCTION}; found {len(called)}")
+    found: list[Layer] = []
+    for k, name in enumerate(called):
+        lines = [(int(m[1], 16), m[2], m[3]) for m in map(_LINE.match, bodies[name].splitlines()) if m]
+        stores = [(at, words.split(",")[1].strip()) for at, what, words in lines if what == "st" and words.startswith("Y+")]
+        if len(stores) != 2:
+            raise OptionError(f"{image.path}: expected {name} with two stores in its loop; found {len(stores)}")
+        first = next(at for at, what, words in lines if what == "ld" and words.startswith("r30, X+"))
+        last = next(at for at, what, _ in lines if what == "brne" and at > stores[1][0])
+        before = [n for n, other in zip(neurons, called[:k], strict=False) if other == name]
+        places = [at for at, _, _ in lines]
+        loop = frozenset(at for at in places if first <= at <= last)
+        found.append(Layer(neurons[k], places, loop, stores, sum(before) // 2, len(before)))
+    return found
 
 
 @dataclass
 class Tally:
-    """Trials of one kind. masked: nothing was changed (terms: no byte differed; code: nothing was found and the answer is right);
-    found: by the check, or the run ended or hung, which a watchdog sees (`ended`); wrong: not found, and another answer."""
+    """Trials of one kind. masked: nothing was found, and no byte differed (terms) or the answer is right (code); found: by the check, or
+    the run ended or hung, which a watchdog sees (`ended`); cured: found by the check, and the answer is right; missed: the rest; wrong: of
+    these, those with another answer."""
 
     name: str
     terms: int = 0
@@ -80,23 +93,23 @@ class Tally:
 Trial = list[inject.Fault]
 
 
-def term_trials(code: Code, layers: Sequence[int], model: str, bits: int, struck: int, count: int, rng: np.random.Generator) -> list[Trial]:
-    """layers: neurons of each activation, in the order in which they run; all even."""
-    before = np.concatenate([[0], np.cumsum(layers)])
+def term_trials(layers: Sequence[Layer], model: str, bits: int, struck: int, count: int, rng: np.random.Generator) -> list[Trial]:
+    """`struck` neurons of one layer in each trial; a layer as often as it has neurons."""
+    sizes = np.array([layer.neurons for layer in layers])
     made = []
     for _ in range(count):
-        layer = int(rng.choice(len(layers), p=np.array(layers) / sum(layers)))
-        neurons = before[layer] + rng.choice(layers[layer], struck, replace=False)
-        made.append([f for n in neurons for f in _on_byte(code, int(n), model, bits, rng)])
+        layer = layers[int(rng.choice(len(layers), p=sizes / sizes.sum()))]
+        neurons = rng.choice(layer.neurons, struck, replace=False)
+        made.append([f for n in neurons for f in _on_byte(layer, int(n), model, bits, rng)])
     return made
 
 
-def _on_byte(code: Code, neuron: int, model: str, bits: int, rng: np.random.Generator) -> Iterator[inject.Fault]:
-    """One fault in the byte of one neuron, counted over all layers. Several bits of a byte are drawn with replacement, as in the paper."""
-    at, register = code.stores[neuron % 2]
+def _on_byte(layer: Layer, neuron: int, model: str, bits: int, rng: np.random.Generator) -> Iterator[inject.Fault]:
+    """One fault in the byte of one neuron. Several bits of a byte are drawn with replacement, as in the paper, so that flips may cancel."""
+    at, register = layer.stores[neuron % 2]
     how = "set" if model.endswith("stuck-at-1") else "flip" if model.endswith("flip") else "clear"
     if model == "alter":
-        masks = [(255, "clear"), (int(rng.integers(1, 256)), "set")]
+        masks = [(255, "clear"), (int(rng.integers(0, 256)), "set")]
     elif model == "skip":
         masks = [(255, "clear")]
     elif model.startswith("burst"):
@@ -104,13 +117,18 @@ def _on_byte(code: Code, neuron: int, model: str, bits: int, rng: np.random.Gene
     else:
         drawn = [1 << int(b) for b in rng.integers(0, 8, bits)]
         masks = [(reduce(xor if how == "flip" else or_, drawn), how)]
-    for mask, kind in masks if masks[0][0] else []:  # flips may cancel
-        yield inject.Fault(0, f"{at}#{neuron // 2 + 1}", f"register {register}", mask, how=kind)
+    for mask, kind in masks:
+        if mask:
+            yield inject.Fault(0, f"{at}#{layer.pairs_before + neuron // 2 + 1}", f"register {register}", mask, how=kind)
 
 
-def code_trials(code: Code, layers: Sequence[int], skip: bool, count: int, rng: np.random.Generator) -> list[Trial]:
+def code_trials(layers: Sequence[Layer], skip: bool, count: int, rng: np.random.Generator) -> list[Trial]:
     """Every executed instruction is as likely as any other."""
-    executed = [(at, n) for at in code.instructions for n in range(1, 1 + (sum(layers) // 2 if at in code.loop else len(layers)))]
+    executed = []
+    for layer in layers:
+        for at in layer.instructions:
+            first, times = (layer.pairs_before, layer.neurons // 2) if at in layer.loop else (layer.calls_before, 1)
+            executed += [(at, first + n + 1) for n in range(times)]
     made = []
     for k in rng.integers(0, len(executed), count):
         at, n = executed[k]

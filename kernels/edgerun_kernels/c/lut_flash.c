@@ -1,5 +1,5 @@
-/* lut_x8 with its table in program memory: y = table[x], x taken as unsigned. The table begins a page of 256 bytes, so that x is the low half of
- * an element's address. y may be x. */
+/* lut_x8 with its table in program memory: y = table[x], x taken as unsigned. The table begins a page of 256 bytes, so that x is the low
+ * half of an element's address. y may be x. */
 #include "flash.h"
 
 ER_APART void er_lut_flash(const uint8_t *x, uint16_t n, const uint8_t *table, uint8_t *y) {

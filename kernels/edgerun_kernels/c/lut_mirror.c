@@ -1,7 +1,7 @@
 /* lut_x8 of an activation, verified by its symmetry (MAED, arXiv 2603.18120): sigmoid(x) + sigmoid(-x) = 1, tanh(x) + tanh(-x) = 0.
  *
- * Two pages of program memory: the function's table, then that of the function at -x on the same grid, so that both add up to `total` modulo
- * 256 for every x. Each byte is fetched from both, and the sums over all n must be n * total: a wrong byte, address or entry shows, unless
+ * Two pages of program memory: the function's table, then that of the function at -x on the same grid, so that both add up to `total`
+ * modulo 256 for every x. Each byte is fetched from both, and the sums over all n must be n * total: a wrong byte, address or entry shows, unless
  * several cancel modulo 256. Loads and stores that were left out show in where the pointers end. Returns 0 where all holds. y may be x. */
 #include "flash.h"
 

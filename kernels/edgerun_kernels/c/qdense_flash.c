@@ -3,7 +3,8 @@
  * Bytes and weights are taken as unsigned, w as w + 128, so that a product needs no sign and three bytes hold the sum of 256 of them:
  *   sum x w = sum x (w + 128) - 128 sum x,  x being unsigned (int8 x as x + 128; ER_SIGNED_BYTES says that a program has any).
  * Weights: [outputs / 4][inputs][4], the last panel filled up with 0. ends: for every output the bias, which has what a zero point of x
- * and the 128 of int8 add, and twice the m of docs/int8.md, below 2^24; sums are below 2^23, their bytes before clamping below 2^15. */
+ * and the 128 of int8 add, and twice the m of docs/int8.md. Sums are below 2^23; where a factor is not below 2^24, or a result before
+ * clamping not below 2^15, the layer is `wide` (ER_WIDE: a program has any). */
 #include "flash.h"
 
 #define ER_BLOCK 252 /* inputs whose sum of products stays below 2^24; a multiple of 4 */
@@ -86,6 +87,17 @@ ER_INLINE int16_t er_rescale24(int32_t t, uint32_t factor) {
 }
 #endif
 
+#ifdef ER_WIDE
+/* The same for any factor, within 16 bits. */
+ER_APART int16_t er_rescale_wide(int32_t t, uint32_t factor) {
+  const int32_t v = (int32_t)(((int64_t)t * (int64_t)factor + INT64_C(0x80000000)) >> 32);
+  return (int16_t)(v < -32000 ? -32000 : v > 32000 ? 32000 : v);
+}
+#define ER_RESCALE(t, factor) (wide ? er_rescale_wide((t), (factor)) : er_rescale24((t), (factor)))
+#else
+#define ER_RESCALE(t, factor) ((void)wide, er_rescale24((t), (factor)))
+#endif
+
 /* The sum of n bytes as unsigned ones. */
 ER_INLINE uint32_t er_sum_bytes(const uint8_t *x, uint16_t n, uint8_t flip) {
   uint32_t sum = 0;
@@ -103,7 +115,7 @@ ER_INLINE uint32_t er_sum_bytes(const uint8_t *x, uint16_t n, uint8_t flip) {
 
 /* y [rows, outputs] of x [rows, inputs]. flip: 0x80 where x is int8, else 0. y_zero, low, high: of y's own type. */
 ER_APART void er_qdense(const uint8_t *x, uint16_t rows, uint16_t inputs, uint16_t outputs, uint8_t flip, const uint8_t *w,
-                      const int32_t *ends, int16_t y_zero, int16_t low, int16_t high, uint8_t *y) {
+                      const int32_t *ends, uint8_t wide, int16_t y_zero, int16_t low, int16_t high, uint8_t *y) {
   for (; rows > 0; --rows, x += inputs) {
     const int32_t shift = (int32_t)(er_sum_bytes(x, inputs, flip) << 7);
     const int32_t *end = ends;
@@ -120,7 +132,7 @@ ER_APART void er_qdense(const uint8_t *x, uint16_t rows, uint16_t inputs, uint16
         for (i = 0; i < 4; ++i) s[i] += more[i];
       }
       for (i = 0; i < n; ++i, end += 2) {
-        int16_t v = er_rescale24((int32_t)s[i] - shift + (int32_t)ER_READ32(end), (uint32_t)ER_READ32(end + 1));
+        int16_t v = ER_RESCALE((int32_t)s[i] - shift + (int32_t)ER_READ32(end), (uint32_t)ER_READ32(end + 1));
         v = (int16_t)(v + y_zero);
         v = v < low ? low : v > high ? high : v;
         *y++ = (uint8_t)v;

@@ -1,7 +1,7 @@
 /* sigmoid_f32 by exponent sums: with e = e^-|x| y = 1 / (1 + e), or e / (1 + e) below 0. y may be x. NaN in, NaN out.
  *
- * ER_VERIFIED: verified by y (1 + e^|x|) = e^|x|, or = 1 below 0, where e^|x| is the other sum of the pair. Returns nonzero where that does not
- * hold, and for NaN. */
+ * ER_VERIFIED: verified by y (1 + e^|x|) = e^|x|, or = 1 below 0, where e^|x| is the other sum of the pair. Returns nonzero where that
+ * does not hold, and for NaN. */
 #include "exp_pair.h"
 
 ER_APART uint8_t er_sigmoid_pair_f32(const float *x, uint16_t n, float *y) {

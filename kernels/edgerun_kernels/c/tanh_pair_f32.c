@@ -1,7 +1,7 @@
 /* tanh_f32 by exponent sums: with m = e^(-2 |x|) - 1 |y| = -m / (m + 2). y may be x. NaN in, NaN out.
  *
- * ER_VERIFIED: verified by |y| (p + 2) = p with p = e^(2 |x|) - 1 from the other sum of the pair, that is y = -tanh(-x). Returns nonzero where
- * that does not hold, and for NaN. */
+ * ER_VERIFIED: verified by |y| (p + 2) = p with p = e^(2 |x|) - 1 from the other sum of the pair, that is y = -tanh(-x). Returns nonzero
+ * where that does not hold, and for NaN. */
 #include "exp_pair.h"
 
 ER_APART uint8_t er_tanh_pair_f32(const float *x, uint16_t n, float *y) {

@@ -4,7 +4,7 @@ a clean run pays for the identities and a test of each result. What larger cores
 from __future__ import annotations
 
 from edgerun.errors import OptionError
-from edgerun_tools.codegen.checks.asked import KINDS
+from edgerun_tools.codegen.checks.asked import KINDS, TRIES
 from edgerun_tools.codegen.header import About
 from edgerun_tools.codegen.site import Program
 
@@ -22,15 +22,16 @@ static struct {{
 /* An identity of a step was violated. Whether the step is to be computed again. */
 ER_APART uint8_t er_failed(int16_t step) {{
   if (er_watch.faults++ == 0) er_watch.first = (int16_t)(step + 1);
-  if (er_watch.last != step + 1) er_watch.tries = 0;
+{again}  ++er_watch.open;
+  return 0;
+}}
+"""
+AGAIN = f"""  if (er_watch.last != step + 1) er_watch.tries = 0;
   er_watch.last = (int16_t)(step + 1);
-  if (er_watch.tries++ < {tries}) {{
+  if (er_watch.tries++ < {TRIES}) {{
     ++er_watch.recomputed;
     return 1;
   }}
-  ++er_watch.open;
-  return 0;
-}}
 """
 
 
@@ -53,7 +54,7 @@ class Lean:
 
     def state(self) -> str:
         """What is static besides the arena."""
-        return STATE.format(tries=f"{self.program.asked.tries}u")
+        return STATE.format(again=AGAIN if self.program.asked.tries else "")
 
     def scrub_function(self) -> str:
         """None."""

@@ -15,6 +15,8 @@ from edgerun_tools.codegen.targets import PACKAGES, WARNINGS, Target
 
 _NODE = re.compile(r'node: \{ title: "([^"]+)" label: "[^"]*?(\d+) bytes \(([a-z,]+)\)')
 _EDGE = re.compile(r'edge: \{ sourcename: "([^"]+)" targetname: "([^"]+)"')
+_RETURN = 2
+"""Bytes of an AVR's return address, which its compiler leaves out."""
 SECONDS = 600
 """That a compiler may take."""
 
@@ -38,14 +40,31 @@ def measure(firmware: Firmware, target: Target, optimise: str = "-O3") -> Measur
                           f"(Debian: apt install {PACKAGES[target.compiler]}), or leave --report out")
     with tempfile.TemporaryDirectory() as folder:
         firmware.write(folder)
-        said = _run([target.compiler, *target.flags, *WARNINGS, optimise, "-fcallgraph-info=su", "-c", f"{firmware.prefix}.c",
-                     "-o", "model.o"], folder)
+        told = ("-fstack-usage", "-ffunction-sections") if target.harvard else ("-fcallgraph-info=su",)
+        said = _run([target.compiler, *target.flags, *WARNINGS, optimise, *told, "-c", f"{firmware.prefix}.c", "-o", "model.o"], folder)
         if said.returncode != 0:
             raise PlanError(f"{target.compiler} refuses the generated C: {said.stderr.strip()[:1000]}; a defect of edgerun, please "
                             "report it")
         size = _run([target.compiler.replace("gcc", "size"), "-A", "model.o"], folder).stdout
-        graph = next(Path(folder).glob("*.ci"))
-        return _measured(target, size, graph.read_text(encoding="utf-8"), firmware.prefix)
+        graph = _avr_graph(target, folder) if target.harvard else next(Path(folder).glob("*.ci")).read_text(encoding="utf-8")
+        return _measured(target, size, graph, firmware.prefix)
+
+
+def _avr_graph(target: Target, folder: str) -> str:
+    """What newer compilers tell with -fcallgraph-info=su, from what avr-gcc 5 tells of each function, and the calls in the object's
+    relocations. Clones of a function count as one; a call adds its return address."""
+    usage = next(Path(folder).glob("*.su")).read_text(encoding="utf-8")
+    frames: dict[str, int] = {}
+    for m in re.finditer(r"^\S+:\d+:\d+:(\S+)\t(\d+)\t", usage, re.MULTILINE):
+        name = m[1].partition(".")[0]
+        frames[name] = max(frames.get(name, 0), int(m[2]) + _RETURN)
+    code = _run([target.compiler.replace("gcc", "objdump"), "-dr", "model.o"], folder).stdout
+    lines = [f'node: {{ title: "{name}" label: "{name}\\n{size} bytes (static)" }}' for name, size in frames.items()]
+    for section in code.split("Disassembly of section .text.")[1:]:
+        inside = section.partition(":")[0].partition(".")[0]
+        called = re.findall(r"R_AVR_(?:CALL|13_PCREL)\s+(?:\.text\.)?(\w+)", section)
+        lines += [f'edge: {{ sourcename: "{inside}" targetname: "{name}" }}' for name in {*called} - {inside} if name in frames]
+    return "\n".join(lines)
 
 
 def _run(command: list[str], folder: str) -> subprocess.CompletedProcess[str]:
@@ -58,8 +77,10 @@ def _measured(target: Target, size: str, graph: str, prefix: str) -> Measured:
     def total(*names: str) -> int:
         return sum(v for k, v in sections.items() if k.startswith(names))
 
-    code, constants, data = total(".text"), total(".rodata", ".srodata"), total(".data", ".sdata")  # RISC-V keeps small data apart
-    return Measured(target.compiler, code + constants + data, code, data + total(".bss", ".sbss"), deepest(graph, f"{prefix}_run"))
+    code, constants = total(".text"), total(".rodata", ".srodata", ".progmem")
+    data = total(".data", ".sdata")  # RISC-V keeps small data apart
+    ram = data + total(".bss", ".sbss") + (total(".rodata") if target.harvard else 0)
+    return Measured(target.compiler, code + constants + data, code, ram, deepest(graph, f"{prefix}_run"))
 
 
 def deepest(graph: str, root: str) -> int:

@@ -11,8 +11,8 @@ from edgerun_tools.codegen.site import Site, Write
 Array = np.ndarray[Any, Any]
 SYMMETRIC = frozenset({"Sigmoid", "Tanh"})
 """Operators f with f(x) + f(-x) constant."""
-FEWEST = 64
-"""Pairs of bytes that must show it."""
+FEWEST, STEPS = 32, 8
+"""Pairs of bytes that must show it, and steps of the grid that they must span: where a function is flat it is symmetric anyway."""
 
 
 def lut(site: Site) -> None:
@@ -35,9 +35,10 @@ def total_of(table: Array) -> int | None:
     best: tuple[float, int] | None = None
     for zero in range(256):
         reach = min(zero, 255 - zero)
-        if reach < FEWEST // 2:
+        seen = table[zero - reach:zero + reach + 1]
+        if reach < FEWEST or seen.max() - seen.min() < STEPS:
             continue
-        sums = table[zero - reach:zero + reach + 1] + table[zero - reach:zero + reach + 1][::-1]
+        sums = seen + seen[::-1]
         middle = round(float(sums.mean()))
         off = np.abs(sums - middle)
         if off.max() <= 1 and (best is None or off.mean() < best[0]):

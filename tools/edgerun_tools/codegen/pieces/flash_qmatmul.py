@@ -26,22 +26,17 @@ def qmatmul(site: Site) -> None:
         site.define("ER_SIGNED_BYTES")
     factors = np.broadcast_to(site.constant(3), (2, len(w))).astype(np.int64)
     reach = 255 * np.abs(w.astype(np.int64)).sum(axis=1) + (0 if bias is None else np.abs(bias.astype(np.int64)))
-    _require(site, reach, factors)
+    if not ((reach < 2**23) & (factors[1] == 0)).all():
+        site.refuse("sums below 2^23 and scales x w / y below a half", f"sums up to {int(reach.max())}, scales of up to "
+                    f"{2.0 ** int(factors[1].max()):g}", "fewer inputs or a coarser result")
+    wide = bool(((2 * factors[0] >= 2**24) | (reach * 2 * factors[0] >= (2**15 - 256) << 32)).any())
+    if wide:
+        site.define("ER_WIDE")
     ends = np.stack([folded(bias, w, site.integer("a_zero") + sign), 2 * factors[0]], axis=1)
     end = limits(site)
     k, n = b.shape
     site.call("qdense_flash.c", "er_qdense", site.x(0), y.elements // n, k, n, f"0x{sign:02x}", site.table("weights", "uint8_t", panels(w)),
-              site.table("ends", "int32_t", ends), end["y_zero"], end["low"], end["high"], site.y())
-
-
-def _require(site: Site, reach: Array, factors: Array) -> None:
-    """What er_rescale24 counts on: sums below 2^23, factors below 2^24 without a shift, and results within 16 bits with a zero point."""
-    fits = (reach < 2**23) & (factors[1] == 0) & (2 * factors[0] < 2**24) & (reach * 2 * factors[0] < (2**15 - 256) << 32)
-    if not fits.all():
-        o = int(np.argmin(fits))
-        scale = 2.0 ** (int(factors[1, o]) - 31) * int(factors[0, o])
-        site.refuse("sums below 2^23 and scales x w / y below 2^-8", f"up to {int(reach[o])} and {scale:.3g} at output {o}",
-                    "fewer inputs or a coarser result")
+              site.table("ends", "int32_t", ends), int(wide), end["y_zero"], end["low"], end["high"], site.y())
 
 
 def panels(w: Array) -> Array:
