@@ -65,15 +65,14 @@ TERMS = """\
 The fault models of the MAED paper, {trials:,} trials a row, on the byte that was fetched for one, three or six neurons of a layer, in its
 register before it is stored; any of its 8 bits. "alter" makes it any byte. Neurons at random, pictures of the test split in turn. Percent,
 in brackets exact (Clopper–Pearson) 95 % intervals. masked: no byte changed; found: of those that changed any; cured: of those found,
-computed again and the answer right; missed: number of trials not found although a byte differs; wrong: of all trials, the network's
-answer was wrong and nothing was said.
+computed again and the answer that of a run without the fault; missed: number of trials not found although a byte differs (several
+neurons whose differences cancel); wrong: of all trials, an output of the network differed in a bit and nothing was said.
 
 """
 CODE = """
 An instruction of the activation's code is skipped, or a bit of a register flips (r0 to r31, status, stack pointer) before one: all executed
 instructions alike, {trials:,} trials each. masked: the right answer, nothing found; ended: the program crashed, restarted or hung, which a
-watchdog sees; found: by the check, of those that did not end and are not masked; cured: of those found; wrong: of all trials, a wrong
-answer and nothing said.
+watchdog sees; found: by the check, of those that did not end and are not masked; cured: of those found; wrong: as above.
 
 """
 
