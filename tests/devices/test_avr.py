@@ -12,9 +12,10 @@ import pytest
 pytest.importorskip("sklearn")
 pytest.importorskip("onnxruntime")
 
-from edgerun_tools import avr_faults, avr_maed, avr_nets, avr_page, data
+from edgerun_tools import avr_faults, avr_maed, avr_nets, avr_page, avr_paper, data
 from edgerun_tools.boards.inject import SKIP, Fault
 from edgerun_tools.boards.runner import run
+from edgerun_tools.rates import Rate
 
 ZOO = Path(__file__).parents[2] / "models/zoo"
 pytestmark = pytest.mark.skipif(bool(case.missing("atmega328p")), reason=case.missing("atmega328p"))
@@ -102,7 +103,9 @@ def test_trials_are_counted(forms, folder, measured):
     costs = [c for c, _ in measured]
     others = [replace(c, net=n) for n in ("int8, float32 at its ends", "float32") for c in costs]
     skipped = avr_faults.Tally("instruction skipped", trials=3, found=2, ended=1, masked=1)
-    text = avr_page.page([*costs, *others], 0, 100, [tally, skipped], (64, 24))
+    published = [avr_paper.Published("as published", 1000.0, 1100.0, Rate(1, 10))]
+    text = avr_page.page([*costs, *others], 0, 100, [tally, skipped], (64, 24), published)
+    assert "| as published | 1,000 | 1,100 | +10.0 % | 10.00 (0.25–44.50) |" in text
     assert "| flip | 1 | 1 | 0.00 | 100.00 (83.16–100.00) | 100.00 | 0 | 0.00 (0.00–16.84) |" in text
     assert "| instruction skipped | 33.33 | 33.33 | 100.00" in text
 

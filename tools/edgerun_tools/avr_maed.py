@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from edgerun.errors import EdgeRunError
-from edgerun_tools import avr_faults, avr_nets, avr_page, data
+from edgerun_tools import avr_faults, avr_nets, avr_page, avr_paper, data
 from edgerun_tools.avr_faults import Tally
 from edgerun_tools.avr_nets import Net
 from edgerun_tools.boards.results import Results
@@ -95,7 +95,8 @@ def measure(zoo: Path, folder: Path, trials: int, pictures: int) -> str:
     clean = avr_nets.run(net, firmware, avr_nets.moved(pictures), work)
     alarms = sum(s.report["faults"] > 0 or s.status != 0 for s in clean.samples)
     _say(f"{alarms} false alarms in {len(clean.samples)}")
-    return avr_page.page(costs, alarms, len(clean.samples), faults(net, firmware, images, trials, work), LAYERS)
+    return avr_page.page(costs, alarms, len(clean.samples), faults(net, firmware, images, trials, work), LAYERS,
+                         avr_paper.measure(folder))
 
 
 def faults(net: Net, firmware: Path, images: np.ndarray, trials: int, work: Path, seed: int = 2026) -> list[Tally]:
