@@ -142,6 +142,13 @@ def test_checks_that_it_has_not(options, said, tmp_path):
         codegen(quantised(tmp_path / "m.onnx", "uint8", 8, 8, "Tanh"), str(tmp_path / "c"), target_name=AVR, **options)
 
 
+def test_nothing_to_verify(tmp_path):
+    nodes = [helper.make_node("Relu", ["image"], ["answer"], "relu")]
+    model = saved(tmp_path / "m.onnx", nodes, ("image", TensorProto.FLOAT, [1, 2]), ("answer", TensorProto.FLOAT, [1, 2]), {})
+    with pytest.raises(OptionError, match="--checks: expected a Sigmoid or Tanh for maed on avr-atmega328p; found none"):
+        codegen(model, str(tmp_path / "c"), target_name=AVR, checks="maed")
+
+
 def test_an_operator_that_it_has_not(tmp_path):
     nodes = [helper.make_node("Conv", ["image", "w"], ["answer"], "conv1")]
     model = saved(tmp_path / "m.onnx", nodes, ("image", TensorProto.FLOAT, [1, 1, 8, 8]), ("answer", TensorProto.FLOAT, [1, 2, 6, 6]),

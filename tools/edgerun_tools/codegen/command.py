@@ -71,7 +71,7 @@ def _said(model: str, firmware: Firmware, target_name: str, measured: Measured |
               "result": [plan.slots[s.outputs[0]].offset, plan.slots[s.outputs[0]].nbytes] if s.outputs else None}
              for k, s in enumerate(plan.steps)]
     return {"schema": SCHEMA, "model": model, "target": target_name, "prefix": firmware.prefix,
-            "checks": sorted({c.kind for s in plan.steps for c in s.checks}), "arena": sources.arena_bytes,
+            "checks": list(sources.checks), "arena": sources.arena_bytes,
             "constants": sum(sources.constant_bytes.values()), "macs": plan.macs, "steps": steps,
             "exit_policy": plan.policy.kind, "exits": [{"name": e.name, "macs": e.macs} for e in plan.exits],
             "measured": asdict(measured) if measured else None}

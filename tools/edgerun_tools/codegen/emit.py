@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from edgerun.errors import ShapeError, UnsupportedOpError
+from edgerun.errors import OptionError, ShapeError, UnsupportedOpError
 from edgerun.planner.plan import Plan, Port
 from edgerun_tools.codegen import exits, fragments, header, lean
 from edgerun_tools.codegen.checks import asked, source
@@ -32,7 +32,7 @@ class Golden:
 
 @dataclass(frozen=True)
 class Sources:
-    """What is written, and what it says about memory. constant_bytes: weights and tables, by step."""
+    """What is written, and what it says about memory. constant_bytes: weights and tables, by step; checks: kinds that are compiled in."""
 
     header: str
     source: str
@@ -40,6 +40,7 @@ class Sources:
     arena_bytes: int
     constant_bytes: dict[int, int]
     scratch: dict[int, tuple[int, int]]
+    checks: tuple[str, ...] = ()
 
 
 def emit(plan: Plan, prefix: str, title: str, golden: Golden, target: str = "host", reaction: str = "retry", maed: bool = False) -> Sources:
@@ -63,10 +64,12 @@ def emit(plan: Plan, prefix: str, title: str, golden: Golden, target: str = "hos
                                      f"for {target} ({', '.join(sorted({n.rpartition('_')[0] for n in pieces}))}); found kernel "
                                      f"{step.kernel}; run this model with the engine, or replace the node")
         pieces[step.kernel](Site(program, k))
+    if program.maed and not program.guarded:
+        raise OptionError(f"--checks: expected a Sigmoid or Tanh for maed on {target}; found none that is symmetric on its grid; use off")
     about = header.About(prefix, title, target, plan, tuple(inputs), tuple(outputs), program.memory, program.constant_bytes,
                          program.asked, sum(len(data) for _, _, data in program.images), program.guarded)
     return Sources(header.header(about), _source(program, about, golden), header.cmake(about), program.memory.bytes, program.constant_bytes,
-                   program.memory.scratch_of)
+                   program.memory.scratch_of, ("maed",) if program.guarded else tuple(sorted(program.asked.kinds)))
 
 
 def _refuse_whole(plan: Plan) -> None:
