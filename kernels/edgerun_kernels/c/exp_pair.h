@@ -1,6 +1,6 @@
 /* e^x and e^-x from one evaluation (MAED, arXiv 2603.18120): x = n ln 2 + r, and with E and O of r's even and odd powers e^r = E + O and
  * e^-r = E - O. For cores without a floating-point unit: four bytes of shift and add instead of a second polynomial. */
-#include "base.h"
+#include "flash.h"
 
 /* n; even: E - 1, odd: O. |x| <= 87. */
 ER_INLINE int16_t er_exp_parts(float x, float *even, float *odd) {

@@ -2,7 +2,7 @@
  * half of an element's address. y may be x. */
 #include "flash.h"
 
-ER_APART void er_lut_flash(const uint8_t *x, uint16_t n, const uint8_t *table, uint8_t *y) {
+ER_KERNEL void er_lut_flash(const uint8_t *x, uint16_t n, const uint8_t *table, uint8_t *y) {
 #if defined(__AVR__)
   uint16_t pairs = n >> 1;
   uint8_t v;

@@ -5,7 +5,7 @@
  * several cancel modulo 256. Loads and stores that were left out show in where the pointers end. Returns 0 where all holds. y may be x. */
 #include "flash.h"
 
-ER_APART uint8_t er_lut_mirror(const uint8_t *x, uint16_t n, const uint8_t *tables, uint8_t total, uint8_t *y) {
+ER_KERNEL uint8_t er_lut_mirror(const uint8_t *x, uint16_t n, const uint8_t *tables, uint8_t total, uint8_t *y) {
   const uint8_t *const x_end = x + n, *const y_end = y + n;
   uint8_t sum = (uint8_t)(0 - n * total);
 #if defined(__AVR__)

@@ -24,7 +24,7 @@
 #define ER_INPUT "ld %[v], X+\n\t" ER_UNSIGNED ER_MAC("a") ER_MAC("b") ER_MAC("c") ER_MAC("d")
 
 /* Sums of n inputs, at most ER_BLOCK, for four outputs: s[4]. Returns where the weights go on. */
-ER_APART const uint8_t *er_mac4(const uint8_t *x, const uint8_t *w, uint8_t n, uint8_t flip, uint32_t *s) {
+ER_KERNEL const uint8_t *er_mac4(const uint8_t *x, const uint8_t *w, uint8_t n, uint8_t flip, uint32_t *s) {
   __extension__ typedef __uint24 sum;
   sum a = 0, b = 0, c = 0, d = 0;
   uint8_t fours = (uint8_t)(n >> 2), rest = n & 3, v, t;
@@ -89,7 +89,7 @@ ER_INLINE int16_t er_rescale24(int32_t t, uint32_t factor) {
 
 #ifdef ER_WIDE
 /* The same for any factor, within 16 bits. */
-ER_APART int16_t er_rescale_wide(int32_t t, uint32_t factor) {
+ER_KERNEL int16_t er_rescale_wide(int32_t t, uint32_t factor) {
   const int32_t v = (int32_t)(((int64_t)t * (int64_t)factor + INT64_C(0x80000000)) >> 32);
   return (int16_t)(v < -32000 ? -32000 : v > 32000 ? 32000 : v);
 }
@@ -114,7 +114,7 @@ ER_INLINE uint32_t er_sum_bytes(const uint8_t *x, uint16_t n, uint8_t flip) {
 }
 
 /* y [rows, outputs] of x [rows, inputs]. flip: 0x80 where x is int8, else 0. y_zero, low, high: of y's own type. */
-ER_APART void er_qdense(const uint8_t *x, uint16_t rows, uint16_t inputs, uint16_t outputs, uint8_t flip, const uint8_t *w,
+ER_KERNEL void er_qdense(const uint8_t *x, uint16_t rows, uint16_t inputs, uint16_t outputs, uint8_t flip, const uint8_t *w,
                       const int32_t *ends, uint8_t wide, int16_t y_zero, int16_t low, int16_t high, uint8_t *y) {
   for (; rows > 0; --rows, x += inputs) {
     const int32_t shift = (int32_t)(er_sum_bytes(x, inputs, flip) << 7);

@@ -4,7 +4,7 @@
  * does not hold, and for NaN. */
 #include "exp_pair.h"
 
-ER_APART uint8_t er_sigmoid_pair_f32(const float *x, uint16_t n, float *y) {
+ER_KERNEL uint8_t er_sigmoid_pair_f32(const float *x, uint16_t n, float *y) {
   uint8_t wrong = 0;
   for (; n > 0; --n, ++x, ++y) {
     const float v = *x;
