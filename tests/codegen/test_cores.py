@@ -18,6 +18,8 @@ from edgerun.planner.plan import Plan
 from edgerun_tools import boards
 from edgerun_tools.boards.inject import Fault
 from edgerun_tools.codegen import golden
+from edgerun_tools.codegen.report import measure
+from edgerun_tools.codegen.targets import TARGETS
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "devices"))
 import firmware_case as case
@@ -94,7 +96,9 @@ def test_floats_on_a_core(name, checks, tmp_path):
 
 def run_on(name: str, plan: Plan, tmp_path: Path) -> None:
     feeds, expected = answers(plan)
-    of_plan(plan, target=boards.BOARDS[name].target).write(tmp_path / "net")
+    firmware = of_plan(plan, target=boards.BOARDS[name].target)
+    measure(firmware, TARGETS[firmware.target], "-O1")  # without a warning
+    firmware.write(tmp_path / "net")
     found = boards.run(tmp_path / "net", name, [np.stack(column) for column in zip(*feeds, strict=True)], opt="1", timeout=300)
     assert found.end == "ok", found.fault
     assert found.selftest == 0
