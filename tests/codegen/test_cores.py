@@ -18,6 +18,8 @@ from edgerun.planner.plan import Plan
 from edgerun_tools import boards
 from edgerun_tools.boards.inject import Fault
 from edgerun_tools.codegen import golden
+from edgerun_tools.codegen.report import measure
+from edgerun_tools.codegen.targets import TARGETS
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "devices"))
 import firmware_case as case
@@ -94,7 +96,9 @@ def test_floats_on_a_core(name, checks, tmp_path):
 
 def run_on(name: str, plan: Plan, tmp_path: Path) -> None:
     feeds, expected = answers(plan)
-    of_plan(plan, target=boards.BOARDS[name].target).write(tmp_path / "net")
+    firmware = of_plan(plan, target=boards.BOARDS[name].target)
+    measure(firmware, TARGETS[firmware.target], "-O1")  # without a warning
+    firmware.write(tmp_path / "net")
     found = boards.run(tmp_path / "net", name, [np.stack(column) for column in zip(*feeds, strict=True)], opt="1", timeout=300)
     assert found.end == "ok", found.fault
     assert found.selftest == 0
@@ -118,6 +122,27 @@ def test_vectors_see_a_changed_weight(name, shape, tmp_path):
     found = boards.run(tmp_path / "net", name, x, faults=[Fault(1, 0, f"step{at}_weights+3", 0x40)], timeout=120)
     assert found.end == "ok", found.fault
     assert [s.report["faults"] > 0 for s in found.samples] == [False, True, False]
+
+
+@pytest.mark.parametrize(("name", "most"), [pytest.param(*case.board(n).values, m, marks=case.board(n).marks, id=n)
+                                            for n, m in (("mps2-an386", 1.35), ("mps2-an500", 1.35), ("mps3-an547", 0.35))])
+def test_instructions_a_product(name, most, tmp_path):
+    """3x3, 16 to 16 channels, 32x32, int8: CMSIS-NN takes 2.37 instructions a multiply-accumulate on a Cortex-M4."""
+    node, constants = quantised((16, 16, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 1, 32, 32), 0, np.int8, np.int8, True)
+    node.input[0], node.output[0] = "x_t", "y_t"
+    nodes = [helper.make_node("Transpose", ["x"], ["x_t"], perm=[0, 3, 1, 2]), node,
+             helper.make_node("Transpose", ["y_t"], ["y"], perm=[0, 2, 3, 1])]
+    constants = {n: v for n, v in constants.items() if n != "w0"} | {"w0": constants["w0"].clip(-127)}
+    shape = [1, 32, 32, 16]
+    model = model_of(nodes, [("x", TensorProto.INT8, shape)], [("y", TensorProto.INT8, shape)], constants)
+    plan = make_plan(load(model), checks="off")
+    feeds, expected = answers(plan, (2,))
+    of_plan(plan, target=boards.BOARDS[name].target).write(tmp_path / "net")
+    found = boards.run(tmp_path / "net", name, feeds[0][0], timeout=120)
+    np.testing.assert_array_equal(found.outputs()[0], expected[0][0])
+    assert plan.macs == 32 * 32 * 16 * 144
+    print(f"{name}: {found.samples[0].count / plan.macs:.3f} instructions a multiply-accumulate")
+    assert found.samples[0].count / plan.macs <= most
 
 
 def test_the_layout_for_mve_without_mve(tmp_path):

@@ -180,7 +180,7 @@ static void er_dw_pixel_f32(const er_window *g, const float *x, int32_t origin, 
 
 static void er_conv2d_dw_f32(const er_window *g, const float *x, const float *w, const float *bias, const float *residual, er_bounds bounds,
                              float *y) {
-  const int32_t fours = g->out_c == g->in_c ? g->out_c / 4 * 4 : 0, size = g->kernel_h * g->kernel_w;
+  const int32_t fours = g->out_c == g->in_c ? g->out_c / 4 * 4 : 0;
   const int32_t begin = (g->pad_left + g->stride_w - 1) / g->stride_w; /* pixels from here on, to the last, see no side of the image */
   const int32_t last = g->in_w - 1 - (g->kernel_w - 1) * g->dilation_w + g->pad_left;
 #if ER_MAED
@@ -195,7 +195,7 @@ static void er_conv2d_dw_f32(const er_window *g, const float *x, const float *w,
       const er_taps rows = er_inside(top, g->kernel_h, g->dilation_h, g->in_h);
       int32_t n;
 #if !ER_MVE_FLOAT
-      if (size == 9 && g->kernel_w == 3 && g->stride_w == 1 && g->dilation_w == 1 && g->dilation_h == 1 && g->pad_left < g->in_w &&
+      if (g->kernel_h == 3 && g->kernel_w == 3 && g->stride_w == 1 && g->dilation_w == 1 && g->dilation_h == 1 && g->pad_left < g->in_w &&
           fours == g->out_c && rows.to - rows.from == 3) {
         const int32_t row = (image * g->out_h + h) * g->out_w * g->out_c;
         const float *from = x + (image * g->in_h + top) * g->in_w * g->in_c;
