@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 PLAIN = ("-O0", "-fsanitize=undefined", "-fno-sanitize-recover=all")
 
 
-def plans(case: conformance.Case) -> list[tuple[Plan, list[np.ndarray]]]:
+def plans(case: conformance.Case, checks: str = "off") -> list[tuple[Plan, list[np.ndarray]]]:
     """The case as it stands, and with all inputs but the first made constants; with the inputs that are left."""
     found = []
     bound = onnx.ModelProto()
@@ -38,7 +38,7 @@ def plans(case: conformance.Case) -> list[tuple[Plan, list[np.ndarray]]]:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                plan = make_plan(load(model, shapes=shapes), checks="off")
+                plan = make_plan(load(model, shapes=shapes), checks=checks, in_place=checks == "off")
         except EdgeRunError:
             continue
         if plan.steps and not plan.fallbacks and all(s.kernel in PIECES for s in plan.steps):
@@ -46,12 +46,12 @@ def plans(case: conformance.Case) -> list[tuple[Plan, list[np.ndarray]]]:
     return found
 
 
-def outcome(case: conformance.Case, folder: Path) -> str:
+def outcome(case: conformance.Case, folder: Path, checks: str = "off") -> str:
     """"" where C agrees with the case, "refused: …" where the generator does not take it, else what disagrees."""
     reason = "refused: no static plan"
-    for plan, inputs in plans(case):
+    for plan, inputs in plans(case, checks):
         try:
-            firmware = of_plan(plan, case.name)
+            firmware = of_plan(plan, case.name, "flag" if checks == "off" else "retry")
         except EdgeRunError as e:
             reason = f"refused: {e}"
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from node_cases import outcome
 
@@ -22,3 +23,15 @@ def test_generated_c_agrees(cases, name, tmp_path):
     if name not in cases:
         pytest.skip("this version of onnx has no such case")
     assert outcome(cases[name], tmp_path) == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NODES)
+def test_checks_raise_no_false_alarm(cases, name, tmp_path):
+    """All of them together; `run` holds that there is no finding. Cases that make infinities or NaN are alarms by right."""
+    if name not in cases:
+        pytest.skip("this version of onnx has no such case")
+    finite = all(np.isfinite(v).all() for v in (*cases[name].inputs, *cases[name].outputs) if v.dtype.kind == "f")
+    if not finite:
+        pytest.skip("values that are not finite")
+    assert outcome(cases[name], tmp_path, "full") == ""

@@ -94,7 +94,7 @@ ER_APART void er_dw_tile_f32(const er_window *g, const float *x, const float *w,
 #define ER_SLIDE_OFF(x, y) off = er_off_bounds(off, x, y, bounds, form)
 #define ER_SLIDE_WAS_OFF er_watch.off = off
 #else
-#define ER_SLIDE_OFF(x, y) (void)0
+#define ER_SLIDE_OFF(x, y) (void)(x)
 #define ER_SLIDE_WAS_OFF (void)0
 #endif
 #define ER_PUT(sum)                         \
