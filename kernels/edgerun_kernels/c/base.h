@@ -17,12 +17,14 @@
 /* Helpers that some programs need and others do not; inner loops whose registers nothing around them should take. */
 #if defined(__GNUC__)
 #define ER_INLINE static inline __attribute__((unused))
+#define ER_KERNEL static __attribute__((noinline)) /* gcc may copy it for a layer's sizes, where that pays */
 #if defined(__clang__)
 #define ER_APART static __attribute__((noinline))
 #else
-#define ER_APART static __attribute__((noinline, noclone)) /* else gcc copies a kernel for every step that it serves */
+#define ER_APART static __attribute__((noinline, noclone)) /* else gcc copies it for every step that it serves */
 #endif
 #else
 #define ER_INLINE static inline
+#define ER_KERNEL static
 #define ER_APART static
 #endif

@@ -19,7 +19,7 @@
 
 /* All channels, four by four, of `pixels` neighbouring pixels (1 to 3), of which the same rows x columns taps lie in the image; x, w: at
  * the first of these; at: of the first pixel. */
-ER_APART void er_dw_tile_f32(const er_window *g, const float *x, const float *w, int32_t rows, int32_t columns, const er_end_f32 *end,
+ER_KERNEL void er_dw_tile_f32(const er_window *g, const float *x, const float *w, int32_t rows, int32_t columns, const er_end_f32 *end,
                              int32_t pixels, float *restrict y, int32_t at) {
   const er_end_f32 ends = *end, *const e = &ends;
   const int32_t step = g->dilation_w * g->in_c, row_step = g->dilation_h * g->in_w * g->in_c, next = 4 * g->kernel_w;
@@ -129,7 +129,7 @@ ER_APART void er_dw_tile_f32(const er_window *g, const float *x, const float *w,
 
 /* One channel of one row of outputs by 3x3 windows of stride 1, of which all rows lie in the image: the weights (four apart) stay in
  * registers while the window slides. x: the channel in the image's first column, in the row under the window's first. */
-ER_APART void er_dw_slide_f32(const er_window *g, const float *x, const float *w, float bias, const er_bounds *bounds,
+ER_KERNEL void er_dw_slide_f32(const er_window *g, const float *x, const float *w, float bias, const er_bounds *bounds,
                               const float *residual, float *restrict y) {
   const int32_t c = g->in_c, pitch = g->in_w * c, capped = bounds->high < INFINITY;
   const uint32_t width = (uint32_t)g->in_w;

@@ -19,11 +19,3 @@
 #define ER_READ_FLOAT(p) (*(p))
 #define ER_FROM_FLASH(to, from, bytes) memcpy((to), (from), (bytes))
 #endif
-
-/* Kernels whose assembler takes the frame pointer's register, so that they are not inlined; unlike ER_APART a compiler may make a copy of
- * them for the sizes of each layer, which is worth 6 % of a small network. */
-#if defined(__GNUC__)
-#define ER_KERNEL static __attribute__((noinline))
-#else
-#define ER_KERNEL static
-#endif
