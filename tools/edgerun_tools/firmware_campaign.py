@@ -20,6 +20,7 @@ instruction), `jump` (a bit of the program counter's lower 12, at any instructio
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import random
 import subprocess
@@ -245,10 +246,12 @@ def campaign(model: str, data: np.ndarray, out: Path, presets: Sequence[str], bo
     out.mkdir(parents=True, exist_ok=True)
     found = {}
     for preset in presets:
-        head = {"schema": SCHEMA, "model": Path(model).name, "preset": preset, "board": board, "seed": seed, "inputs": len(data)}
+        s = subject(model, preset, board, data, out)
+        source = hashlib.sha256((s.folder / "net.c").read_bytes()).hexdigest()
+        head = {"schema": SCHEMA, "model": Path(model).name, "preset": preset, "board": board, "seed": seed, "inputs": len(data),
+                "compiler": s.image.compiler, "source": source}
         path = out / f"{preset.replace(',', '-')}.jsonl"
         rows = _known(path, head)
-        s = subject(model, preset, board, data, out)
         left = [trial(s, k, seed) for k in range(trials) if k not in {r["index"] for r in rows}]
         with path.open("a", encoding="utf-8") as file:
             if path.stat().st_size == 0:

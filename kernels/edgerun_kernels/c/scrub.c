@@ -1,5 +1,5 @@
 /* CRC-32C over constants, so many bytes at a time, all of them in turns. It sees every 1 to 3 flipped bits of a block, every odd number of
- * them, every burst of 32 bits. Cores for microcontrollers have no instruction for it: a table of 1 KiB, some 7 instructions a byte. */
+ * them, every burst of 32 bits. Cores for microcontrollers have no instruction for it: a table of 1 KiB, some 8 instructions a byte. */
 #include "watch.h"
 
 typedef struct {
