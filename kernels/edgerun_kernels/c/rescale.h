@@ -96,17 +96,23 @@ ER_INLINE void er_narrow4(const er_quant *q, int32_t *v, int32_t c0, int32_t c1,
 }
 
 #if ER_TWICE
-/* The byte of sum t once more: by another instruction where the core has one, else from what the compiler takes for another number. */
+/* er_rescale once more: by another instruction where the core has one, else of what the compiler takes for another number. */
+ER_WITHIN int32_t er_rescale_again(int32_t t, int32_t factor) {
+#if ER_DSP && defined(__GNUC__) && defined(__arm__)
+  int32_t v;
+  __asm__("smmulr %0, %1, %2" : "=r"(v) : "r"(t), "r"(factor));
+  return v;
+#else
+  ER_FORGET(t);
+  return er_rescale(t, factor);
+#endif
+}
+
+/* The byte of sum t once more. */
 ER_WITHIN int32_t er_byte_again(const er_quant *q, int32_t t, int32_t c) {
   int32_t v;
   if (q->left) t = q->large ? er_shift_left(t, q->left[c]) : (int32_t)((uint32_t)t << q->left[c]);
-#if ER_DSP && defined(__GNUC__) && defined(__arm__)
-  __asm__("smmulr %0, %1, %2" : "=r"(v) : "r"(t), "r"(q->factor[c]));
-#else
-  ER_FORGET(t);
-  v = er_rescale(t, q->factor[c]);
-#endif
-  v = er_saturate(v + q->y_zero);
+  v = er_saturate(er_rescale_again(t, q->factor[c]) + q->y_zero);
   if (q->within) v = v > q->high ? q->high : v < q->low ? q->low : v;
   return v ^ (int32_t)q->y_flip;
 }
@@ -132,10 +138,9 @@ ER_INLINE uint8_t er_plain(const er_quant *q, int32_t t, int32_t c, int32_t fact
   er_see(t);
 #endif
 #if ER_TWICE
-  if (((v ^ er_byte_again(q, t, c)) & 255) != 0) er_watch.now |= 1u << ER_CHECK_MAED;
-#else
-  (void)q, (void)c;
+  if (v != er_saturate(er_rescale_again(t, factor) + zero)) er_watch.now |= 1u << ER_CHECK_MAED;
 #endif
+  (void)q, (void)c;
   return (uint8_t)v;
 }
 

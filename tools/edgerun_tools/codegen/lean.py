@@ -74,7 +74,7 @@ class Lean:
                 *(f"    report->{field} = {value};" for field, value in fields.items()), reports[-1],
                 f"  return er_watch.open ? {big}_FAULT : {big}_OK;"]
 
-    def selftest_lines(self, arguments: str, names: dict[str, str]) -> list[str]:
+    def selftest_lines(self, arguments: str, names: dict[str, str], finite: bool) -> list[str]:
         """What <prefix>_selftest does before it compares."""
         del names
         return [self._before(), f"  infer({arguments});", f"  if (er_watch.faults) return {self.about.prefix.upper()}_FAULT;"]

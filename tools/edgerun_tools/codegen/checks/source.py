@@ -148,11 +148,12 @@ class Checked:
         return ["  er_start();", *self.before(True, own), *self.computed(arguments), *copies, *tests, *reports,
                 f"  return {failed} ? {big}_FAULT : {big}_OK;"]
 
-    def selftest_lines(self, arguments: str, names: dict[str, str]) -> list[str]:
-        """What <prefix>_selftest does before it compares."""
+    def selftest_lines(self, arguments: str, names: dict[str, str], finite: bool) -> list[str]:
+        """What <prefix>_selftest does before it compares. finite: whether the golden answer is; a NaN of the model's own is an alarm by
+        right."""
         big = self.about.prefix.upper()
         return [f"  if ({self.about.prefix}_scrub() != {big}_OK) return {big}_FAULT;", "  er_start();", *self.before(False, names),
-                f"  infer({arguments});", f"  if (er_watch.faults) return {big}_FAULT;"]
+                f"  infer({arguments});", *([f"  if (er_watch.faults) return {big}_FAULT;"] if finite else [])]
 
     def computed(self, arguments: str) -> list[str]:
         """A run, and once more where a fault is left."""
