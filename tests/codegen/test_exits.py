@@ -26,6 +26,8 @@ ROOT = Path(__file__).parents[2]
 MNIST = ROOT / "models/zoo/mnist_alexnet/model.onnx"
 DIGITS = (ROOT / os.environ.get("EDGERUN_DATA", "../shared/data") / "sets/mnist").resolve()
 NAMES = [n for n in POLICIES if not n.startswith("deadline")]
+QUICK = ("confidence, tempered", "entropy", "patience", "dart, everything")
+"""Policies whose tables hold what those of the others hold."""
 IMAGES = 40
 
 
@@ -35,7 +37,7 @@ def scores(run: RawRun, plan: Plan) -> np.ndarray:
     return np.asarray(run.outputs[next(k for k, p in enumerate(plan.outputs) if p.slot == slot)])
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if n != "none"])
+@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in NAMES if n != "none"])
 def test_it_leaves_where_the_executor_leaves(name, tmp_path):
     plan = plan_of(POLICIES[name])
     feeds = [[image(seed)] for seed in range(IMAGES)]
@@ -67,7 +69,7 @@ def test_nothing_is_computed_in_double(compiler, tmp_path):
     assert build(firmware, tmp_path, compiler, ("-O2", "-Wdouble-promotion")).run([]) == []
 
 
-@pytest.mark.parametrize("broken", range(EXITS))
+@pytest.mark.parametrize("broken", [0, *(pytest.param(k, marks=pytest.mark.slow) for k in range(1, EXITS))])
 def test_a_nan_never_leaves(broken, tmp_path):
     """Of the image, and so of difficulty and scores."""
     plan = plan_of(POLICIES[("dart", "dart, everything", "confidence")[broken]])
@@ -142,7 +144,7 @@ def test_the_selftest_sees_weights_behind_the_exit_taken(branching, tmp_path):
 # -- with checks ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("reaction", ["flag", "retry", "abort"])
+@pytest.mark.parametrize("reaction", ["retry", *(pytest.param(r, marks=pytest.mark.slow) for r in ("flag", "abort"))])
 def test_with_all_checks_it_leaves_where_the_engine_leaves(reaction, branching, tmp_path):
     rng = np.random.default_rng(1)
     feeds = [[(rng.standard_normal((1, 1, 4, 4)) * rng.random()).astype(np.float32)] for _ in range(IMAGES)]
@@ -215,7 +217,7 @@ def test_difficulty(name, tmp_path):
 REAL = {"confidence": {}, "entropy": {"thresholds": (0.97, 0.9)}, "patience": {}, "dart": {}}
 
 
-@pytest.mark.parametrize("policy", REAL)
+@pytest.mark.parametrize("policy", ["dart", *(pytest.param(p, marks=pytest.mark.slow) for p in REAL if p != "dart")])
 def test_decisions_on_real_digits(policy, tmp_path):
     """The calibrated tables, and thresholds under which some images go to the end; held against the engine where it is built."""
     if not DIGITS.is_dir():

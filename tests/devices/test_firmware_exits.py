@@ -24,7 +24,7 @@ DIGITS = (ROOT / os.environ.get("EDGERUN_DATA", "../shared/data") / "sets/mnist"
 IMAGES = 24
 
 
-@pytest.mark.parametrize("policy", ["dart, everything", "entropy", "patience"])
+@pytest.mark.parametrize("policy", ["dart, everything", *(pytest.param(p, marks=pytest.mark.slow) for p in ("entropy", "patience"))])
 @pytest.mark.parametrize("name", [case.board("mps2-an500"), case.board("mps2-an385-m0plus")])
 def test_a_board_leaves_where_the_executor_leaves(name, policy, tmp_path):
     plan = plan_of(POLICIES[policy])
