@@ -165,3 +165,9 @@ def test_a_skip_around_the_cut_is_named(tmp_path):
     with edgerun.Session(cut.head.SerializeToString()) as head, edgerun.Session(cut.tail.SerializeToString()) as tail, \
             edgerun.Session(_skip_model().SerializeToString()) as whole:
         assert np.array_equal(tail.run(head.run(x).outputs).outputs["y"], whole.run(x).outputs["y"])  # any batch
+
+
+def test_the_times_are_drawn(tmp_path):
+    pytest.importorskip("matplotlib")
+    assert main(["split", MNIST, "--auto", "--plot", str(tmp_path / "places.png")]) == 0
+    assert (tmp_path / "places.png").read_bytes().startswith(b"\x89PNG")

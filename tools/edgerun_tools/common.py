@@ -152,6 +152,13 @@ def print_json(value: dict[str, Any]) -> None:
     print(json.dumps(value, allow_nan=False), flush=True)
 
 
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown; bars and line breaks within cells are taken out."""
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    lines += [f"| {' | '.join(' '.join(text.replace('|', '/').split()) for text in row)} |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
 def fail(kind: str, message: str) -> None:
     """Say on stderr what went wrong."""
     errors.print(f"[bold red]{kind}:[/bold red] {escape(message)}", soft_wrap=True)

@@ -25,6 +25,17 @@ def require() -> Any:
     return pyplot
 
 
+def save(figure: Any, path: str) -> None:
+    """Write a figure and close it; the file type follows from the path's suffix. OptionError where that cannot be."""
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=150)
+    except (OSError, ValueError) as e:
+        raise OptionError(f"--plot {path}: expected a file that can be written (.png, .svg or .pdf); found: {e}") from e
+    finally:
+        require().close(figure)
+
+
 def fronts(path: str, title: str, series: Mapping[str, Sequence[tuple[float, float]]],
            chosen: Mapping[str, tuple[float, float]], last: float, xlabel: str) -> None:
     """Accuracy over cost. series: per policy (cost, accuracy in %) points; chosen: its operating point; last: accuracy of
@@ -45,10 +56,4 @@ def fronts(path: str, title: str, series: Mapping[str, Sequence[tuple[float, flo
     axes.set(title=title, xlabel=xlabel, ylabel="accuracy, %")
     axes.grid(linewidth=0.3)
     axes.legend()
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=150)
-    except (OSError, ValueError) as e:
-        raise OptionError(f"--plot {path}: expected a file that can be written (.png, .svg or .pdf); found: {e}") from e
-    finally:
-        pyplot.close(figure)
+    save(figure, path)

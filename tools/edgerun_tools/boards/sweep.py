@@ -76,11 +76,7 @@ def markdown(rows: Sequence[Row], arguments: str = "") -> str:
     tools = ", ".join(sorted({t for r in rows for t in (r.compiler, r.emulator) if t}))
     head = HEAD.format(arguments=arguments, edgerun=edgerun.__version__, tools=tools, passed=sum(not r.reasons for r in rows),
                        count=len(rows))
-    lines = [f"| {' | '.join((*COLUMNS, 'why it fails'))} |", "|---" * (len(COLUMNS) + 1) + "|"]
-    for row in rows:
-        texts = [*cells(row), "; ".join(row.reasons)]
-        lines.append(f"| {' | '.join(' '.join(t.replace('|', '/').split()) for t in texts)} |")
-    return head + "\n".join(lines) + "\n"
+    return head + common.markdown_table((*COLUMNS, "why it fails"), [[*cells(row), "; ".join(row.reasons)] for row in rows])
 
 
 def to_dict(row: Row) -> dict[str, Any]:

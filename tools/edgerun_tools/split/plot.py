@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from edgerun.errors import OptionError
 from edgerun_tools import plots
 from edgerun_tools.split.latency import Link, Row
 
@@ -32,10 +30,4 @@ def places(path: str, title: str, rows: Sequence[Row], chosen: str, link: Link) 
     axes.set(title=f"{title}: {link.bandwidth / 1e6:g} Mbit/s, round trip {1e3 * link.rtt:g} ms, {link.encoding}", xlabel="ms an answer")
     axes.grid(axis="x", linewidth=0.3)
     axes.legend(fontsize=8)
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=150)
-    except (OSError, ValueError) as e:
-        raise OptionError(f"--plot {path}: expected a file that can be written (.png, .svg or .pdf); found: {e}") from e
-    finally:
-        pyplot.close(figure)
+    plots.save(figure, path)
