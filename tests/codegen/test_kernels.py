@@ -96,8 +96,12 @@ def quantised(case, k: int, data, weight, by_channel: bool) -> tuple[onnx.NodePr
     return node, {f"{n}{k}": v for n, v in constants.items()}
 
 
+FLAGS = [pytest.param(SANITIZED, id="plain", marks=pytest.mark.slow), pytest.param(DSP, id="dsp")]
+"""Both forms of the kernels of bytes. Without DSP they run in the tests of nodes and models, too."""
+
+
 @pytest.mark.parametrize("name", CONVOLUTIONS)
-@pytest.mark.parametrize("flags", [SANITIZED, DSP], ids=["plain", "dsp"])
+@pytest.mark.parametrize("flags", FLAGS)
 def test_int8_convolution(name, flags, tmp_path):
     """int8 by int8 with a scale for each channel, uint8 by int8, uint8 by uint8 with a zero point; of two images."""
     case = CONVOLUTIONS[name]
@@ -120,7 +124,7 @@ def test_matrix_products(shape, tmp_path):
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 640, 9), (2, 7, 8), (3, 5, 4), (8, 16, 3), (13, 6, 10)])
-@pytest.mark.parametrize("flags", [SANITIZED, DSP], ids=["plain", "dsp"])
+@pytest.mark.parametrize("flags", FLAGS)
 def test_int8_matrix_products(shape, flags, tmp_path):
     m, k, n = shape
     rng = np.random.default_rng(m * k * n)

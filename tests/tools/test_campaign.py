@@ -102,6 +102,7 @@ def test_the_page_is_whole_and_needs_nothing_else(finished):
     assert page.count("<tr>") > 50
 
 
+@pytest.mark.slow
 def test_the_command_in_the_header_asks_for_the_same_campaign(finished, tmp_path):
     """A finished campaign is only gone on with by its own command: anything else is refused."""
     command = store.read(finished)[0]["command"].split()

@@ -116,7 +116,8 @@ def test_our_runtime_sees_a_changed_weight(mnist):
 # -- faults in weights ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("where", "level"), [("file", "all"), *[("memory", level) for level in LEVELS]])
+@pytest.mark.parametrize(("where", "level"), [
+    ("file", "all"), *(pytest.param("memory", level, marks=() if level == "all" else pytest.mark.slow) for level in LEVELS)])
 def test_weight_faults_that_change_an_answer_are_flagged(mnist, where, level):
     _, hardened, digits = mnist
     flips = campaign(hardened.model, digits[::180], 120, where=where, level=level, seed=sorted(LEVELS).index(level))
