@@ -251,7 +251,7 @@ class Session:
         outputs = {n: a for n, a in zip(ready.names, raw.outputs, strict=True) if a is not None}
         taken = ready.taken[index]
         scored = taken.name if taken.of > 1 else self._only_scores(outputs) if self.labels else ""
-        scores = outputs.get(scored) if scored != self.features or not scored else None
+        scores = None if scored == self.features else outputs.get(scored)
         logits = ready.plan.exits[index].logits if index >= 0 else scored not in self._probabilities
         return Result(outputs, taken, (time.perf_counter_ns() - started) / 1e6,
                       CheckReport(self.options.checks, raw.values_checked, raw.findings), scores,

@@ -71,7 +71,7 @@ def unpack(p: Packed, name: str = "features") -> Array:
     if not known or (p.encoding == "int8" and not (math.isfinite(p.scale) and p.scale > 0 and 0 <= p.zero <= 255)):
         raise InputError(f"'{name}': expected raw, or {', '.join(ENCODINGS)} of float32 with a positive scale and a zero of 0 to 255; "
                          f"found {p.encoding} of {p.dtype}, scale {p.scale}, zero {p.zero}")
-    code = _CODES.get(p.encoding) or _raw(p.dtype, name)
+    code = _raw(p.dtype, name) if p.encoding == "raw" else _CODES[p.encoding]
     expected = math.prod(p.shape) * code.itemsize
     if min(p.shape, default=0) < 0 or len(p.payload) != expected:
         raise InputError(f"'{name}': expected {expected} bytes for {p.encoding} of shape {list(p.shape)}; found {len(p.payload)}")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from edgerun import Session
+from edgerun.errors import InputError
 from edgerun.splits import ENCODINGS, pack, unpack
 from edgerun_tools.split.cut import Cut
 
@@ -31,7 +32,7 @@ def compare(whole: Session, cut: Cut, rows: Sequence[Feeds], encodings: Sequence
         for encoding in encodings:
             try:
                 packed = [[pack(out[n], encoding, n) for n in names] for out in local]
-            except ValueError as refusal:  # InputError is one
+            except InputError as refusal:
                 found[encoding] = {"refused": str(refusal)}
                 continue
             got = [dict(out) | tails.run({n: unpack(p, n) for n, p in zip(names, one, strict=True)}).outputs

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from edgerun.errors import OptionError
+from edgerun.executors.guarding import asks
 from edgerun.options import CHECKS
 from edgerun.planner.checks import INT8
 from edgerun.planner.plan import Plan, Step
@@ -37,11 +38,6 @@ class Asked:
     @property
     def tries(self) -> int:
         return 0 if self.reaction == "flag" else TRIES
-
-
-def asks(step: Step, kind: str) -> bool:
-    """Whether a step carries a check of this kind."""
-    return any(c.kind == kind for c in step.checks)
 
 
 def verifies_rescaling(step: Step) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from edgerun_tools.codegen.checks.asked import asks
+from edgerun.executors.guarding import asks
 from edgerun_tools.codegen.pieces._quant import flip
 from edgerun_tools.codegen.pieces._window import Window
 from edgerun_tools.codegen.site import Site

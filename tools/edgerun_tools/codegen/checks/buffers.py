@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from edgerun.executors.guarding import asks
 from edgerun.planner.plan import ABSENT, Plan, Slot
-from edgerun_tools.codegen.checks.asked import asks
 
 
 @dataclass(frozen=True)

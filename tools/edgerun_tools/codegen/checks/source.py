@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from edgerun.executors.guarding import asks
 from edgerun.planner.plan import CONTROL
 from edgerun_tools.codegen import exits
 from edgerun_tools.codegen.checks import scrub
-from edgerun_tools.codegen.checks.asked import KINDS, asks, verifies_rescaling
+from edgerun_tools.codegen.checks.asked import KINDS, verifies_rescaling
 from edgerun_tools.codegen.checks.buffers import Buffers, Kept
 from edgerun_tools.codegen.header import About
 from edgerun_tools.codegen.site import Program
@@ -29,6 +30,7 @@ class Checked:
         self.flow = SEED
         self.passed = 0
         self._inputs = self.buffers.inputs()
+
     # -- infer --------------------------------------------------------------------------------------------------------
 
     def fragments(self) -> list[str]:
