@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from firmware import agree, build
+from networks import FLOAT, INT8, ROOT, path_of
 
 from edgerun import Session
 from edgerun_tools.codegen import golden
@@ -16,12 +16,6 @@ from edgerun_tools.codegen.command import codegen
 from edgerun_tools.codegen.generate import of_session
 from edgerun_tools.codegen.targets import TARGETS
 
-ROOT = Path(__file__).parents[2]
-FOLDER = (ROOT / os.environ.get("EDGERUN_DATA", "../shared/data") / "models").resolve()
-FLOAT = ("mlperf_ad01_fp32", "mlperf_dscnn_kws_fp32", "mlperf_resnet8_cifar10_fp32", "mlperf_strww_fp32", "mlperf_vww96_fp32")
-INT8 = ("mlperf_ad01_int8qdq", "mlperf_dscnn_kws_int8qdq", "mlperf_dscnn_kws_qdq_s8s8_perchannel",
-        "mlperf_dscnn_kws_qoperator_u8s8_pertensor", "mlperf_resnet8_cifar10_int8qdq", "mlperf_resnet8_cifar10_qoperator_u8s8_pertensor",
-        "mlperf_strww_int8qdq", "mlperf_vww96_int8qdq", "mlperf_vww96_qoperator_u8s8_pertensor", "tflm_micro_speech_int8qdq")
 RUNS = 5
 
 
@@ -32,13 +26,6 @@ def answers(path: Path, folder: Path) -> list[tuple[list[np.ndarray], list[np.nd
         feeds = [golden.feeds(firmware.plan, seed) for seed in range(2, 2 + RUNS)]
         found = build(firmware, folder, flags=("-O1",)).run(feeds)
         return [(f, [a for a in session.run_raw(one).outputs if a is not None]) for f, one in zip(found, feeds, strict=True)]
-
-
-def path_of(name: str) -> Path:
-    path = FOLDER / f"{name}.onnx"
-    if not path.is_file():
-        pytest.skip(f"models/{name}.onnx is not in EDGERUN_DATA")
-    return path
 
 
 @pytest.mark.parametrize("name", INT8)
@@ -71,11 +58,3 @@ def test_the_report(name, core, tmp_path):
     assert measured["flash"] > said["constants"]
     assert said["arena"] <= measured["ram"] <= said["arena"] + 64
     assert 0 < measured["stack"] < 2048
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["mlperf_dscnn_kws_fp32", "mlperf_dscnn_kws_int8qdq", "mlperf_dscnn_kws_qoperator_u8s8_pertensor"])
-@pytest.mark.parametrize(("compiler", "flags"), [("gcc", ("-O3",)), ("clang", ("-O2",))])
-def test_compilers_are_quiet(compiler, flags, name, tmp_path):
-    with Session(path_of(name), checks="off", threads=1) as session:
-        assert build(of_session(session, "net", name), tmp_path, compiler, flags).run([]) == []

@@ -61,7 +61,7 @@ def emit(plan: Plan, prefix: str, title: str, golden: Golden, target: str = "hos
             continue
         if step.kernel not in pieces:
             raise UnsupportedOpError(f"{step.op or step.kernel}, node '{step.node}': expected an operator that generated C has "
-                                     f"for {target} ({', '.join(sorted({n.rpartition('_')[0] for n in pieces}))}); found kernel "
+                                     f"for {target} ({', '.join(sorted({n.rpartition('_')[0] for n in pieces} - {''}))}); found kernel "
                                      f"{step.kernel}; run this model with the engine, or replace the node")
         pieces[step.kernel](Site(program, k))
     if program.maed and not program.guarded:
