@@ -18,6 +18,7 @@ from edgerun.errors import DataError
 from edgerun.feeds import TensorInfo
 from edgerun.preprocess import Preprocess
 from edgerun_tools import data as sets
+from edgerun_tools import sounds
 from edgerun_tools.compare_inputs import probe
 
 CIFAR, MNIST, KWS, IMAGENET = "cifar10_test_5k.npz", "mnist", "kws_500.npz", "imagenet_500"
@@ -29,7 +30,7 @@ Feeds = dict[str, np.ndarray]
 class Recipe:
     """How a model is fed. set: file or folder in sets/ whose items are used; "" for uniform numbers in low..high (None: what
     `compare_inputs.probe` finds). tensor = (pixel · scale − mean) / std. labels: class of label 0, None where the set's labels
-    are not what the model tells."""
+    are not what the model tells. sound: network of `sounds` whose spectra are taken where recordings are at hand, instead of numbers."""
 
     pattern: str
     set: str = ""
@@ -38,6 +39,7 @@ class Recipe:
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     labels: int | None = None
+    sound: str = ""
     low: float | None = None
     high: float = 1.0
 
@@ -59,7 +61,9 @@ RECIPES = (
     Recipe("yunet_*", IMAGENET, "BGR", 1.0),
     Recipe("sci_*", IMAGENET),
     Recipe("onnxtut_super_resolution*", IMAGENET, "L"),
-    Recipe("mlperf_ad01_fp32", low=-85.0, high=15.0),  # decibels: what the input of its int8 twin can represent
+    Recipe("mlperf_ad01_fp32", sound="ad01", low=-85.0, high=15.0),  # decibels: what the input of its int8 twin can represent
+    Recipe("mlperf_ad01*", sound="ad01"),
+    Recipe("mlperf_strww*", sound="strww"),
     Recipe("dtln_2", low=-1.0),
     Recipe("handgesture*", low=-1.0),
 )
@@ -93,9 +97,21 @@ def inputs_of(name: str, session: Session, data: Path) -> Inputs:
         quantised = _quantised(session.proto.graph, info)
         return Inputs(recipe.set, len(items), lambda k: {info.name: quantised(prepare(k))},
                       labels if recipe.labels is not None else None)
+    if recipe.sound and sounds.present():
+        return _spoken(recipe.sound, session, info)
     if recipe.low is None:
         return Inputs(probe(session, 0)[0].replace("seed 0", "seeds 0…"), 1000, lambda k: probe(session, k)[1])
     return Inputs(f"random in {recipe.low:g}…{recipe.high:g}", 1000, lambda k: _uniform(session, recipe, k))
+
+
+def _spoken(network: str, session: Session, info: TensorInfo) -> Inputs:
+    """Spectra of recorded speech."""
+    seconds, spectrum = (1.0, sounds.wake_word) if network == "strww" else (0.2, sounds.anomaly)
+    found = [spectrum(p) for p in sounds.pieces(seconds)]
+    shape = tuple(d if isinstance(d, int) else 1 for d in info.shape)
+    quantised = _quantised(session.proto.graph, info)
+    return Inputs(f"recorded speech ({len(found)} pieces of {seconds:g} s)", len(found),
+                  lambda k: {info.name: quantised(found[k]).reshape(shape)})
 
 
 def _uniform(session: Session, recipe: Recipe, seed: int) -> Feeds:
