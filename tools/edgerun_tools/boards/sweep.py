@@ -42,7 +42,7 @@ HEAD = """# MLPerf Tiny on emulated boards
 Measured with `python -m edgerun_tools.boards.sweep{arguments}`: edgerun {edgerun}, {tools}.
 {passed} of {count} rows agree with the engine.
 
-- *inputs*: how many, and from which set (`edgerun_tools.models_inputs`; sound: spectra of recorded speech, Debian's pocketsphinx-testdata or
+- *inputs*: how many, and from which set (`edgerun_tools.models_inputs`; sound: spectra of read speech, Debian's pocketsphinx-testdata or
   EDGERUN_SOUNDS, without it random numbers); *equal*: on how many every output has the engine's bits, which is the bound for int8;
   *worst*: largest difference of an output, relative to its largest value (bound for float32: 2e-4).
 - *flash*: code, constants and the self-test's vector, without libraries; *arena* and *RAM*: static; *stack*: what was written below the
