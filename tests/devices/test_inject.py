@@ -162,6 +162,22 @@ def test_a_lost_program_counter_ends_as_data(name, tmp_path):
     assert len(results.samples) == 2
 
 
+@pytest.mark.parametrize("name", CORTEX)
+def test_a_jump_onto_a_call_of_the_emulator_ends_as_data(name, tmp_path):
+    """The program lands on a semihosting breakpoint with whatever number stands in r0, for which QEMU aborts."""
+    code = """
+#include <stdint.h>
+int f_run(const uint32_t *x, uint32_t *y) {
+  y[0] = x[0];
+  if (x[0] == 7) __asm__ volatile("movs r0, #0\\n\\tbkpt 0xab" ::: "r0");
+  return 0;
+}
+"""
+    results = boards.run(case.write(tmp_path / "f", code, *ONE), name, np.array([[6], [7], [8]], np.uint32), timeout=60)
+    assert results.end == "exit"
+    assert [s.outputs["y"].tolist() for s in results.samples] == [[6]]
+
+
 @pytest.mark.parametrize("name", EMULATED)
 def test_a_run_that_hangs_after_its_fault_is_ended(name, tmp_path):
     """The counter's upper bits flip: two thousand million turns to go, but for the limit. Where that falls between the counter's load

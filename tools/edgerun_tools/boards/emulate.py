@@ -16,7 +16,7 @@ from edgerun_tools.boards.table import Board
 
 Tick = Callable[[int], None]
 """Told the bytes of out.bin so far."""
-LOCKUP = "Lockup"
+LOCKUP, NO_SUCH_CALL = "Lockup", "Unsupported SemiHosting SWI"
 """What QEMU says on stderr before it gives up."""
 LONGEST_WORDS = 400
 POLL = 0.05
@@ -136,6 +136,8 @@ def _end(code: int, board: Board, work: Path) -> End:
         return End("ok")
     if LOCKUP in words:
         return End("lockup", words[:LONGEST_WORDS])
+    if NO_SUCH_CALL in words:
+        return End("exit", "the program called the emulator with a number that means nothing; did a jump go astray?")
     if code == 2:
         return End("exit", "the harness could not read its inputs or write its results; were its registers or its stack damaged?")
     if board.kind == "host" and code < 0:
