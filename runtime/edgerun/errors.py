@@ -13,6 +13,7 @@ EdgeRunError
 ├── OptionError               a setting that is not legal       (also ValueError)
 ├── PolicyError               an exit policy that does not fit  (also ValueError)
 ├── FaultError                a detected fault, when the policy says abort
+├── SignatureError            a signature that is missing, wrong, or of a key that is not trusted
 └── DeadlineExceeded          no answer within the time budget
 
 Messages say: operator and node name (or file, or argument), what was expected, what was found, and what to do next.
@@ -91,6 +92,12 @@ class FaultError(EdgeRunError):
     def __init__(self, message: str, findings: tuple = ()) -> None:
         super().__init__(message)
         self.findings = findings
+
+
+class SignatureError(EdgeRunError):
+    """A model or message that is not signed, was changed, or is signed with a key that is not (or no longer) trusted."""
+
+    exit_code = 7
 
 
 class DeadlineExceeded(EdgeRunError):
