@@ -13,6 +13,7 @@ EdgeRunError
 ├── OptionError               a setting that is not legal       (also ValueError)
 ├── PolicyError               an exit policy that does not fit  (also ValueError)
 ├── FaultError                a detected fault, when the policy says abort
+├── Refused                   a message that a server does not serve
 └── DeadlineExceeded          no answer within the time budget
 
 Messages say: operator and node name (or file, or argument), what was expected, what was found, and what to do next.
@@ -91,6 +92,15 @@ class FaultError(EdgeRunError):
     def __init__(self, message: str, findings: tuple = ()) -> None:
         super().__init__(message)
         self.findings = findings
+
+
+class Refused(EdgeRunError):
+    """A message that a server does not serve. reason: a key of `edgerun.serve.status.REASONS` (status code, label of a metric);
+    detail: what the sender may know, so no path, address or internal name; retry_after: seconds, where trying again makes sense."""
+
+    def __init__(self, reason: str, detail: str, retry_after: float | None = None) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason, self.detail, self.retry_after = reason, detail, retry_after
 
 
 class DeadlineExceeded(EdgeRunError):
