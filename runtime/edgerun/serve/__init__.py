@@ -1,0 +1,1 @@
+"""Models as a service: the Open Inference Protocol v2 over HTTP and gRPC. Needs the extra `serve`."""
