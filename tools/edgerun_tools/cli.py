@@ -26,6 +26,7 @@ COMMANDS = {
     "ranges": "ranges",
     "codegen": "codegen.command",
     "split": "split.command",
+    "serve": "serve.command",
     "keys": "serve.keys",
     "sign": "serve.sign",
     "verify": "serve.verify",
@@ -54,6 +55,7 @@ Examples:
   edgerun ranges model.onnx --data photos/             values to cut faults off at (--on-fault restrict)
   edgerun codegen model.onnx --target cortex-m4 -o c   C99 for microcontrollers
   edgerun split model.onnx --auto -o parts/            a head for the device, a tail for the server
+  edgerun serve parts/ model.onnx --insecure           HTTP and gRPC for both, on this machine only
   edgerun keys new cam-1 --ring keys.json              a key that signs the messages of a device
   edgerun sign parts/ --key maker.pem                  a signature that `verify`, and a server, can hold a model to
   edgerun inspect model.onnx                           steps, kernels, memory, exits
