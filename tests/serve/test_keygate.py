@@ -149,8 +149,9 @@ def test_a_bound_on_age_is_a_time(ring, age):
         told(ring, [], max_age_s=age)
 
 
-@pytest.mark.parametrize(("peer", "bind", "reason"), [("", True, "ok"), ("cam-1", True, "ok"), ("cam-2", True, "certificate"),
-                                                      ("gateway", True, "certificate"), ("gateway", False, "ok")])
+@pytest.mark.parametrize(("peer", "bind", "reason"), [
+    ("", True, "certificate"), ("cam-1", True, "ok"), ("cam-2", True, "certificate"), ("gateway", True, "certificate"), ("", False, "ok"),
+    ("gateway", False, "ok")])
 def test_the_certificate_is_that_of_the_device(ring, peer, bind, reason):
     assert told(ring, [(message(), BODY)], peer=peer, bind_certificate=bind) == [reason]
 
