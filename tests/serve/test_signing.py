@@ -19,7 +19,7 @@ from edgerun.serve.served import Served
 from edgerun_tools.cli import main
 
 pytest.importorskip("model_signing", reason="needs the extra signing")
-from edgerun.serve.signing import Verifier, new_key, sign, signature_of  # noqa: E402
+from edgerun.serve.signing import Verifier, new_key, sign, signature_of
 
 SIGNATURE_EXIT = 7
 

@@ -43,8 +43,8 @@ class Server:
     insecure       neither client certificates nor gate; OptionError unless host is a loopback address
     detectors      name → detector's ONNX file, for models whose folder has none
     observers      called with every event; pages: path → Page, added to the HTTP interface
-    verify         called with each model's path before it is read; raises SignatureError where the file is
-                   not to be trusted (edgerun.serve.signing.Verifier)
+    verify         called with each model's path before it is read (edgerun.serve.signing.Verifier); raises SignatureError
+                   where the file is not to be trusted
 
     Raises OptionError, ModelError, SignatureError; `start` also OptionError for addresses that cannot be had, and ModelError for a model that failed its
     self-test."""
