@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class ModelCondition:
-    """ready: answers. scrub_age_s: since the weights were last verified as a whole, None where that is not done. detector: has one."""
+    """ready: answers. scrub_age_s: since the weights were last verified as a whole, None where that is not done. detector: has one.
+    exits: names of the exits from the first to the last, () for a model without."""
 
     ready: bool = True
     scrub_age_s: float | None = None
     detector: bool = False
+    exits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -60,8 +60,8 @@ class Metrics:
         self._rejected = counter("rejected", "Requests refused or failed, by reason", "reason")
         self._replays = counter("replay_rejected", "Messages refused by the replay window", "verdict")
         self._by_device = counter("device_requests", "Requests of a device, by what became of them", "device", "outcome")
-        self._seen = prometheus_client.Gauge("edgerun_device_last_seen_timestamp_seconds", "When a device's last proven message was answered", ["device"],
-                                             registry=registry)
+        self._seen = prometheus_client.Gauge("edgerun_device_last_seen_timestamp_seconds", "A device's last proven message was answered then",
+                                             ["device"], registry=registry)
         self._latency = histogram("request_seconds", "From the body's first byte to the answer, of requests that ran", SECONDS, "model")
         self._queue = histogram("queue_seconds", "Waiting for a worker, of requests that ran", SECONDS, "model")
         self._compute = histogram("compute_seconds", "In the worker: detector and model", SECONDS, "model")

@@ -18,7 +18,7 @@ from edgerun.serve.condition import OTHERS, UNKNOWN, UNVERIFIED, Asked, device_o
 from edgerun.serve.events import OUTCOMES, Event
 from edgerun.serve.rings import BUCKETS, Names, Ring, bucket
 from edgerun.serve.scores import Scores
-from edgerun.serve.snapshot import FINDINGS, FIRST_BUCKET, FIRST_NAME, Row, window_of
+from edgerun.serve.snapshot import FINDINGS, FIRST_BUCKET, FIRST_NAME, Row, rounded, window_of
 from edgerun.serve.status import REASONS
 
 WINDOWS = {"60s": (60, 1.0, 12, 5.0), "15min": (90, 10.0, 15, 60.0)}
@@ -112,7 +112,8 @@ class Stats:
                 exits, reasons = [(n, FIRST_NAME + c) for n, c in self._exits.items()], list(self._reasons.items())
                 made = now, window_of(window, self._whole[window], self._rows, self._scores, self._recent, exits, reasons, now, self._since)
                 self._made[window] = made
-        models = {name: {"ready": m.ready, "detector": m.detector, "scrub_age_s": m.scrub_age_s} for name, m in condition.models.items()}
+        models = {name: {"ready": m.ready, "detector": m.detector, "scrub_age_s": rounded(m.scrub_age_s), "exits": list(m.exits)}
+                  for name, m in condition.models.items()}
         server = {"ready": condition.ready, "draining": condition.draining, "inflight": condition.inflight, "pending": condition.pending,
                   "workers": condition.workers, "uptime_s": round(now - self._since, 1), "models": models}
         return {"schema": "edgerun.status/1", "time": round(time.time(), 3), "server": server, "windows": list(WINDOWS), **made[1]}
