@@ -11,6 +11,7 @@ from edgerun.serve.condition import UNVERIFIED
 from edgerun.serve.events import OUTCOMES, Event
 from edgerun.serve.rings import BUCKETS, Ring, percentile
 from edgerun.serve.scores import Scores
+from edgerun.serve.status import REASONS
 
 FINDINGS = len(OUTCOMES)
 FIRST_BUCKET = FINDINGS + 1
@@ -66,7 +67,8 @@ def window_of(name: str, ring: Ring, rows: Mapping[str, Row], scores: Mapping[st
         "outcomes": {o: int(total[k]) for k, o in enumerate(OUTCOMES)}, "findings": int(total[FINDINGS]),
         "latency_ms": latency(total[FIRST_BUCKET:FIRST_NAME], float(highest.max())),
         "exits": [{"exit": n, "count": int(total[c]), "share": round(int(total[c]) / answered, 4)} for n, c in taken],
-        "reasons": sorted(({"reason": n, "count": int(total[c])} for n, c in reasons if total[c]), key=lambda r: -int(str(r["count"]))),
+        "reasons": [{"reason": n, "count": int(total[c]), "meaning": REASONS[n].meaning}
+                    for n, c in sorted(reasons, key=lambda r: -int(total[r[1]])) if total[c]],
         "series": series,
         "attack": {model: judged(kept[name], now) for model, kept in scores.items()},
         "devices": listed[:SHOWN], "devices_seen": len([d for d in listed if d["device"] != UNVERIFIED]),

@@ -26,7 +26,7 @@ function logTicks(low, high) {
 
 export function nice(high) {
   const size = 10 ** Math.floor(Math.log10(high || 1));
-  return [1, 2, 2.5, 5, 10].map((m) => m * size).find((v) => v >= high * 0.999);
+  return [1, 1.2, 1.6, 2, 3, 4, 5, 6, 8, 10].map((m) => m * size).find((v) => v >= high * 0.999);
 }
 
 // The frame of a chart: box, scales, grid, labels of both axes. `at(k)` is the middle of slot k, `y(value)` the height.
@@ -84,7 +84,7 @@ export function stack(chart, series) {
     let path = "";
     values.forEach((v, k) => {
       if (!v) return;
-      const top = chart.y(floor[k] + v), bottom = chart.y(floor[k]);
+      const top = chart.y(floor[k] + v), bottom = chart.y(floor[k]) - (floor[k] && chart.y(floor[k]) - top > 3 ? 1 : 0);
       path += `M${(chart.x(k) + gap / 2).toFixed(1)} ${bottom.toFixed(1)}V${top.toFixed(1)}h${(chart.step - gap).toFixed(1)}V${bottom.toFixed(1)}Z`;
       floor[k] += v;
     });
@@ -110,7 +110,7 @@ export function spark(box, values, color) {
 
 // The pointer, a finger or the arrow keys choose a slot; `chosen(k | null)` is told. The box keeps the choice while it is redrawn.
 export function choosing(box, chosen) {
-  const tell = (k) => { box.slot = k; chosen(k); };
+  const tell = (k) => { box.picked = k; chosen(k); };
   box.addEventListener("pointermove", (e) => {
     const c = box.chart;
     if (!c) return;
@@ -124,14 +124,14 @@ export function choosing(box, chosen) {
     if (e.key === "Escape") tell(null);
     if (!move || !box.chart) return;
     e.preventDefault();
-    tell(Math.min(Math.max((box.slot ?? box.chart.slots) + move, 0), box.chart.slots - 1));
+    tell(Math.min(Math.max((box.picked ?? box.chart.slots) + move, 0), box.chart.slots - 1));
   });
 }
 
 // Put a drawing into its box, with the line of the chosen slot over it.
 export function show(box, chart) {
-  if (box.slot != null && box.slot < chart.slots) {
-    const x = chart.at(box.slot);
+  if (box.picked != null && box.picked < chart.slots) {
+    const x = chart.at(box.picked);
     chart.svg.append(node("line", { class: "cursor", x1: x, x2: x, y1: chart.top, y2: chart.bottom }));
   }
   box.chart = chart;

@@ -8,7 +8,7 @@ const KIND = { attack: "attack", fault: "fault", internal: "error" };
 const DRAWN = { latency, traffic, scores, exits };
 const COLUMNS = [["device", "Device"], ["requests", "Requests"], ["ok", "Answered"], ["p50_ms", "Median"], ["p99_ms", "99 %"],
   ["rejected", "Rejected"], ["attack", "Attacks"], ["findings", "Faults"], ["last_score", "Last score"], ["last_exit", "Last exit"], ["age_s", "Last seen"]];
-const state = { last: null, heard: 0, failures: 0, timer: 0, sort: null, down: true };
+const state = { last: null, heard: 0, failures: 0, timer: 0, turn: 0, sort: null, down: true };
 
 // -- colours ----------------------------------------------------------------------------------------------------------
 const dark = matchMedia("(prefers-color-scheme: dark)"), THEMES = { system: "◐", dark: "●", light: "○" };
@@ -142,27 +142,37 @@ function tell(kind, words, alarm) {
   if (alarm && $("alarm").textContent !== alarm) $("alarm").textContent = alarm;
 }
 
+async function fetched() {
+  const shown = document.querySelector("input[name=window]:checked").value;
+  const answer = await fetch(`edgerun/v1/status?window=${shown}`, { signal: AbortSignal.timeout(PATIENCE_MS), cache: "no-store" });
+  if (answer.status === 401 || answer.status === 403) throw new Error("The server does not show its figures to you");
+  if (!answer.ok) throw new Error(`The server answered ${answer.status}`);
+  const s = await answer.json();
+  if (s.schema !== "edgerun.status/1") throw new Error("The server speaks another version; reload the page");
+  return s;
+}
+
+function lost(error) {
+  state.failures += 1;
+  const said = error instanceof TypeError || error.name === "TimeoutError" ? "The server cannot be reached" : error.message;
+  const old = state.heard ? ` What is shown is from ${new Date(state.heard).toLocaleTimeString()}.` : "";
+  tell("lost", "Not reachable", `${said}; trying again.${old}`);
+}
+
 async function ask() {
   clearTimeout(state.timer);
-  const shown = document.querySelector("input[name=window]:checked").value;
-  try {
-    const answer = await fetch(`edgerun/v1/status?window=${shown}`, { signal: AbortSignal.timeout(PATIENCE_MS), cache: "no-store" });
-    if (!answer.ok) throw new Error(answer.status === 401 || answer.status === 403 ? "The server does not show its figures to you" : `The server answered ${answer.status}`);
-    const s = await answer.json();
-    if (s.schema !== "edgerun.status/1") throw new Error("The server speaks another version; reload the page");
+  const turn = ++state.turn;
+  const s = await fetched().catch((error) => { if (turn === state.turn) lost(error); });
+  if (turn !== state.turn) return; // asked again meanwhile, perhaps for another window
+  if (s) {
     Object.assign(state, { last: s, heard: Date.now(), failures: 0 });
     const down = Object.entries(s.server.models).filter(([, m]) => !m.ready).map(([name]) => name);
     if (s.server.draining) tell("busy", "Shutting down");
     else if (!s.server.ready || down.length) tell("busy", "Not ready", down.length ? `Not ready: ${down.join(", ")}` : "");
     else tell("ready", "Ready");
-    draw();
-  } catch (error) {
-    state.failures += 1;
-    const said = error instanceof TypeError || error.name === "TimeoutError" ? "The server cannot be reached" : error.message;
-    const old = state.heard ? ` What is shown is from ${new Date(state.heard).toLocaleTimeString()}.` : "";
-    tell("lost", "Not reachable", `${said}; trying again.${old}`);
   }
   if (!document.hidden) state.timer = setTimeout(ask, Math.min(EVERY_MS * Math.max(1, state.failures), SLOWEST_MS));
+  if (s) draw();
 }
 
 for (const input of document.querySelectorAll("input[name=window]")) input.addEventListener("change", ask);

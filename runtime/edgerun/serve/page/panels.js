@@ -45,7 +45,7 @@ export function tiles(s) {
   const o = s.outcomes, sums = s.series.ok.map((_, k) => OUTCOMES.reduce((t, name) => t + s.series[name][k], 0));
   spark(tile("tile-rate", number(s.rate_per_s), "/ s", `${count(s.requests)} in all`), full(sums), color("ok"));
   const l = s.latency_ms;
-  spark(tile("tile-latency", l.p50 == null ? NONE : number(l.p50), l.p50 == null ? "" : "ms median", `99 % within ${ms(l.p99)}`),
+  spark(tile("tile-latency", l.p50 == null ? NONE : number(l.p50), l.p50 == null ? "" : "ms median", l.p99 == null ? "nothing ran" : `99 % within ${ms(l.p99)}`),
     full(s.series.latency_ms.p99), color("p90"));
   const last = new Set(Object.values(s.server.models).map((m) => m.exits[m.exits.length - 1]).filter(Boolean));
   const known = s.exits.filter((e) => Object.values(s.server.models).some((m) => m.exits.includes(e.exit)));
@@ -53,11 +53,11 @@ export function tiles(s) {
   const share = answered ? early.reduce((t, e) => t + e.count, 0) / answered : null;
   const has = Object.values(s.server.models).some((m) => m.exits.length > 1);
   spark(tile("tile-exits", share == null ? NONE : percent(share).replace(" %", ""), share == null ? "" : "%",
-    has ? `before the last exit, of ${count(answered)}` : "no model with exits"),
+    has ? `of ${count(answered)} answers` : "no model with exits"),
   full(sums.map((_, k) => early.reduce((t, e) => t + s.series.exits[e.exit][k], 0))), color("exit2"));
   const judged = Object.values(s.attack), scored = judged.reduce((t, a) => t + a.scored, 0), above = judged.reduce((t, a) => t + a.above, 0);
   const watched = Object.values(s.server.models).some((m) => m.detector);
-  spark(tile("tile-attacks", watched || scored ? count(above) : NONE, "", scored ? `${percent(above / scored)} of ${count(scored)} scored`
+  spark(tile("tile-attacks", watched || scored ? count(above) : NONE, "", scored ? `${percent(above / scored)} of ${count(scored)}`
     : watched ? "none scored" : "no detector", above ? `${SHAPES.attack} seen` : "", "attack"),
   full(sums.map((_, k) => judged.reduce((t, a) => t + a.above_by_slot[k], 0))), color("attack"));
   spark(tile("tile-faults", count(s.findings), "", o.fault ? `${count(o.fault)} answers withheld` : s.findings ? "all cured" : "found by the checks",
@@ -76,14 +76,14 @@ export function latency(s, box, out) {
   band(chart, lines[0].values, lines[2].values, color("p99"));
   for (const l of lines) line(chart, l.values, color(l.p), dash[l.p]);
   show(box, chart);
-  const k = box.slot, values = lines.map((l) => (k == null ? s.latency_ms[l.p] : l.values[k]));
+  const k = box.picked, values = lines.map((l) => (k == null ? s.latency_ms[l.p] : l.values[k]));
   out.replaceChildren(...lines.map((l, i) => key(mark(color(l.p), dash[l.p]), l.name, ms(values[i]))),
     text("span", k == null ? `longest ${ms(s.latency_ms.max)}` : at(s, k)));
   box.ariaLabel = `Latency: median ${ms(values[0])}, 90 percent within ${ms(values[1])}, 99 percent within ${ms(values[2])}. ${at(s, k) ?? "Whole window"}`;
 }
 
 export function traffic(s, box, out) {
-  const step = s.window.step_s, k = box.slot, slots = s.window.slots - 1;
+  const step = s.window.step_s, k = box.picked, slots = s.window.slots - 1;
   const series = OUTCOMES.map((name) => ({ name, color: color(name), values: full(s.series[name]).map((v) => v / step) }));
   const high = Math.max(...full(s.series.ok).map((_, i) => series.reduce((t, one) => t + one.values[i], 0)));
   const used = series.filter((one) => one.name === "ok" || s.outcomes[one.name]);
@@ -106,7 +106,7 @@ export function scores(s, box, out) {
     const watched = Object.values(s.server.models).some((m) => m.detector);
     return nothing(box, watched ? "No features were judged in this time." : "No detector is served. `edgerun detect train` makes one.");
   }
-  const a = s.attack[chosen], slots = s.window.slots - 1, k = box.slot;
+  const a = s.attack[chosen], slots = s.window.slots - 1, k = box.picked;
   const known = [...full(a.highest), ...full(a.thresholds), a.threshold].filter((v) => v != null);
   const sampled = a.sample.flat();
   const low = Math.min(0, ...sampled), high = Math.max(...known, 1e-9);
@@ -115,7 +115,7 @@ export function scores(s, box, out) {
   chart.svg.append(node("rect", { x: chart.left, y: chart.top, width: chart.right - chart.left, height: Math.max(y - chart.top, 0), fill: color("attack"), opacity: 0.07 }));
   for (let slot = 0; slot < slots; slot++) {
     const limit = a.thresholds[slot], shown = new Set([...a.sample[slot], a.highest[slot]].filter((v) => v != null));
-    for (const v of shown) dot(chart, slot, v, v > limit ? color("attack") : color("p50"), v > limit);
+    for (const v of shown) chart.svg.append(dot(chart, slot, v, v > limit ? color("attack") : color("p50"), v > limit));
   }
   chart.svg.append(node("line", { x1: chart.left, x2: chart.right, y1: y, y2: y, stroke: color("attack"), "stroke-width": 1.5, "stroke-dasharray": "7 4" }),
     node("text", { class: "strong", x: chart.right, y: y - 6, "text-anchor": "end" }, `threshold ${number(a.threshold)}`));
@@ -129,7 +129,7 @@ export function scores(s, box, out) {
 
 export function exits(s, box, out) {
   const order = Object.values(s.server.models).flatMap((m) => m.exits);
-  const taken = [...s.exits].sort((a, b) => order.indexOf(a.exit) - order.indexOf(b.exit)), k = box.slot, slots = s.window.slots - 1;
+  const taken = [...s.exits].sort((a, b) => order.indexOf(a.exit) - order.indexOf(b.exit)), k = box.picked, slots = s.window.slots - 1;
   if (!taken.length) { out.replaceChildren(); return nothing(box, "No answers in this time."); }
   const counted = taken.map((e) => full(s.series.exits[e.exit])), sums = counted[0].map((_, i) => counted.reduce((t, c) => t + c[i], 0));
   const chart = frame(box, { slots, seconds: secondsOf(s), high: 100, label: (v) => `${v} %` });
