@@ -101,6 +101,7 @@ $("devices").querySelector("thead tr").append(...COLUMNS.map(([field, label]) =>
   const th = document.createElement("th"), button = text("button", label);
   th.setAttribute("role", "columnheader");
   th.scope = "col";
+  th.dataset.label = label;
   button.type = "button";
   button.addEventListener("click", () => {
     state.down = state.sort === field ? !state.down : field !== "device";
