@@ -75,7 +75,7 @@ def model(tmp_path_factory, exit_bytes):
 
 @pytest.fixture(scope="module")
 def busy(model):
-    """A server that has answered, refused and seen an attack and a fault (these two as events, as a detector and a damaged machine tell)."""
+    """A server that has answered, refused and seen an attack and a fault (these two as events, as a detector and checks tell)."""
     running = Running(model)
     random = np.random.default_rng(5)
     for k in range(60):
@@ -191,8 +191,8 @@ def test_on_a_phone_every_cell_says_what_it_is_and_fingers_fit(chromium, busy):
     tab = Tab(chromium, busy.url, 360, 740).ready()
     tab.until("document.querySelectorAll('#devices tbody tr').length > 0")
     assert tab.js("getComputedStyle(document.querySelectorAll('#devices tbody td')[3], '::before').content") == '"Median"'
-    small = tab.js("[...document.querySelectorAll('#theme, .segments label')].map((e) => e.getBoundingClientRect()).filter((r) => r.height < 40 "
-                   "|| r.width < 40).length")
+    small = tab.js("[...document.querySelectorAll('#theme, .segments label')].map((e) => e.getBoundingClientRect())"
+                   ".filter((r) => r.height < 40 || r.width < 40).length")
     assert small == 0
 
 
@@ -240,8 +240,10 @@ def test_nothing_yet_and_not_reachable(chromium, model):
     """Each panel says why it is empty; a server that is gone is told at once, and found again when it is back."""
     running = Running(model)
     tab = Tab(chromium, running.url).ready()
-    said = " ".join(tab.text(p) for p in ("#latency", "#traffic", "#scores", "#exits", "#reasons", "#recent", "#devices"))
-    for words in ("No request ran", "No requests in this time", "No detector is served", "No answers", "No messages", "None since", "No device"):
+    panels = ("#latency", "#traffic", "#scores", "#exits", "#reasons", "#recent", "#devices")
+    said = " ".join(tab.text(p) for p in panels)
+    for words in ("No request ran", "No requests in this time", "No detector is served", "No answers", "No messages", "None since",
+                  "No device"):
         assert words in said, words
     assert tab.text("#tile-latency .big") == "–" and tab.text("#tile-attacks .sub") == "no detector"
     port = running.server.http_port

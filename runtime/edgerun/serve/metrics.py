@@ -60,7 +60,7 @@ class Metrics:
         self._rejected = counter("rejected", "Requests refused or failed, by reason", "reason")
         self._replays = counter("replay_rejected", "Messages refused by the replay window", "verdict")
         self._by_device = counter("device_requests", "Requests of a device, by what became of them", "device", "outcome")
-        self._seen = prometheus_client.Gauge("edgerun_device_last_seen_timestamp_seconds", "A device's last proven message was answered then",
+        self._seen = prometheus_client.Gauge("edgerun_device_last_seen_timestamp_seconds", "A device's last proven message",
                                              ["device"], registry=registry)
         self._latency = histogram("request_seconds", "From the body's first byte to the answer, of requests that ran", SECONDS, "model")
         self._queue = histogram("queue_seconds", "Waiting for a worker, of requests that ran", SECONDS, "model")
@@ -192,8 +192,8 @@ class Asking:
         for name, meaning in NVIDIA.items():
             family = self._families.Metric(name, meaning, "unknown")
             names = ("model", "version", "reason")
-            for labels, value in list(self._triton[name].items()):
-                family.add_sample(name, dict(zip(names, labels, strict=False)), value)
+            for labels, count in list(self._triton[name].items()):
+                family.add_sample(name, dict(zip(names, labels, strict=False)), count)
             yield family
         yield gauge("nv_inference_pending_request_count", "Requests waiting for a worker", value=float(now.pending))
 

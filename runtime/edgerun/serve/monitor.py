@@ -25,7 +25,7 @@ class Monitor:
         self._core = core
         self.metrics, self.stats = Metrics(self.condition), Stats(self.condition)
         self.pages: dict[str, Page] = {"/metrics": self._metrics, STATUS: self._status}
-        self.pages |= {path: self._file for path in page.PATHS}
+        self.pages |= dict.fromkeys(page.PATHS, self._file)
 
     def __call__(self, event: Event) -> None:
         """Count one request."""
