@@ -121,8 +121,9 @@ class App:
             served = core.models.find(name, version)
             m.model = served.name
             json_length = _length(headers.get(JSON_LENGTH), JSON_LENGTH)
-            if len(scope["headers"]) > core.limits.headers:
-                raise Refused("headers_too_large", f"expected at most {core.limits.headers} header fields")
+            size = sum(len(k) + len(v) for k, v in scope["headers"])
+            if len(scope["headers"]) > core.limits.headers or size > core.limits.header:
+                raise Refused("headers_too_large", f"expected at most {core.limits.headers} fields, {core.limits.header} bytes in all")
             if headers.get("content-encoding", "identity") != "identity":
                 raise Refused("media", "expected a body that is not compressed")
             most = served.most_bytes(json=json_length is None)
@@ -137,6 +138,7 @@ class App:
 
             def parse() -> tuple[Served, InferRequest]:
                 nonlocal request
+                core.intended(who, served)
                 request = http_codec.decode(name, version, body, json_length, core.limits.depth)
                 return served, request
 
@@ -257,6 +259,6 @@ def _is_local(scope: Scope) -> bool:
 def _length(text: str | None, name: str) -> int | None:
     if text is None:
         return None
-    if not (text.isascii() and text.isdecimal() and len(text) <= 12):
+    if not (text.isascii() and text.isdecimal() and len(text) <= 20):
         raise Refused("bad_http", f"{name}: expected a number of bytes")
     return int(text)

@@ -102,13 +102,14 @@ class Server:
             raise
 
     async def _listen(self) -> None:
+        context = server_context(self.tls) if self.tls else None  # says what is wrong with the files better than gRPC would
         if self.http_port is not None or self.metrics_port is not None:
             from edgerun.serve.listener import Listener
 
             if self.http_port is not None:
                 http = Listener(self.app, self.limits, self._rejected)
                 self._running.append(http)
-                await http.start(self.host, self.http_port, server_context(self.tls) if self.tls else None)
+                await http.start(self.host, self.http_port, context)
                 self.http_port = http.port
             if self.metrics_port is not None:
                 metrics = Listener(_Metrics(self.app), self.limits, self._rejected)
