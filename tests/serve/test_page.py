@@ -40,7 +40,8 @@ class Named:
 @contextmanager
 def served(port=0):
     """A real model with three exits."""
-    with running({"tail": ALEXNET}, http_port=port, grpc_port=None, gate=Named(), options=ModelOptions(exit_policy="dart", workers=1)) as found:
+    options = ModelOptions(exit_policy="dart", workers=1)
+    with running({"tail": ALEXNET}, http_port=port, grpc_port=None, gate=Named(), options=options) as found:
         yield found
 
 
