@@ -46,8 +46,8 @@ class Server:
     verify         called with each model's path before it is read (edgerun.serve.signing.Verifier); raises SignatureError
                    where the file is not to be trusted
 
-    Raises OptionError, ModelError, SignatureError; `start` also OptionError for addresses that cannot be had, and ModelError for a model that failed its
-    self-test."""
+    Raises OptionError, ModelError, SignatureError; `start` also OptionError for addresses that cannot be had, and ModelError for a model
+    that failed its self-test."""
 
     def __init__(self, models: Models, *, host: str = "127.0.0.1", http_port: int | None = 8000, grpc_port: int | None = 8001,
                  metrics_port: int | None = None, metrics_host: str = "127.0.0.1", tls: TlsFiles | None = None, gate: Gate | None = None,
