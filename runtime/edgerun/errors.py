@@ -13,6 +13,9 @@ EdgeRunError
 ├── OptionError               a setting that is not legal       (also ValueError)
 ├── PolicyError               an exit policy that does not fit  (also ValueError)
 ├── FaultError                a detected fault, when the policy says abort
+├── SignatureError            a signature that is missing, wrong, or of a key that is not trusted
+├── Refused                   a message that a server does not serve
+├── StoreError                keys or used numbers that cannot be looked up
 └── DeadlineExceeded          no answer within the time budget
 
 Messages say: operator and node name (or file, or argument), what was expected, what was found, and what to do next.
@@ -91,6 +94,25 @@ class FaultError(EdgeRunError):
     def __init__(self, message: str, findings: tuple = ()) -> None:
         super().__init__(message)
         self.findings = findings
+
+
+class SignatureError(EdgeRunError):
+    """A model or message that is not signed, was changed, or is signed with a key that is not (or no longer) trusted."""
+
+    exit_code = 7
+
+
+class Refused(EdgeRunError):
+    """A message that a server does not serve. reason: a key of `edgerun.serve.status.REASONS` (status code, label of a metric);
+    detail: what the sender may know, so no path, address or internal name; retry_after: seconds, where trying again makes sense."""
+
+    def __init__(self, reason: str, detail: str, retry_after: float | None = None) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason, self.detail, self.retry_after = reason, detail, retry_after
+
+
+class StoreError(EdgeRunError):
+    """The store of keys or of used sequence numbers cannot be reached, or failed: nobody is let in until it works again."""
 
 
 class DeadlineExceeded(EdgeRunError):

@@ -17,6 +17,8 @@ SOURCES = sorted(p for root in ("runtime", "kernels", "tools", "cmake") for p in
 pytestmark = pytest.mark.skipif(not (ROOT / "kernels" / "cpp").is_dir(), reason="needs the source tree")
 
 LAYERS = [
+    {"edgerun.serve", "edgerun.device"},
+    {"edgerun.detect"},
     {"edgerun.ort_compat"},
     {"edgerun.session"},
     {"edgerun.plans", "edgerun.stream"},
