@@ -159,6 +159,13 @@ class Core:
             self.messages -= 1
             self.observers(m.event())
 
+    async def trust(self, header: str | None, body: Body, method: str, target: str, peer: str) -> Principal:
+        """Who asks for something other than inference: nothing of that is remembered, so a repeated message is Refused("replay")."""
+        who = await self.gate.admit(header, body, method, target, peer)
+        if who.repeated:
+            raise Refused("replay", "this sequence number was used before")
+        return who
+
     async def admit(self, m: Message, header: str | None, body: Body, method: str, target: str) -> Principal:
         """Gate and rate. Raises Refused."""
         who = await self.gate.admit(header, body, method, target, m.peer)

@@ -20,6 +20,7 @@ from edgerun.serve.http import EXTENSIONS, metadata
 from edgerun.serve.oip import InferRequest
 from edgerun.serve.served import Served
 from edgerun.serve.settings import ServeLimits, TlsFiles
+from edgerun.splits.envelope import ANSWER, answer_line
 from edgerun.splits.oip_messages import SERVICE, messages
 
 try:
@@ -93,7 +94,7 @@ def _inferring(core: Core, most: int) -> Callable[[AsyncIterator[bytes], Any], A
                 out = rpc_codec.encode(await core.infer(m, who, parse))
                 m.bytes_out = len(out)
                 if who.key is not None:
-                    context.set_trailing_metadata((("edgerun-answer", f"{who.device};{who.epoch};{who.seq};{who.digest}"),))
+                    context.set_trailing_metadata(((ANSWER, answer_line(who.device, who.epoch, who.seq, who.digest)),))
                 return out
         except Refused as e:
             return await _refuse(context, e)
@@ -154,7 +155,7 @@ def _managing(core: Core, name: str, method: Callable[[Core, Any], Any]) -> Call
             try:
                 body = await _body(received, 16 << 10, core.limits.body_s, Message("grpc"))
                 if name not in ("ServerLive", "ServerReady") and not peer and not _is_local(context):
-                    await core.gate.admit(_metadata_of(context).get(ENVELOPE), body, "GRPC", f"/{SERVICE}/{name}", peer)
+                    await core.trust(_metadata_of(context).get(ENVELOPE), body, "GRPC", f"/{SERVICE}/{name}", peer)
                 out: bytes = method(core, rpc_codec.parse(f"{name}Request", body)).SerializeToString()
                 return out
             except Refused as refused:
