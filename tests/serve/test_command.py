@@ -97,7 +97,8 @@ def test_sigterm_under_load_loses_no_accepted_request():
 
 def test_config(tmp_path):
     (tmp_path / "m").symlink_to(ALEXNET.parent)
-    (tmp_path / "serve.toml").write_text('insecure = true\nchecks = "full"\nworkers = 1\n[models]\nalex = "m/model.onnx"\n[limits]\nbatch = 2\n')
+    (tmp_path / "serve.toml").write_text('insecure = true\nchecks = "full"\nworkers = 1\n[models]\nalex = "m/model.onnx"\n'
+                                         '[limits]\nbatch = 2\n')
     with served("--config", str(tmp_path / "serve.toml"), "--checks", "maed", "--quiet") as (_, ready, lines):
         assert ready["workers"] == 1 and list(ready["models"]) == ["alex"]
         with urllib.request.urlopen(f"http://127.0.0.1:{ready['http']}/v2/models/alex", timeout=10) as answer:

@@ -145,6 +145,8 @@ class Core:
             yield m
         except Refused as e:
             m.outcome, m.reason = status.of(e.reason).outcome, e.reason
+            if isinstance(e.__cause__, FaultError):
+                m.checks = tuple(f.check for f in e.__cause__.findings)
             raise
         except asyncio.CancelledError:
             m.outcome, m.reason = "rejected", "draining" if self.draining else "gone"
