@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from edgerun.errors import OptionError
 
@@ -12,7 +14,8 @@ class ServeLimits:
     """Bounds on what one peer, and all of them, may ask for. Sizes in bytes, times in seconds. OptionError for illegal values.
 
     body           of a message; None: what the inputs of the model can be, and 4 KiB
-    dynamic_body   bound on the body where a model's inputs have symbolic dimensions
+    dynamic_body   bound on the body where inputs have symbolic dimensions beside the first
+    batch          largest first dimension where that is symbolic
     header, headers   bytes and number of the header fields of a request
     header_s, body_s  time for the header (from the opening of the connection, or the end of the last answer) and for the body to arrive
     idle_s         a connection without a request is closed after so long
@@ -29,6 +32,7 @@ class ServeLimits:
 
     body: int | None = None
     dynamic_body: int = 16 << 20
+    batch: int = 8
     header: int = 16 << 10
     headers: int = 64
     header_s: float = 5.0
@@ -53,6 +57,32 @@ class ServeLimits:
                 continue
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
                 raise OptionError(f"limits: {name}: expected a number above 0; found {value!r}")
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """How models run. exit_policy, checks, on_fault, threads: as `edgerun.options.Options` (threads of one worker). workers: sessions of a
+    model, and runs at once in all; None: the physical cores. on_attack: "refuse" (422, the model does not run) or "flag" (answered, with
+    the parameter attack). fpr: the detector's rate of false alarms, one of those it has thresholds for. labels: class names instead of the
+    model's. session: other options of a session by name."""
+
+    exit_policy: str = "none"
+    checks: str = "standard"
+    on_fault: str = "abort"
+    threads: int = 1
+    workers: int | None = None
+    on_attack: str = "refuse"
+    fpr: float = 0.05
+    labels: tuple[str, ...] | None = None
+    session: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.on_attack not in ("refuse", "flag"):
+            raise OptionError(f"on_attack: expected refuse or flag; found {self.on_attack!r}")
+        if not 0 < self.fpr < 1:
+            raise OptionError(f"fpr: expected a rate between 0 and 1; found {self.fpr!r}")
+        if self.workers is not None and not 1 <= self.workers <= 256:
+            raise OptionError(f"workers: expected 1 to 256; found {self.workers!r}")
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ REASONS: dict[str, Status] = {
     "media": Status(415, "INVALID_ARGUMENT", "a content type or encoding that is not served"),
     "headers_too_large": Status(431, "RESOURCE_EXHAUSTED", "too many header fields, or too long"),
     "slow": Status(408, "DEADLINE_EXCEEDED", "the message did not arrive in time"),
+    "tls": Status(401, "UNAUTHENTICATED", "no TLS handshake with a valid certificate; nothing can be answered"),
+    "gone": Status(400, "CANCELLED", "the sender went away before the answer"),
     # admission
     "rate": Status(429, "RESOURCE_EXHAUSTED", "the device sends more than its rate"),
     "overload": Status(503, "UNAVAILABLE", "the queue is full"),

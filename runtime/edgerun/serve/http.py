@@ -1,0 +1,244 @@
+"""The HTTP interface as a plain ASGI application: Open Inference Protocol v2, health, and pages that others add.
+
+Nothing of a body is parsed before its size, its envelope and the device's rate were looked at. Refusals: `status.REASONS`."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import math
+import re
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote
+
+from edgerun.about import __version__
+from edgerun.errors import Refused
+from edgerun.serve import http_codec, openapi, status
+from edgerun.serve.core import Core, Message
+from edgerun.serve.gate import ENVELOPE
+from edgerun.serve.oip import NAMES, InferRequest
+from edgerun.serve.served import Served
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+JSON_LENGTH = "inference-header-content-length"
+EXTENSIONS = ["binary_tensor_data", "edgerun_features", "edgerun_exits", "edgerun_checks", "edgerun_attack"]
+_MODEL = re.compile(r"/v2/models/([^/]{1,64})(?:/versions/([^/]{1,64}))?(/ready|/infer)?")
+
+
+@dataclass(frozen=True)
+class Reply:
+    status: int
+    body: bytes
+    content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, value: Any, code: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
+        return cls(code, json.dumps(value, allow_nan=False).encode(), headers=headers or {})
+
+
+Page = Callable[[Scope], Awaitable[Reply]]
+"""A route that others add, GET only; it is asked by trusted peers alone."""
+
+
+class App:
+    """Call it as an ASGI application, by itself or mounted in another. pages: path → Page. The protocol's state needs `Core.start`."""
+
+    def __init__(self, core: Core, pages: Mapping[str, Page] | None = None) -> None:
+        self.core, self.pages = core, dict(pages or {})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await _lifespan(receive, send)
+                return
+            raise RuntimeError(f"expected http; found {scope['type']}")  # websocket: the server answers 500 and closes
+        headers, path, method = _headers(scope), _path(scope), scope["method"]
+        peer = _peer(scope)
+        infer = _MODEL.fullmatch(path)
+        unread = method not in ("GET", "HEAD")
+        try:
+            if infer is not None and infer[3] == "/infer" and method == "POST":
+                reply = await self._infer(receive, headers, path, peer, unquote(infer[1]), unquote(infer[2] or ""))
+                unread = False
+            elif path in ("/v2/health/live", "/v2/health/ready") and method in ("GET", "HEAD"):
+                reply = self._health(path)
+            else:
+                reply = await self._manage(scope, headers, path, method, peer)
+        except Refused as e:
+            reply = refusal(e)
+            unread = True
+        await _send(send, reply, close=unread or self.core.draining)
+
+    def _health(self, path: str) -> Reply:
+        if path.endswith("live"):
+            return Reply.of({"live": self.core.live}, 200 if self.core.live else 503)
+        return Reply.of({"ready": self.core.ready}, 200 if self.core.ready else 503)
+
+    # -- everything but inference -------------------------------------------------------------------------------------
+
+    async def _manage(self, scope: Scope, headers: Mapping[str, str], path: str, method: str, peer: str) -> Reply:
+        """Refusals are events, answers are none: they would drown inference."""
+        page = self.pages.get(path)
+        try:
+            model = None if page else self._described(path)
+            if method not in ("GET", "HEAD"):
+                raise Refused("method", "expected GET (or POST …/infer)")
+            if not peer and not _is_local(scope):
+                await self.core.gate.admit(headers.get(ENVELOPE) or "", b"", method, path, peer)
+            return await page(scope) if page else model  # type: ignore[return-value]
+        except Refused as refused:
+            with self.core.message("http", peer) as m:
+                m.request_id = headers.get("x-request-id", "")[:256]
+                raise refused
+
+    def _described(self, path: str) -> Reply:
+        """Refused("not_found" or "model_unknown")."""
+        if path in ("/v2", "/v2/"):
+            return Reply.of({"name": "edgerun", "version": __version__, "extensions": EXTENSIONS})
+        if path == "/v2/openapi.json":
+            return Reply.of(openapi.document([s.name for s in self.core.models]))
+        found = _MODEL.fullmatch(path)
+        if found is None:
+            raise Refused("not_found", "no such route; /v2/openapi.json has them all")
+        served = self.core.models.find(unquote(found[1]), unquote(found[2] or ""))
+        if found[3] == "/infer":
+            raise Refused("method", "expected POST")
+        if found[3] == "/ready":
+            ready = served.healthy and not self.core.draining
+            return Reply.of({"name": served.name, "ready": ready}, 200 if ready else 503)
+        return Reply.of(metadata(served, self.core.models.versions(served.name)))
+
+    # -- inference ----------------------------------------------------------------------------------------------------
+
+    async def _infer(self, receive: Receive, headers: Mapping[str, str], path: str, peer: str, name: str, version: str) -> Reply:
+        core = self.core
+        with core.message("http", peer) as m:
+            served = core.models.find(name, version)
+            m.model = served.name
+            json_length = _length(headers.get(JSON_LENGTH), JSON_LENGTH)
+            if headers.get("content-encoding", "identity") != "identity":
+                raise Refused("media", "expected a body that is not compressed")
+            most = served.most_bytes(json=json_length is None)
+            body = await read_body(receive, _length(headers.get("content-length"), "content-length"), most, core.limits.body_s, m)
+            who = await core.admit(m, headers.get(ENVELOPE), body, "POST", path)
+            request = None
+
+            def parse() -> tuple[Served, InferRequest]:
+                nonlocal request
+                request = http_codec.decode(name, version, body, json_length, core.limits.depth)
+                return served, request
+
+            answer = await core.infer(m, who, parse)
+            if request is None:  # a stored answer; the message asks for its form, too
+                request = http_codec.decode(name, version, body, json_length, core.limits.depth)
+            out, length = http_codec.encode(answer, request)
+            m.bytes_out = len(out)
+            extra = {} if who.key is None else {"edgerun-answer": f"{who.device};{who.epoch};{who.seq};{who.digest}"}
+            if length is not None:
+                return Reply(200, out, "application/octet-stream", {**extra, "Inference-Header-Content-Length": str(length)})
+            return Reply(200, out, headers=extra)
+
+
+async def read_body(receive: Receive, declared: int | None, most: int, seconds: float, m: Message) -> bytes:
+    """The whole body. Refused: too_large (before anything is read, where it is declared), slow, bad_http where the peer went away."""
+    if declared is not None and declared > most:
+        raise Refused("too_large", f"expected at most {most} bytes; found {declared}")
+    chunks, total = [], 0
+    end = asyncio.get_running_loop().time() + seconds
+    while True:
+        try:
+            event = await asyncio.wait_for(receive(), max(0.0, end - asyncio.get_running_loop().time()))
+        except (asyncio.TimeoutError, TimeoutError) as e:
+            raise Refused("slow", f"expected the body within {seconds:g} s") from e
+        if event["type"] == "http.disconnect":
+            raise Refused("bad_http", "the connection ended within the body")
+        chunk = event.get("body", b"")
+        total += len(chunk)
+        m.bytes_in = total
+        if total > most:
+            raise Refused("too_large", f"expected at most {most} bytes; found more")
+        chunks.append(chunk)
+        if not event.get("more_body", False):
+            return b"".join(chunks) if len(chunks) != 1 else chunks[0]
+
+
+def metadata(served: Served, versions: list[str]) -> dict[str, Any]:
+    """Of a model, as the protocol has it: -1 for dimensions that are not fixed; exits, labels and the file's digest as parameters."""
+    def listed(tensors: Any) -> list[dict[str, Any]]:
+        return [{"name": t.name, "datatype": NAMES[t.dtype], "shape": [d if isinstance(d, int) else -1 for d in t.shape]} for t in tensors]
+
+    parameters: dict[str, Any] = {"sha256": served.sha256, "exit_policy": served.options.exit_policy, "checks": served.options.checks}
+    if served.exits:
+        parameters["exits"] = list(served.exits)
+    if served.labels:
+        parameters["labels"] = list(served.labels)
+    if served.split:
+        parameters |= {"split_of": served.split.model_sha256, "detector": bool(served.detectors)}
+    return {"name": served.name, "versions": versions, "platform": "edgerun_onnx", "inputs": listed(served.inputs),
+            "outputs": listed(served.outputs), "parameters": parameters}
+
+
+def refusal(e: Refused) -> Reply:
+    """The answer for what is refused: {"error": …, "reason": …}."""
+    headers = {} if e.retry_after is None else {"Retry-After": str(max(1, math.ceil(e.retry_after)))}
+    return Reply.of({"error": e.detail, "reason": e.reason}, status.of(e.reason).http, headers)
+
+
+async def _send(send: Send, reply: Reply, close: bool) -> None:
+    headers = [(b"content-type", reply.content_type.encode()), (b"content-length", str(len(reply.body)).encode()),
+               (b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
+    headers += [(k.lower().encode("ascii"), v.encode("latin-1")) for k, v in reply.headers.items()]
+    if close:  # what is left of the body is not read
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while (event := await receive())["type"] != "lifespan.shutdown":
+        if event["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.complete"})
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    """By lower-case name; the last of equal names (servers refuse lengths that contradict each other)."""
+    return {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
+
+
+def _path(scope: Scope) -> str:
+    """As sent, still percent-encoded, below the root path of an application that mounts this one."""
+    raw = scope.get("raw_path")
+    path = raw.decode("ascii", "replace") if raw else scope["path"]
+    root = scope.get("root_path", "")
+    return path[len(root):] if root and path.startswith(root) else path
+
+
+def _peer(scope: Scope) -> str:
+    """Common name of the peer's verified certificate, "" without one."""
+    return str((scope.get("state") or {}).get("edgerun_peer", ""))
+
+
+def _is_local(scope: Scope) -> bool:
+    """Loopback, a Unix socket, or an application that calls this one directly."""
+    client = scope.get("client")
+    if client is None:
+        return True
+    try:
+        return ipaddress.ip_address(client[0]).is_loopback
+    except ValueError:
+        return False
+
+
+def _length(text: str | None, name: str) -> int | None:
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) <= 12):
+        raise Refused("bad_http", f"{name}: expected a number of bytes")
+    return int(text)

@@ -1,0 +1,168 @@
+"""One model of a server: its sessions (one a worker), what it takes, and its detector."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from edgerun.errors import ModelError, ModelFormatError, ModelNotFoundError, OptionError
+from edgerun.result import Result
+from edgerun.serve.oip import NAMES, Array
+from edgerun.serve.settings import ModelOptions, ServeLimits
+from edgerun.session import Session
+from edgerun.splits.manifest import NAME as SPLIT_PAGE
+from edgerun.splits.manifest import Manifest
+
+DETECTOR = "detector.onnx"
+"""Name of the detector in the folder of a split model."""
+ENVELOPE_BYTES = 4 << 10
+"""Room for JSON or protobuf around the tensors."""
+JSON_NUMBER = 28
+"""Characters of a number in JSON, at most: -1.7976931348623157e+308 and a separator."""
+Verify = Callable[[Path], None]
+"""Called with the file or folder before anything of it is read; raises ModelError where it is not to be trusted."""
+
+
+class Detects(Protocol):
+    """What is used of `edgerun.detect.Detector`."""
+
+    def score(self, features: Array, exit_scores: Array | None = None, tail_scores: Array | None = None) -> Any: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a worker did. score: of the detector, None without one; result: None where the detector's alarm kept the model from running."""
+
+    result: Result | None
+    score: Any
+    seconds: float
+
+
+class Served:
+    """A plain ONNX file, or a folder of `edgerun split`, whose tail is run. Raises ModelError, OptionError; RuntimeError never.
+
+    detector: path of a detector's ONNX file; None: detector.onnx in the folder, if there is one. verify: see `Verify`."""
+
+    def __init__(self, path: str | Path, name: str | None = None, version: str = "1", *, options: ModelOptions | None = None,
+                 limits: ServeLimits | None = None, workers: int = 1, detector: str | Path | None = None,
+                 verify: Verify | None = None) -> None:
+        self.options, self.limits = options or ModelOptions(), limits or ServeLimits()
+        self.path, self.version = Path(path), version
+        if verify is not None:
+            verify(self.path)
+        self.split = Manifest.read(self.path) if (self.path / SPLIT_PAGE).is_file() else None
+        self.file = self.path / self.split.tail.file if self.split else self.path
+        self.name = name or (self.path.resolve().name if self.split else self.path.stem)
+        blob = _bytes_of(self.file)
+        self.sha256 = hashlib.sha256(blob).hexdigest()
+        if self.split and self.sha256 != self.split.tail.sha256:
+            raise ModelFormatError(f"{self.file}: expected sha256 {self.split.tail.sha256[:12]}…; found {self.sha256[:12]}…")
+        self.sessions = [self._session(blob) for _ in range(workers)]
+        first = self.sessions[0]
+        self.inputs, self.outputs, self.labels, self.exits = first.inputs, first.outputs, tuple(first.labels), tuple(first.exits)
+        for t in (*self.inputs, *self.outputs):
+            if t.dtype not in NAMES:
+                raise ModelFormatError(f"{self.file}: {t}: expected a type that the protocol has ({', '.join(NAMES.values())})")
+        self.fixed = {i.name: i.shape for i in first.fixed_inputs}
+        found = Path(detector) if detector else self.path / DETECTOR
+        self.detectors = self._detectors(found, workers) if detector or (self.split and found.is_file()) else []
+        self.healthy = False
+        self.trouble = "not tested yet"
+        self.scrubbed = 0.0
+
+    def _session(self, blob: bytes) -> Session:
+        o = self.options
+        on_fault = None if o.checks == "off" else o.on_fault
+        return Session(blob, labels=o.labels, exit_policy=o.exit_policy, checks=o.checks, on_fault=on_fault, threads=o.threads,
+                       **{"plan_cache": max(8, self.limits.batch), **o.session})
+
+    def _detectors(self, path: Path, workers: int) -> list[Detects]:
+        try:
+            make = importlib.import_module("edgerun.detect").Detector
+        except ImportError as e:
+            raise OptionError(f"{path}: expected edgerun.detect for this detector; found none: {e}") from e
+        if len(self.inputs) != 1:
+            raise OptionError(f"{path}: a detector judges one tensor; the model takes {', '.join(i.name for i in self.inputs)}")
+        blob = _bytes_of(path)
+        return [make(blob, fpr=self.options.fpr) for _ in range(workers)]
+
+    # -- what may come ------------------------------------------------------------------------------------------------
+
+    def most_bytes(self, json: bool) -> int:
+        """Bytes of the largest legal body. json: of one whose tensors are written as numbers in JSON."""
+        if self.limits.body is not None:
+            return self.limits.body
+        total = 0
+        for i in self.inputs:
+            sizes = [d if isinstance(d, int) else self.limits.batch if k == 0 else None for k, d in enumerate(i.shape)]
+            if None in sizes:
+                return self.limits.dynamic_body
+            total += math.prod(s for s in sizes if s is not None) * (JSON_NUMBER if json else i.dtype.itemsize)
+        return total + ENVELOPE_BYTES
+
+    # -- running ------------------------------------------------------------------------------------------------------
+
+    def run(self, worker: int, feeds: dict[str, Array], exit_scores: Array | None = None) -> Run:
+        """Detector, then model, in the calling thread; feeds have been checked. Raises what `Session.run` raises."""
+        started = time.perf_counter()
+        score = None
+        if self.detectors:
+            features = feeds[self.inputs[0].name]
+            score = self.detectors[worker].score(features, exit_scores)
+            if score.attack and self.options.on_attack == "refuse":
+                return Run(None, score, time.perf_counter() - started)
+        result = self.sessions[worker].run(feeds)
+        if self.detectors and exit_scores is not None and result.scores is not None:  # the answers of both sides, held together
+            score = self.detectors[worker].score(features, exit_scores, result.scores)
+            if score.attack and self.options.on_attack == "refuse":
+                return Run(None, score, time.perf_counter() - started)
+        return Run(result, score, time.perf_counter() - started)
+
+    def self_test(self) -> None:
+        """Run zeros through every session, checks on; sets `healthy`, or `trouble` to why not."""
+        shapes = {n: tuple(d if isinstance(d, int) else 1 for d in s) for n, s in self.fixed.items()}
+        feeds = {i.name: np.zeros(shapes[i.name], i.dtype) for i in self.inputs}
+        try:
+            for session in self.sessions:
+                result = session.run(feeds)
+                if not result.checks.ok:
+                    raise ModelError(f"{len(result.checks.findings)} findings in a run on zeros")
+        except Exception as e:  # whatever it is, the model is not ready
+            self.healthy, self.trouble = False, f"{type(e).__name__}: {e}"
+            return
+        self.healthy, self.trouble, self.scrubbed = True, "", time.time()
+
+    def scrub(self, worker: int) -> int:
+        """Verify all weights of one session now; findings. Any makes the model unhealthy."""
+        found = self.sessions[worker].scrub()
+        bad = [f for f in found if not f.cured]
+        if bad:
+            self.healthy, self.trouble = False, f"{len(bad)} damaged weights"
+        elif worker == len(self.sessions) - 1:
+            self.scrubbed = time.time()
+        return len(found)
+
+    def close(self) -> None:
+        for session in self.sessions:
+            session.close()
+        for detector in self.detectors:
+            detector.close()
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as e:
+        raise ModelNotFoundError(f"{path}: expected an ONNX file or a folder of `edgerun split`; found none") from e
+    except OSError as e:
+        raise ModelFormatError(f"{path}: expected an ONNX file or a folder of `edgerun split`; found: {e.strerror}") from e

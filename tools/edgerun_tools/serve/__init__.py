@@ -1,0 +1,1 @@
+"""`edgerun serve`: models as a service."""

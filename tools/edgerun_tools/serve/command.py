@@ -1,0 +1,114 @@
+"""`edgerun serve`."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import Annotated, Any
+
+import typer
+
+from edgerun.errors import OptionError
+from edgerun_tools.common import fail
+
+DRAINED_LATE = 1
+
+
+def command(
+    ctx: typer.Context,
+    models: Annotated[list[str] | None, typer.Argument(metavar="[NAME=]MODEL…", show_default=False, help=(
+        "ONNX files, or folders of `edgerun split`, whose tail is served. NAME:2=MODEL is version 2 of NAME."))] = None,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on, for HTTP and gRPC.")] = "127.0.0.1",
+    http_port: Annotated[int, typer.Option("--http-port", min=-1, max=65535, help="0: any free one; -1: no HTTP.")] = 8000,
+    grpc_port: Annotated[int, typer.Option("--grpc-port", min=-1, max=65535, help="0: any free one; -1: no gRPC.")] = 8001,
+    metrics_port: Annotated[int, typer.Option("--metrics-port", min=-1, max=65535, help=(
+        "/metrics on a port of its own, on 127.0.0.1; 0: any free one; -1: none."))] = 8002,
+    insecure: Annotated[bool, typer.Option("--insecure", help=(
+        "Serve anybody, without TLS and keys: for trials, on loopback addresses only."))] = False,
+    tls_cert: Annotated[str | None, typer.Option("--tls-cert", metavar="PEM", help="Certificate chain of this server.")] = None,
+    tls_key: Annotated[str | None, typer.Option("--tls-key", metavar="PEM", help="Its key.")] = None,
+    client_ca: Annotated[str | None, typer.Option("--client-ca", metavar="PEM", help=(
+        "Authorities of clients' certificates: without such a certificate nobody gets past the handshake."))] = None,
+    exit_policy: Annotated[str, typer.Option("--exit-policy", metavar="NAME", help=(
+        "When models with early exits may stop: none, confidence, entropy, patience, deadline, dart."))] = "none",
+    checks: Annotated[str, typer.Option("--checks", metavar="PRESET|KINDS", help=(
+        "What is verified in every run (docs/checks.md)."))] = "standard",
+    on_fault: Annotated[str, typer.Option("--on-fault", metavar="abort|retry|flag|exit-early|restrict", help=(
+        "About a fault that computing again does not cure. abort: no answer (500); the others answer, and say so."))] = "abort",
+    threads: Annotated[int, typer.Option("--threads", "--num-threads", "-x", min=1, help="Threads of one worker.")] = 1,
+    workers: Annotated[int | None, typer.Option("--workers", min=1, max=256, show_default="physical cores", help=(
+        "Runs at once; each has a session of every model."))] = None,
+    detector: Annotated[list[str] | None, typer.Option("--detector", metavar="NAME=DETECTOR.onnx", help=(
+        "Attack detector of a model (repeatable); a split folder's detector.onnx is found by itself."))] = None,
+    on_attack: Annotated[str, typer.Option("--on-attack", metavar="refuse|flag", help=(
+        "refuse: 422, the model does not run; flag: answered, with the parameter attack."))] = "refuse",
+    fpr: Annotated[float, typer.Option("--fpr", help="False alarms of the detector, one of the rates that it was trained for.")] = 0.05,
+    rate: Annotated[float | None, typer.Option("--rate", help="Requests a second of one device; beyond: 429.")] = None,
+    drain: Annotated[float | None, typer.Option("--drain", metavar="SECONDS", show_default="10", help=(
+        "Time for accepted requests after SIGTERM."))] = None,
+    config: Annotated[str | None, typer.Option("--config", metavar="FILE.toml", help=(
+        "These options by their long names, models, detectors and [limits] (docs/serving.md). The command line wins."))] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No line for every request.")] = False,
+) -> None:
+    """Serve models by the Open Inference Protocol v2, over HTTP and gRPC: `tritonclient` works unchanged.
+
+    Secure by default: give --tls-cert, --tls-key and --client-ca. For a trial on this machine:
+
+      edgerun serve digits=models/zoo/digits_mlp/model.onnx --insecure
+
+      curl http://127.0.0.1:8000/v2/models/digits
+
+    Log: JSON, a line each request, on stderr. SIGTERM or Ctrl-C: not ready, accepted requests are finished, then the end.
+
+    Exit codes: 0 drained; 1 requests had to be cancelled; 2 options (or an address that cannot be had); 3 a model."""
+    from edgerun_tools.serve.config import models as named
+    from edgerun_tools.serve.config import read
+
+    options = dict(ctx.params)
+    entries = read(options.pop("config"), [k for k in options if k not in ("models", "detector")]) if config else {}
+    for name in set(options) & set(entries) - {"models"}:
+        if ctx.get_parameter_source(name).name == "DEFAULT":  # type: ignore[union-attr]
+            options[name] = entries[name]
+    options["models"] = entries.get("models", {}) | named(models or [])
+    options["detectors"] = entries.get("detectors", {}) | named(detector or [])
+    options["limits"] = entries.get("limits", {})
+    if not options["models"]:
+        raise OptionError("expected at least one model: edgerun serve MODEL.onnx --insecure")
+    late = asyncio.run(_serve(options))
+    if late:
+        fail("error", f"{late} requests were not done within the time for draining, and were cancelled")
+        raise typer.Exit(DRAINED_LATE)
+
+
+async def _serve(o: dict[str, Any]) -> int:
+    """Until SIGTERM or SIGINT; requests that were cancelled."""
+    from edgerun.serve import JsonLog, ModelOptions, Server, TlsFiles
+    from edgerun_tools.serve import config
+
+    tls = None
+    if o["tls_cert"] or o["tls_key"] or o["client_ca"]:
+        if not (o["tls_cert"] and o["tls_key"]):
+            raise OptionError("TLS: expected --tls-cert and --tls-key together; found one of them, or --client-ca alone")
+        tls = TlsFiles(o["tls_cert"], o["tls_key"], o["client_ca"])
+    log = JsonLog()
+    settings = ModelOptions(exit_policy=o["exit_policy"], checks=o["checks"], on_fault=o["on_fault"], threads=o["threads"],
+                            workers=o["workers"], on_attack=o["on_attack"], fpr=o["fpr"])
+    server = Server(o["models"], host=o["host"], http_port=_port(o["http_port"]), grpc_port=_port(o["grpc_port"]),
+                    metrics_port=_port(o["metrics_port"]), tls=tls, insecure=o["insecure"], options=settings,
+                    limits=config.limits(o["limits"], {"rate": o["rate"], "drain_s": o["drain"]}), detectors=o["detectors"],
+                    observers=[] if o["quiet"] else [log])
+    ended = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    await server.start()
+    log.say("ready", host=server.host, http=server.http_port, grpc=server.grpc_port, metrics=server.metrics_port,
+            models={s.name: s.sha256 for s in server.models}, workers=server.core.pool.workers, insecure=o["insecure"])
+    await ended.wait()
+    log.say("draining", messages=server.core.messages)
+    late = await server.stop()
+    log.say("stopped", cancelled=late)
+    return late
+
+
+def _port(number: int) -> int | None:
+    return None if number < 0 else number

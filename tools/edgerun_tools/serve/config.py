@@ -1,0 +1,71 @@
+"""--config FILE.toml: the command's options by their long names, and what has no option: models with detectors, limits.
+
+    models = { digits = "digits.onnx", parts = "parts/" }
+    detectors = { parts = "detector.onnx" }
+    host = "0.0.0.0"
+    checks = "standard"
+    tls-cert = "server.pem"
+    tls-key = "server.key"
+    client-ca = "ca.pem"
+
+    [limits]
+    rate = 50
+    body_s = 5.0
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgerun.errors import OptionError
+from edgerun.serve.settings import ServeLimits
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+def read(path: str, options: Sequence[str]) -> dict[str, Any]:
+    """The entries by name, "-" as "_"; relative paths of models and detectors are those of the file's folder. OptionError for what is not
+    known. options: legal names beside models, detectors and limits."""
+    try:
+        raw = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as e:
+        raise OptionError(f"--config {path}: expected a TOML file; found: {e}") from e
+    found = {k.replace("-", "_"): v for k, v in raw.items()}
+    unknown = sorted(set(found) - set(options) - {"models", "detectors", "limits"})
+    if unknown:
+        raise OptionError(f"--config {path}: expected {', '.join(['models', 'detectors', 'limits', *options])}; found {', '.join(unknown)}")
+    for name in ("models", "detectors"):
+        entries = found.get(name, {})
+        if not isinstance(entries, dict) or not all(isinstance(v, str) for v in entries.values()):
+            raise OptionError(f"--config {path}: {name}: expected a table of names and paths; found {entries!r}")
+        found[name] = {k: str(Path(path).parent / v) for k, v in entries.items()}
+    return found
+
+
+def limits(entries: Mapping[str, Any], overrides: Mapping[str, Any]) -> ServeLimits:
+    """From the table [limits] and the command line, which wins. OptionError."""
+    known = ServeLimits.__dataclass_fields__
+    if not isinstance(entries, dict) or set(entries) - set(known):
+        raise OptionError(f"limits: expected a table of {', '.join(known)}; found {entries!r}")
+    return ServeLimits(**{**entries, **{k: v for k, v in overrides.items() if v is not None}})
+
+
+def models(specs: Sequence[str]) -> dict[str, str]:
+    """["digits=a.onnx", "parts/"] → {"digits": "a.onnx", "parts": "parts/"}; a version stands behind the name: digits:2=b.onnx."""
+    found: dict[str, str] = {}
+    for spec in specs:
+        name, equals, path = spec.partition("=")
+        if not equals or "/" in name:
+            path = spec
+            folder = Path(spec).resolve()
+            name = folder.name if folder.is_dir() else folder.stem
+        if name in found:
+            raise OptionError(f"models: expected names to differ; found {name!r} twice; give one another name: NAME={path}")
+        found[name] = path
+    return found
