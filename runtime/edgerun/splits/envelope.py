@@ -79,7 +79,7 @@ class Envelope:
         return f"{CONTEXT}\n{method}\n{target}\n{self.unsigned()}".encode()
 
 
-def digest_of(body: bytes | memoryview) -> str:
+def digest_of(body: bytes | bytearray | memoryview) -> str:
     """SHA-256 of a body as it travels, in hex."""
     return hashlib.sha256(body).hexdigest()
 
@@ -110,7 +110,7 @@ class Signer:
         self.device, self.key, self.epoch = check_device(device), key, epoch
         self._clock, self._next, self._lock = clock, 0, threading.Lock()
 
-    def seal(self, body: bytes | memoryview, model: str, method: str, target: str) -> Envelope:
+    def seal(self, body: bytes | bytearray | memoryview, model: str, method: str, target: str) -> Envelope:
         """The signed envelope of a body, with a number that was never used. model: SHA-256 of the file that is to run."""
         with self._lock:
             seq, self._next = self._next, self._next + 1
@@ -120,8 +120,8 @@ class Signer:
         return seal(self.key, self.device, self.epoch, seq, model, sent, body, method, target)
 
 
-def seal(key: DeviceKey, device: str, epoch: int, seq: int, model: str, sent: int, body: bytes | memoryview,  # one for each field
-         method: str, target: str) -> Envelope:
+def seal(key: DeviceKey, device: str, epoch: int, seq: int, model: str, sent: int,
+         body: bytes | bytearray | memoryview, method: str, target: str) -> Envelope:
     """A signed envelope of given numbers (Signer counts them)."""
     fields: dict[str, Any] = {"device": device, "key": key.id, "epoch": epoch, "seq": seq, "model": model, "sent": sent,
                               "digest": digest_of(body)}

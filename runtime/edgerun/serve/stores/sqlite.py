@@ -53,7 +53,8 @@ class _Asked:
 
 class SqliteReplay:
     """A ReplayStore in the file at `path`, made where it is absent. power_safe: each commit waits for the disk (PRAGMA synchronous=FULL);
-    without it a loss of power, not of the process, may forget what the system had not written yet, the last half minute or so. OptionError for a file that is not ours."""
+    without it a loss of power, not of the process, may forget what the system had not written yet, the last half minute or
+    so. OptionError for a file that is not ours."""
 
     def __init__(self, path: str | Path, power_safe: bool = False) -> None:
         self.path = Path(path)
