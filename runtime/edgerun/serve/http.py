@@ -21,6 +21,7 @@ from edgerun.serve.core import Core, Message
 from edgerun.serve.gate import ENVELOPE
 from edgerun.serve.oip import NAMES, InferRequest
 from edgerun.serve.served import Served
+from edgerun.splits.envelope import ANSWER, answer_line
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -139,7 +140,7 @@ class App:
                 request = http_codec.decode(name, version, body, json_length, core.limits.depth)
             out, length = http_codec.encode(answer, request)
             m.bytes_out = len(out)
-            extra = {} if who.key is None else {"edgerun-answer": f"{who.device};{who.epoch};{who.seq};{who.digest}"}
+            extra = {} if who.key is None else {ANSWER: answer_line(who.device, who.epoch, who.seq, who.digest)}
             if length is not None:
                 return Reply(200, out, "application/octet-stream", {**extra, "Inference-Header-Content-Length": str(length)})
             return Reply(200, out, headers=extra)

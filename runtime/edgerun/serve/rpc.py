@@ -20,6 +20,7 @@ from edgerun.serve.http import EXTENSIONS, metadata
 from edgerun.serve.oip import InferRequest
 from edgerun.serve.served import Served
 from edgerun.serve.settings import ServeLimits, TlsFiles
+from edgerun.splits.envelope import ANSWER, answer_line
 from edgerun.splits.oip_messages import SERVICE, messages
 
 try:
@@ -93,7 +94,7 @@ def _inferring(core: Core, most: int) -> Callable[[AsyncIterator[bytes], Any], A
                 out = rpc_codec.encode(await core.infer(m, who, parse))
                 m.bytes_out = len(out)
                 if who.key is not None:
-                    context.set_trailing_metadata((("edgerun-answer", f"{who.device};{who.epoch};{who.seq};{who.digest}"),))
+                    context.set_trailing_metadata(((ANSWER, answer_line(who.device, who.epoch, who.seq, who.digest)),))
                 return out
         except Refused as e:
             return await _refuse(context, e)
