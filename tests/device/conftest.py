@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, closing
-from pathlib import Path
 
 import numpy as np
 import pytest
 from brokers import Mosquitto
-from servers import Service
+from servers import CUT, MODEL, ROOT, Service
 
 from edgerun import Session
 from edgerun.device.spool import Spool
 from edgerun_tools.cli import main
 
-ROOT = Path(__file__).resolve().parents[2]
-MODEL = ROOT / "models/zoo/mnist_alexnet/model.onnx"
-CUT = "/segments.2/segments.2.1/segments.2.1.2/Relu_output_0"
 
 
 @pytest.fixture

@@ -13,6 +13,10 @@ from brokers import free_port
 from edgerun.splits.keys import DeviceKey
 from edgerun.splits.ring import Entry, write_ring
 
+ROOT = Path(__file__).resolve().parents[2]
+MODEL = ROOT / "models/zoo/mnist_alexnet/model.onnx"
+CUT = "/segments.2/segments.2.1/segments.2.1.2/Relu_output_0"
+"""Behind the second of three exits."""
 SERVER = """
 import asyncio, json, os, signal, sys
 from edgerun.serve import JsonLog, ModelOptions, Server, TlsFiles

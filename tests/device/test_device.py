@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import signal
 import threading
 import time
@@ -10,11 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from servers import MODEL
 
 from edgerun import Session
 from edgerun.device import Backoff, Breaker, Device, Remote
 from edgerun.device.message import tensor_of
+from edgerun.device.transport import SAME, Trouble
 from edgerun.errors import InputError, ModelNotFoundError, OffloadError, OptionError
+from edgerun.splits.envelope import Signer
 from edgerun.splits.keys import DeviceKey
 
 pytest.importorskip("urllib3", reason="needs urllib3 (extra device)")
@@ -40,8 +44,6 @@ def open_device(service, parts, tmp_path):
 @pytest.fixture(scope="module")
 def whole(digits):
     """policy → the whole model's results."""
-    from conftest import MODEL
-
     def run(policy):
         with Session(MODEL, exit_policy=policy) as session:
             return [session.run(x) for x in digits]
@@ -88,14 +90,8 @@ def test_encodings_lose_what_they_say(open_device, digits, whole, kind, encoding
 
 @TRANSPORTS
 def test_a_whole_model_can_be_asked_the_same_way(service, digits, whole, kind):
-    with Session(str(__import__("conftest").MODEL)) as session:
+    with Session(MODEL) as session:
         name = session.inputs[0].name
-    from edgerun.device.transport import Tls  # noqa: F401 - part of the public names
-    from edgerun.splits.envelope import Signer
-
-    import hashlib
-    from conftest import MODEL
-
     sha256 = hashlib.sha256(MODEL.read_bytes()).hexdigest()
     with Remote(service.url(kind), "whole", signer=Signer("cam-1", service.key, 1), sha256=sha256) as remote:
         found = remote.ask([tensor_of(name, digits[0])]).reply
@@ -226,8 +222,6 @@ def test_a_repeated_envelope_gets_the_stored_answer(open_device, service, digits
         reply = send(body, headers, timeout_s)
         if not lost:
             lost.append(reply)
-            from edgerun.device.transport import SAME, Trouble
-
             raise Trouble("timeout", SAME)
         return reply
 

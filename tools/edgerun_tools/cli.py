@@ -1,6 +1,6 @@
 """The `edgerun` command: finds the sub-command, runs it, and turns errors into one line and an exit code.
 
-Exit codes: 0 ok · 1 error · 2 wrong usage or policy · 3 model · 4 input or data · 5 fault detected · 124 out of time
+Exit codes: 0 ok · 1 error · 2 wrong usage or policy · 3 model · 4 input or data · 5 fault detected · 7 signature · 124 out of time
 (docs/errors-and-exit-codes.md). This module imports the standard library only, and everything else once `main` runs:
 Ctrl-C while the libraries load ends like Ctrl-C later on.
 """
@@ -27,6 +27,9 @@ COMMANDS = {
     "codegen": "codegen.command",
     "split": "split.command",
     "serve": "serve.command",
+    "keys": "serve.keys",
+    "sign": "serve.sign",
+    "verify": "serve.verify",
     "inspect": "inspect",
     "bench": "bench",
     "compare": "compare",
@@ -53,6 +56,8 @@ Examples:
   edgerun codegen model.onnx --target cortex-m4 -o c   C99 for microcontrollers
   edgerun split model.onnx --auto -o parts/            a head for the device, a tail for the server
   edgerun serve parts/ model.onnx --insecure           HTTP and gRPC for both, on this machine only
+  edgerun keys new cam-1 --ring keys.json              a key that signs the messages of a device
+  edgerun sign parts/ --key maker.pem                  a signature that `verify`, and a server, can hold a model to
   edgerun inspect model.onnx                           steps, kernels, memory, exits
   edgerun bench model.onnx --against ort               time against other runtimes
   edgerun inject model.onnx --list                     where a fault can strike, and what comes of one

@@ -6,9 +6,10 @@
 from edgerun.serve.events import Event, Observers
 from edgerun.serve.gate import Gate, OpenGate, Principal
 from edgerun.serve.http import App, Reply
+from edgerun.serve.keygate import KeyGate, open_gate
 from edgerun.serve.log import JsonLog
 from edgerun.serve.server import Server
 from edgerun.serve.settings import ModelOptions, ServeLimits, TlsFiles
 
-__all__ = ["App", "Event", "Gate", "JsonLog", "ModelOptions", "Observers", "OpenGate", "Principal", "Reply", "ServeLimits", "Server",
-           "TlsFiles"]
+__all__ = ["App", "Event", "Gate", "JsonLog", "KeyGate", "ModelOptions", "Observers", "OpenGate", "Principal", "Reply", "ServeLimits",
+           "Server", "TlsFiles", "open_gate"]

@@ -5,6 +5,7 @@ Nothing of a body is parsed before its size, its envelope and the device's rate 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import json
 import math
@@ -59,18 +60,17 @@ class App:
                 await _lifespan(receive, send)
                 return
             raise RuntimeError(f"expected http; found {scope['type']}")  # websocket: the server answers 500 and closes
-        headers, path, method = _headers(scope), _path(scope), scope["method"]
-        peer = _peer(scope)
+        path, method = _path(scope), scope["method"]
         infer = _MODEL.fullmatch(path)
         unread = method not in ("GET", "HEAD")
         try:
             if infer is not None and infer[3] == "/infer" and method == "POST":
-                reply = await self._infer(receive, headers, path, peer, unquote(infer[1]), unquote(infer[2] or ""))
+                reply = await self._infer(scope, receive, unquote(infer[1]), unquote(infer[2] or ""))
                 unread = False
             elif path in ("/v2/health/live", "/v2/health/ready") and method in ("GET", "HEAD"):
                 reply = self._health(path)
             else:
-                reply = await self._manage(scope, headers, path, method, peer)
+                reply = await self._manage(scope, path, method)
         except Refused as e:
             reply = refusal(e)
             unread = True
@@ -83,19 +83,18 @@ class App:
 
     # -- everything but inference -------------------------------------------------------------------------------------
 
-    async def _manage(self, scope: Scope, headers: Mapping[str, str], path: str, method: str, peer: str) -> Reply:
+    async def _manage(self, scope: Scope, path: str, method: str) -> Reply:
         """Refusals are events, answers are none: they would drown inference."""
-        page = self.pages.get(path)
+        page, peer = self.pages.get(path), _peer(scope)
         try:
             model = None if page else self._described(path)
             if method not in ("GET", "HEAD"):
                 raise Refused("method", "expected GET (or POST …/infer)")
             if not peer and not _is_local(scope):
-                await self.core.gate.admit(headers.get(ENVELOPE) or "", b"", method, path, peer)
+                await self.core.gate.admit(_headers(scope).get(ENVELOPE), b"", method, _target(scope), peer)
             return await page(scope) if page else model  # type: ignore[return-value]
         except Refused as refused:
-            with self.core.message("http", peer) as m:
-                m.request_id = headers.get("x-request-id", "")[:256]
+            with self.core.message("http", peer):
                 raise refused
 
     def _described(self, path: str) -> Reply:
@@ -117,17 +116,24 @@ class App:
 
     # -- inference ----------------------------------------------------------------------------------------------------
 
-    async def _infer(self, receive: Receive, headers: Mapping[str, str], path: str, peer: str, name: str, version: str) -> Reply:
-        core = self.core
-        with core.message("http", peer) as m:
+    async def _infer(self, scope: Scope, receive: Receive, name: str, version: str) -> Reply:
+        core, headers = self.core, _headers(scope)
+        with core.message("http", _peer(scope)) as m:
             served = core.models.find(name, version)
             m.model = served.name
             json_length = _length(headers.get(JSON_LENGTH), JSON_LENGTH)
+            if len(scope["headers"]) > core.limits.headers:
+                raise Refused("headers_too_large", f"expected at most {core.limits.headers} header fields")
             if headers.get("content-encoding", "identity") != "identity":
                 raise Refused("media", "expected a body that is not compressed")
             most = served.most_bytes(json=json_length is None)
-            body = await read_body(receive, _length(headers.get("content-length"), "content-length"), most, core.limits.body_s, m)
-            who = await core.admit(m, headers.get(ENVELOPE), body, "POST", path)
+            declared = _length(headers.get("content-length"), "content-length")
+            if declared is not None and declared > most:
+                if "expect" not in headers:  # else the sender waits for leave to send
+                    await _discard(receive, most)
+                raise Refused("too_large", f"expected at most {most} bytes; found {declared}")
+            body = await read_body(receive, most, core.limits.body_s, m)
+            who = await core.admit(m, headers.get(ENVELOPE), body, "POST", _target(scope))
             request = None
 
             def parse() -> tuple[Served, InferRequest]:
@@ -146,10 +152,8 @@ class App:
             return Reply(200, out, headers=extra)
 
 
-async def read_body(receive: Receive, declared: int | None, most: int, seconds: float, m: Message) -> bytes:
-    """The whole body. Refused: too_large (before anything is read, where it is declared), slow, bad_http where the peer went away."""
-    if declared is not None and declared > most:
-        raise Refused("too_large", f"expected at most {most} bytes; found {declared}")
+async def read_body(receive: Receive, most: int, seconds: float, m: Message) -> bytes:
+    """The whole body. Refused: too_large, slow, bad_http where the peer went away."""
     chunks, total = [], 0
     end = asyncio.get_running_loop().time() + seconds
     while True:
@@ -163,10 +167,20 @@ async def read_body(receive: Receive, declared: int | None, most: int, seconds: 
         total += len(chunk)
         m.bytes_in = total
         if total > most:
+            await _discard(receive, most)
             raise Refused("too_large", f"expected at most {most} bytes; found more")
         chunks.append(chunk)
         if not event.get("more_body", False):
             return b"".join(chunks) if len(chunks) != 1 else chunks[0]
+
+
+async def _discard(receive: Receive, most: int) -> None:
+    """Read some of what is not wanted: a socket closed with unread bytes is reset, and the sender would not see the answer."""
+    with contextlib.suppress(asyncio.TimeoutError, TimeoutError):
+        left = max(most, 1 << 20)
+        while left > 0:
+            event = await asyncio.wait_for(receive(), 0.5)
+            left -= len(event.get("body", b"")) if event.get("more_body", False) else left
 
 
 def metadata(served: Served, versions: list[str]) -> dict[str, Any]:
@@ -213,11 +227,15 @@ def _headers(scope: Scope) -> dict[str, str]:
     return {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
 
 
-def _path(scope: Scope) -> str:
-    """As sent, still percent-encoded, below the root path of an application that mounts this one."""
+def _target(scope: Scope) -> str:
+    """The path as it was sent, percent-encoded, without the query: what an envelope is signed for."""
     raw = scope.get("raw_path")
-    path = raw.decode("ascii", "replace") if raw else scope["path"]
-    root = scope.get("root_path", "")
+    return raw.decode("ascii", "replace").partition("?")[0] if raw else str(scope["path"])
+
+
+def _path(scope: Scope) -> str:
+    """The same below the root path of an application that mounts this one."""
+    path, root = _target(scope), scope.get("root_path", "")
     return path[len(root):] if root and path.startswith(root) else path
 
 

@@ -10,10 +10,11 @@ import asyncio
 import hmac
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from edgerun.errors import InputError, OptionError, Refused, StoreError
 from edgerun.serve.gate import Body, Principal
-from edgerun.serve.stores import KeySource
+from edgerun.serve.stores import KeySource, is_redis, open_keys, open_replay
 from edgerun.splits.envelope import Envelope, digest_of
 from edgerun.splits.keys import verified
 from edgerun.splits.replay import ReplayStore, Verdict
@@ -29,15 +30,24 @@ _DETAILS = {
 }
 
 
+def open_gate(keys: str | Path, replay: str | Path | None = None, *, max_age_s: float | None = None, bind_certificate: bool = False,
+              power_safe: bool = False) -> KeyGate:
+    """A gate over the ring at a path or redis:// address. replay: the store of used numbers, a path or a redis:// address; None:
+    replay.db beside the ring, or the same Redis. The rest is that of KeyGate and SqliteReplay. The caller closes it, after the server. OptionError."""
+    if replay is None:
+        replay = keys if is_redis(keys) else Path(keys).with_name("replay.db")
+    return KeyGate(open_keys(keys), open_replay(replay, power_safe), max_age_s=max_age_s, bind_certificate=bind_certificate)
+
+
 class KeyGate:
     """A Gate over a ring of keys and a store of used numbers.
 
     max_age_s: a message whose `sent` is further than this from the server's clock, either way, is refused, and so is one without a
-    time; None: clocks do not matter. bind_certificate: where the peer has a certificate its common name must be the device's; False behind
-    a gateway that has one certificate for many devices.
+    time; None: clocks do not matter. bind_certificate: the peer has to have a certificate with the device's name as its common name;
+    without it who holds any certificate of the authority may bring messages, as a gateway does for many devices.
     """
 
-    def __init__(self, keys: KeySource, replay: ReplayStore, *, max_age_s: float | None = None, bind_certificate: bool = True,
+    def __init__(self, keys: KeySource, replay: ReplayStore, *, max_age_s: float | None = None, bind_certificate: bool = False,
                  clock: Callable[[], float] = time.time) -> None:
         if max_age_s is not None and not max_age_s > 0:
             raise OptionError(f"max_age_s: expected a time above 0, or None; found {max_age_s}")
@@ -47,7 +57,7 @@ class KeyGate:
     async def admit(self, header: str | None, body: Body, method: str, target: str, peer: str) -> Principal:
         """As Gate.admit. A used number with everything else in order is a Principal with repeated: the server may have its answer still."""
         envelope = self._read(header)
-        if self._bind and peer and peer != envelope.device:
+        if self._bind and peer != envelope.device:
             raise Refused("certificate", "the certificate is not that of the device in the envelope")
         await self._authentic(envelope, body, method, target)
         if self._max_age_s is not None and abs(self._clock() - envelope.sent / 1000) > self._max_age_s:

@@ -6,14 +6,14 @@ import hashlib
 import importlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from edgerun.errors import ModelError, ModelFormatError, ModelNotFoundError, OptionError
+from edgerun.errors import ModelError, ModelFormatError, ModelNotFoundError, OptionError, SignatureError
 from edgerun.result import Result
 from edgerun.serve.oip import NAMES, Array
 from edgerun.serve.settings import ModelOptions, ServeLimits
@@ -27,8 +27,9 @@ ENVELOPE_BYTES = 4 << 10
 """Room for JSON or protobuf around the tensors."""
 JSON_NUMBER = 28
 """Characters of a number in JSON, at most: -1.7976931348623157e+308 and a separator."""
-Verify = Callable[[Path], None]
-"""Called with the file or folder before anything of it is read; raises ModelError where it is not to be trusted."""
+Verify = Callable[[Path], Mapping[Path, str]]
+"""Called with the file or folder before anything of it is read (edgerun.serve.signing.Verifier): files -> SHA-256 that may be read. Raises
+SignatureError where it is not to be trusted."""
 
 
 class Detects(Protocol):
@@ -58,13 +59,12 @@ class Served:
                  verify: Verify | None = None) -> None:
         self.options, self.limits = options or ModelOptions(), limits or ServeLimits()
         self.path, self.version = Path(path), version
-        if verify is not None:
-            verify(self.path)
+        signed = None if verify is None else verify(self.path)
         self.split = Manifest.read(self.path) if (self.path / SPLIT_PAGE).is_file() else None
         self.file = self.path / self.split.tail.file if self.split else self.path
         self.name = name or (self.path.resolve().name if self.split else self.path.stem)
         blob = _bytes_of(self.file)
-        self.sha256 = hashlib.sha256(blob).hexdigest()
+        self.sha256 = _signed(self.file, blob, signed)
         if self.split and self.sha256 != self.split.tail.sha256:
             raise ModelFormatError(f"{self.file}: expected sha256 {self.split.tail.sha256[:12]}…; found {self.sha256[:12]}…")
         self.sessions = [self._session(blob) for _ in range(workers)]
@@ -75,7 +75,7 @@ class Served:
                 raise ModelFormatError(f"{self.file}: {t}: expected a type that the protocol has ({', '.join(NAMES.values())})")
         self.fixed = {i.name: i.shape for i in first.fixed_inputs}
         found = Path(detector) if detector else self.path / DETECTOR
-        self.detectors = self._detectors(found, workers) if detector or (self.split and found.is_file()) else []
+        self.detectors = self._detectors(found, workers, signed, verify) if detector or (self.split and found.is_file()) else []
         self.healthy = False
         self.trouble = "not tested yet"
         self.scrubbed = 0.0
@@ -86,7 +86,7 @@ class Served:
         return Session(blob, labels=o.labels, exit_policy=o.exit_policy, checks=o.checks, on_fault=on_fault, threads=o.threads,
                        **{"plan_cache": max(8, self.limits.batch), **o.session})
 
-    def _detectors(self, path: Path, workers: int) -> list[Detects]:
+    def _detectors(self, path: Path, workers: int, signed: Mapping[Path, str] | None, verify: Verify | None) -> list[Detects]:
         try:
             make = importlib.import_module("edgerun.detect").Detector
         except ImportError as e:
@@ -94,6 +94,7 @@ class Served:
         if len(self.inputs) != 1:
             raise OptionError(f"{path}: a detector judges one tensor; the model takes {', '.join(i.name for i in self.inputs)}")
         blob = _bytes_of(path)
+        _signed(path, blob, verify(path) if verify is not None and path not in (signed or {}) else signed)
         return [make(blob, fpr=self.options.fpr) for _ in range(workers)]
 
     # -- what may come ------------------------------------------------------------------------------------------------
@@ -157,6 +158,14 @@ class Served:
             session.close()
         for detector in self.detectors:
             detector.close()
+
+
+def _signed(path: Path, blob: bytes, signed: Mapping[Path, str] | None) -> str:
+    """SHA-256 of what was read from path. SignatureError where it is not what was signed; None: nothing has to be."""
+    found = hashlib.sha256(blob).hexdigest()
+    if signed is not None and signed.get(path) != found:
+        raise SignatureError(f"{path}: expected the file that was signed; found another one")
+    return found
 
 
 def _bytes_of(path: Path) -> bytes:

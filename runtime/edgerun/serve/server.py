@@ -43,9 +43,10 @@ class Server:
     insecure       neither client certificates nor gate; OptionError unless host is a loopback address
     detectors      name → detector's ONNX file, for models whose folder has none
     observers      called with every event; pages: path → Page, added to the HTTP interface
-    verify         called with each model's path before it is read; raises where the file is not to be trusted
+    verify         called with each model's path before it is read; raises SignatureError where the file is
+                   not to be trusted (edgerun.serve.signing.Verifier)
 
-    Raises OptionError, ModelError; `start` also OptionError for addresses that cannot be had, and ModelError for a model that failed its
+    Raises OptionError, ModelError, SignatureError; `start` also OptionError for addresses that cannot be had, and ModelError for a model that failed its
     self-test."""
 
     def __init__(self, models: Models, *, host: str = "127.0.0.1", http_port: int | None = 8000, grpc_port: int | None = 8001,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import importlib
 import os
@@ -45,15 +44,7 @@ class DeviceKey:
     @classmethod
     def load(cls, path: str | Path) -> DeviceKey:
         """OptionError: no such file, others may read it, or not an Ed25519 key."""
-        path = Path(path)
-        try:
-            with open(path, "rb") as f:
-                mode = stat.S_IMODE(os.fstat(f.fileno()).st_mode)
-                text = f.read(16384)
-        except OSError as e:
-            raise OptionError(f"{path}: expected a key file; found: {e.strerror}; `edgerun keys new` makes one") from e
-        if mode & 0o077:
-            raise OptionError(f"{path}: expected a key that only its owner may read, mode 600; found {mode:o}; run: chmod 600 {path}")
+        text = read_private(path)
         try:
             private = _crypto("serialization").load_pem_private_key(text, None)
         except (ValueError, TypeError, _crypto("exceptions").UnsupportedAlgorithm) as e:
@@ -64,18 +55,36 @@ class DeviceKey:
 
     def save(self, path: str | Path) -> None:
         """Write a new file of mode 600. OptionError where there is one already: a key is never overwritten."""
-        raw = _crypto("serialization")
-        text = self._private.private_bytes(raw.Encoding.PEM, raw.PrivateFormat.PKCS8, raw.NoEncryption())
-        try:
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with open(handle, "wb") as f:
-                f.write(text)
-        except OSError as e:
-            raise OptionError(f"{path}: expected a new file in a folder that can be written; found: {e.strerror}") from e
+        write_private(path, self._private)
 
     def sign(self, message: bytes) -> bytes:
         """64 bytes, the same for the same message (Ed25519 needs no random numbers)."""
         return self._private.sign(message)
+
+
+def read_private(path: str | Path) -> bytes:
+    """The bytes of a file that only its owner may read. OptionError for any other."""
+    try:
+        with open(path, "rb") as f:
+            mode = stat.S_IMODE(os.fstat(f.fileno()).st_mode)
+            text = f.read(16384)
+    except OSError as e:
+        raise OptionError(f"{path}: expected a key file; found: {e.strerror}; `edgerun keys new` makes one") from e
+    if mode & 0o077:
+        raise OptionError(f"{path}: expected a key that only its owner may read, mode 600; found {mode:o}; run: chmod 600 {path}")
+    return text
+
+
+def write_private(path: str | Path, private: Any) -> None:
+    """A private key of the package cryptography, in PEM (PKCS #8), as a new file of mode 600. OptionError."""
+    raw = _crypto("serialization")
+    text = private.private_bytes(raw.Encoding.PEM, raw.PrivateFormat.PKCS8, raw.NoEncryption())
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(handle, "wb") as f:
+            f.write(text)
+    except OSError as e:
+        raise OptionError(f"{path}: expected a new file in a folder that can be written; found: {e.strerror}") from e
 
 
 def verified(public: bytes, sig: bytes, message: bytes) -> bool:
@@ -85,11 +94,6 @@ def verified(public: bytes, sig: bytes, message: bytes) -> bool:
     except _crypto("exceptions").InvalidSignature:
         return False
     return True
-
-
-def encode(raw: bytes) -> str:
-    """base64url without padding."""
-    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
 def _crypto(name: str) -> Any:

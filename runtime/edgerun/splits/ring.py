@@ -7,10 +7,10 @@ when it changes: a revocation holds from the next message on, without a restart.
 
 from __future__ import annotations
 
-import base64
 import fcntl
 import json
 import os
+import re
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from edgerun.errors import OptionError, SignatureError
-from edgerun.splits.keys import check_device, encode, key_id
+from edgerun.splits.keys import check_device, key_id
 
 SCHEMA = "edgerun.keys/1"
+_PUBLIC = re.compile("[0-9a-f]{64}", re.ASCII)
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -37,7 +38,7 @@ class KeyRefused(SignatureError):
 
 @dataclass(frozen=True)
 class Entry:
-    """A public key in a ring. public: 32 bytes in base64url without padding; times: seconds since 1970 or None."""
+    """A public key in a ring. public: 32 bytes in hex; times: seconds since 1970 or None."""
 
     device: str
     public: str
@@ -48,15 +49,12 @@ class Entry:
 
     def __post_init__(self) -> None:
         check_device(self.device)
-        if len(self.raw) != 32 or encode(self.raw) != self.public:
-            raise OptionError(f"key of {self.device}: expected 32 bytes in base64url; found {self.public[:60]!r}")
+        if not _PUBLIC.fullmatch(self.public):
+            raise OptionError(f"key of {self.device}: expected 64 hex digits, in small letters; found {self.public[:80]!r}")
 
     @property
     def raw(self) -> bytes:
-        try:
-            return base64.b64decode(self.public + "=" * (-len(self.public) % 4), b"-_", validate=True)
-        except (ValueError, TypeError, AttributeError) as e:
-            raise OptionError(f"key of {self.device}: expected 32 bytes in base64url; found {str(self.public)[:60]!r}") from e
+        return bytes.fromhex(self.public)
 
     @property
     def id(self) -> str:

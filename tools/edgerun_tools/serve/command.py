@@ -29,6 +29,18 @@ def command(
     tls_key: Annotated[str | None, typer.Option("--tls-key", metavar="PEM", help="Its key.")] = None,
     client_ca: Annotated[str | None, typer.Option("--client-ca", metavar="PEM", help=(
         "Authorities of clients' certificates: without such a certificate nobody gets past the handshake."))] = None,
+    keys: Annotated[str | None, typer.Option("--keys", metavar="FILE|redis://…", help=(
+        "Ring of the devices' keys (edgerun keys): every message has to be signed by one of them."))] = None,
+    replay: Annotated[str | None, typer.Option("--replay", metavar="FILE|redis://…", show_default="replay.db beside the ring", help=(
+        "Where used sequence numbers are kept."))] = None,
+    power_safe: Annotated[bool, typer.Option("--power-safe", help=(
+        "Wait for the disk at each of them (SQLite): a loss of power forgets none."))] = False,
+    max_age: Annotated[float | None, typer.Option("--max-age", metavar="SECONDS", help=(
+        "Refuse signed messages whose time of sending is further from this clock."))] = None,
+    gateway: Annotated[bool, typer.Option("--gateway", help=(
+        "Certificates are those of gateways: their names need not be those of the devices that signed."))] = False,
+    verify_key: Annotated[list[str] | None, typer.Option("--verify-key", metavar="MAKER.pem.pub", help=(
+        "Serve only models and detectors signed by this maker (edgerun sign; repeatable): exit code 7 for others."))] = None,
     exit_policy: Annotated[str, typer.Option("--exit-policy", metavar="NAME", help=(
         "When models with early exits may stop: none, confidence, entropy, patience, deadline, dart."))] = "none",
     checks: Annotated[str, typer.Option("--checks", metavar="PRESET|KINDS", help=(
@@ -52,7 +64,7 @@ def command(
 ) -> None:
     """Serve models by the Open Inference Protocol v2, over HTTP and gRPC: `tritonclient` works unchanged.
 
-    Secure by default: give --tls-cert, --tls-key and --client-ca. For a trial on this machine:
+    Secure by default: give --tls-cert, --tls-key and --client-ca, and --keys (docs/security.md). For a trial on this machine:
 
       edgerun serve digits=models/zoo/digits_mlp/model.onnx --insecure
 
@@ -60,7 +72,8 @@ def command(
 
     Log: JSON, a line each request, on stderr. SIGTERM or Ctrl-C: not ready, accepted requests are finished, then the end.
 
-    Exit codes: 0 drained; 1 requests had to be cancelled; 2 options (or an address that cannot be had); 3 a model."""
+    Exit codes: 0 drained; 1 requests had to be cancelled; 2 options (or an address that cannot be had); 3 a model;
+    7 a model that is not signed as --verify-key asks."""
     from edgerun_tools.serve.config import models as named
     from edgerun_tools.serve.config import read
 
@@ -83,6 +96,8 @@ def command(
 async def _serve(o: dict[str, Any]) -> int:
     """Until SIGTERM or SIGINT; requests that were cancelled."""
     from edgerun.serve import JsonLog, ModelOptions, Server, TlsFiles
+    from edgerun.serve.keygate import open_gate
+    from edgerun.serve.signing import Verifier
     from edgerun_tools.serve import config
 
     tls = None
@@ -93,10 +108,16 @@ async def _serve(o: dict[str, Any]) -> int:
     log = JsonLog()
     settings = ModelOptions(exit_policy=o["exit_policy"], checks=o["checks"], on_fault=o["on_fault"], threads=o["threads"],
                             workers=o["workers"], on_attack=o["on_attack"], fpr=o["fpr"])
+    gate = None
+    if o["keys"]:
+        gate = open_gate(o["keys"], o["replay"], max_age_s=o["max_age"], power_safe=o["power_safe"],
+                         bind_certificate=bool(o["client_ca"]) and not o["gateway"])
+    elif o["replay"] or o["max_age"] or o["power_safe"] or o["gateway"]:
+        raise OptionError("--replay, --max-age, --power-safe, --gateway: expected --keys beside them; found none")
     server = Server(o["models"], host=o["host"], http_port=_port(o["http_port"]), grpc_port=_port(o["grpc_port"]),
                     metrics_port=_port(o["metrics_port"]), tls=tls, insecure=o["insecure"], options=settings,
                     limits=config.limits(o["limits"], {"rate": o["rate"], "drain_s": o["drain"]}), detectors=o["detectors"],
-                    observers=[] if o["quiet"] else [log])
+                    gate=gate, verify=Verifier(o["verify_key"]) if o["verify_key"] else None, observers=[] if o["quiet"] else [log])
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
@@ -106,6 +127,8 @@ async def _serve(o: dict[str, Any]) -> int:
     await ended.wait()
     log.say("draining", messages=server.core.messages)
     late = await server.stop()
+    if gate is not None:
+        await gate.close()
     log.say("stopped", cancelled=late)
     return late
 
