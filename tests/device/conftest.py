@@ -10,7 +10,7 @@ from brokers import Mosquitto
 from servers import CUT, MODEL, ROOT, Service
 
 from edgerun import Session
-from edgerun.device.spool import Spool
+from edgerun.device import Device, Spool
 from edgerun_tools.cli import main
 
 
@@ -34,10 +34,12 @@ def spool_at():
 
 @pytest.fixture(scope="session")
 def digits():
-    """Handwritten digits [n, 1, 1, 28, 28] float32, preprocessed as the model of `parts` wants them."""
+    """Handwritten digits [n, 1, 1, 28, 28] float32, preprocessed as the model of `parts` wants them; the last 30 two at a time, upon
+    each other, so that not all are easy."""
     with Session(MODEL, checks="off") as session:
         held = np.load(ROOT / "tests/exits/digits.npz")["x"][:60]
-        return np.stack([session.preprocess.apply(image).reshape(1, 1, 28, 28) for image in held])
+        x = np.stack([session.preprocess.apply(image).reshape(1, 1, 28, 28) for image in held])
+    return np.concatenate([x, (x[:30] + x[30:]) / 2])
 
 
 @pytest.fixture(scope="session")
@@ -48,11 +50,33 @@ def parts(tmp_path_factory):
     return out
 
 
-@pytest.fixture
-def service(tmp_path, parts):
+@pytest.fixture(scope="session")
+def long_service(tmp_path_factory, parts):
     """A running server with the tail as model "digits" and the whole as "whole"."""
-    folder = tmp_path / "server"
-    folder.mkdir()
-    running = Service(folder, {"digits": parts, "whole": MODEL}).start()
+    running = Service(tmp_path_factory.mktemp("server"), {"digits": parts, "whole": MODEL}).start()
     yield running
     running.kill()
+
+
+@pytest.fixture
+def service(long_service):
+    """The same for this test: a key that was never used before, and no events yet."""
+    return long_service.fresh()
+
+
+@pytest.fixture
+def doomed(tmp_path, parts):
+    """A server of this test alone, to be killed."""
+    folder = tmp_path / "doomed"
+    folder.mkdir()
+    running = Service(folder, {"digits": parts}).start()
+    yield running
+    running.kill()
+
+
+@pytest.fixture
+def open_device(parts, tmp_path):
+    """The function that opens a device of a service, closed at the end."""
+    with ExitStack() as stack:
+        yield lambda service, kind="http", **options: stack.enter_context(closing(Device(parts, service.url(kind), **{
+            "model": "digits", "name": "cam-1", "key": service.key, "state": tmp_path / "state", **options})))

@@ -11,7 +11,7 @@ from pathlib import Path
 from brokers import free_port
 
 from edgerun.splits.keys import DeviceKey
-from edgerun.splits.ring import Entry, write_ring
+from edgerun.splits.ring import Entry, KeyRing, write_ring
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / "models/zoo/mnist_alexnet/model.onnx"
@@ -53,12 +53,19 @@ class Service:
                  **limits: float) -> None:
         self.http, self.grpc = free_port(), free_port()
         self.log, self.ring = folder / "events.log", folder / "keys.json"
-        self.key = DeviceKey.generate()
-        write_ring(self.ring, [Entry("cam-1", self.key.public.hex())])
+        write_ring(self.ring, [])
+        self.fresh()
         self.tls = tls
         self._options = {"models": {k: str(v) for k, v in models.items()}, "http": self.http, "grpc": self.grpc, "log": str(self.log), "tls": tls,
                          "keys": str(self.ring) if keys else None, "replay": str(folder / "replay.db"), "limits": limits}
         self.process: subprocess.Popen[str] | None = None
+
+    def fresh(self) -> Service:
+        """A new key for the device cam-1; events are counted from here."""
+        self.key = DeviceKey.generate()
+        KeyRing(self.ring).put(Entry("cam-1", self.key.public.hex()))
+        self._seen = len(self._lines())
+        return self
 
     def url(self, kind: str) -> str:
         secure = "s" if self.tls else ""
@@ -79,4 +86,7 @@ class Service:
 
     def events(self) -> list[tuple[str, str, str, float]]:
         """(id of the work, outcome, reason, milliseconds of the run) of every message, oldest first."""
-        return [tuple(json.loads(line)) for line in self.log.read_text().splitlines()] if self.log.exists() else []
+        return [tuple(json.loads(line)) for line in self._lines()[self._seen:]]
+
+    def _lines(self) -> list[str]:
+        return self.log.read_text().splitlines() if self.log.exists() else []

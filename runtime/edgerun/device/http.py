@@ -16,11 +16,11 @@ _CHUNK = 1 << 16
 
 
 class Http:
-    """connections: kept open at most, one for each thread that waits for an answer."""
+    """connections: kept open at most; each thread that waits for an answer has one."""
 
     method = "POST"
 
-    def __init__(self, address: Address, model: str, version: str = "", tls: Tls | None = None, *, connections: int = 4,
+    def __init__(self, address: Address, model: str, version: str = "", tls: Tls | None = None, *, connections: int = 16,
                  answer_most: int = ANSWER_MOST) -> None:
         try:
             import urllib3
@@ -52,6 +52,8 @@ class Http:
                 raise
         except errors.SSLError as e:
             raise Trouble("tls", NEVER, str(e)) from e
+        except errors.NewConnectionError as e:  # which is a TimeoutError, too, of urllib3's
+            raise Trouble("unreachable", SAME, str(e)) from e
         except (errors.TimeoutError, TimeoutError) as e:
             raise Trouble("timeout", SAME, f"none within {timeout_s:.3g} s") from e
         except (errors.HTTPError, OSError) as e:
