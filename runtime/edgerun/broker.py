@@ -57,7 +57,7 @@ class Broker:
         """A client that has started to connect, and connects again for ever; `client.loop_start()` runs it, in its own thread.
 
         keep_session: the broker keeps what arrives while we are away, for a day, and nothing is acknowledged but by `client.ack`.
-        window: messages that may wait for an acknowledgement, in either direction. OptionError: no paho, or certificates that cannot be used.
+        window: messages that may wait for an acknowledgement, in either direction. OptionError: no paho, certificates that cannot be used.
         """
         try:
             from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY, MQTTv5
@@ -92,7 +92,7 @@ class Broker:
 def _bounded() -> Callable[[str, bool], Client]:
     from paho.mqtt import client as paho
 
-    class Bounded(paho.Client):
+    class Bounded(paho.Client):  # type: ignore[misc]
         """paho's client asks its socket for as many bytes as the broker announced: the place to refuse."""
 
         def _sock_recv(self, bufsize: int) -> bytes:

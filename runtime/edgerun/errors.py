@@ -113,7 +113,7 @@ class Refused(EdgeRunError):
 
 
 class OffloadError(EdgeRunError):
-    """A server gave no answer. reason: unreachable, timeout, tls, bad_answer, circuit_open, no_server, or refused:<reason of the server>."""
+    """A server gave no answer. reason: unreachable, timeout, tls, bad_answer, circuit_open, no_server, or refused:<why>."""
 
     exit_code = 8
 

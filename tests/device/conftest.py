@@ -14,7 +14,6 @@ from edgerun.device import Device, Spool
 from edgerun_tools.cli import main
 
 
-
 @pytest.fixture
 def mosquitto(tmp_path):
     """A running mosquitto with its own folder."""

@@ -33,8 +33,8 @@ def note(e):
 async def main():
     gate = KeyGate(open_keys(o["keys"]), open_replay(o["replay"])) if o["keys"] else None
     tls = TlsFiles(*o["tls"]) if o["tls"] else None
-    server = Server(o["models"], http_port=o["http"], grpc_port=o["grpc"], gate=gate, insecure=not gate and not tls, tls=tls, observers=[note],
-                    options=ModelOptions(workers=1), limits=ServeLimits(**o["limits"]))
+    server = Server(o["models"], http_port=o["http"], grpc_port=o["grpc"], gate=gate, tls=tls,
+                    insecure=not gate and not tls, observers=[note], options=ModelOptions(workers=1), limits=ServeLimits(**o["limits"]))
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     await server.start()
@@ -56,8 +56,8 @@ class Service:
         write_ring(self.ring, [])
         self.fresh()
         self.tls = tls
-        self._options = {"models": {k: str(v) for k, v in models.items()}, "http": self.http, "grpc": self.grpc, "log": str(self.log), "tls": tls,
-                         "keys": str(self.ring) if keys else None, "replay": str(folder / "replay.db"), "limits": limits}
+        self._options = {"models": {k: str(v) for k, v in models.items()}, "http": self.http, "grpc": self.grpc, "log": str(self.log),
+                         "tls": tls, "keys": str(self.ring) if keys else None, "replay": str(folder / "replay.db"), "limits": limits}
         self.process: subprocess.Popen[str] | None = None
 
     def fresh(self) -> Service:

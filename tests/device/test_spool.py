@@ -73,9 +73,13 @@ def test_a_full_disk_is_told_and_loses_nothing_before_it(spool_at, tmp_path):
     spool.put({"k": 0})
     pages = spool._db.execute("PRAGMA page_count").fetchone()[0]
     spool._db.execute(f"PRAGMA max_page_count={pages}")
-    with pytest.raises(DataError, match="full"):
-        for _ in range(100):
+    for _ in range(100):
+        try:
             spool.put({"x": "y" * 3000})
+        except DataError:
+            break
+    with pytest.raises(DataError, match="full"):
+        spool.put({"x": "y" * 3000})
     kept = _numbers(spool)
     assert kept == list(range(1, len(kept) + 1)) and len(spool) == len(kept)
     spool._db.execute("PRAGMA max_page_count=100000")

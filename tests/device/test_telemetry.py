@@ -91,7 +91,8 @@ def test_the_device_is_away_the_broker_then_the_collector(spool_at, tmp_path, mo
                                     b'{"device":"other","boot":"0123456789abcdef","n":1,"time":1,"dropped":0,"event":{}}',
                                     b'{"device":"cam-9","boot":"0123456789abcdef","n":1,"time":1e999,"dropped":0,"event":{}}',
                                     b'{"device":"cam-9","boot":"0123456789abcdef","n":1,"time":' + b"9" * 400 + b',"dropped":0,"event":{}}',
-                                    b'{"device":"cam-9","boot":"0123456789abcdef","n":true,"time":1,"dropped":0,"event":{}}', b"x" * 200_000],
+                                    b'{"device":"cam-9","boot":"0123456789abcdef","n":true,"time":1,"dropped":0,"event":{}}',
+                                    b"x" * 200_000],
                          ids=["none", "half", "null", "deep", "fields", "bytes", "impostor", "infinite", "huge", "bool", "large"])
 def test_a_poisoned_retained_message_stops_nobody(spool_at, tmp_path, mosquitto, poison):
     broker = Broker("127.0.0.1", mosquitto.port)

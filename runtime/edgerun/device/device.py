@@ -92,12 +92,14 @@ class Device:
     telemetry     every answer is reported to it
     remote        further settings of `Remote`: timeout_s, retries, backoff, breaker, insecure, version. Everything else goes to `Session`
 
-    Threads may share it: heads run one after the other, waiting for the server goes side by side. Raises ModelError, OptionError, PolicyError.
+    Threads may share it: heads run one after the other, waiting for the server goes side by side. Raises ModelError,
+    OptionError, PolicyError.
     """
 
-    def __init__(self, head: str | os.PathLike[str], server: str | None, *, model: str | None = None, name: str = "", key: DeviceKey | None = None,
-                 state: str | os.PathLike[str] | State | None = None, exit_policy: str = "none", encoding: str = "fp32", tls: Tls | None = None,
-                 fallback: bool = True, telemetry: Telemetry | None = None, remote: Mapping[str, Any] | None = None, **options: Any) -> None:
+    def __init__(self, head: str | os.PathLike[str], server: str | None, *, model: str | None = None, name: str = "",
+                 key: DeviceKey | None = None, state: str | os.PathLike[str] | State | None = None, exit_policy: str = "none",
+                 encoding: str = "fp32", tls: Tls | None = None, fallback: bool = True, telemetry: Telemetry | None = None,
+                 remote: Mapping[str, Any] | None = None, **options: Any) -> None:
         if encoding not in ENCODINGS:
             raise OptionError(f"encoding: expected one of {', '.join(ENCODINGS)}; found {encoding!r}")
         folder = Path(head)

@@ -76,9 +76,10 @@ def features_of(name: str, p: Packed) -> Tensor:
 
 def to_http(work: str, tensors: Sequence[Tensor], parameters: Mapping[str, Any]) -> tuple[bytes, int]:
     """(body, length of the JSON in front). work: the request's id, the same in every attempt at it."""
-    inputs = [{"name": t.name, "datatype": t.datatype, "shape": list(t.shape),
+    inputs: list[dict[str, Any]] = [{"name": t.name, "datatype": t.datatype, "shape": list(t.shape),
                "parameters": {**t.parameters, "binary_data_size": len(t.payload)}} for t in tensors]
-    head = json.dumps({"id": work, "inputs": inputs, "parameters": {**parameters, "binary_data_output": True}}, separators=(",", ":")).encode()
+    page = {"id": work, "inputs": inputs, "parameters": {**parameters, "binary_data_output": True}}
+    head = json.dumps(page, separators=(",", ":")).encode()
     return b"".join([head, *(t.payload for t in tensors)]), len(head)
 
 

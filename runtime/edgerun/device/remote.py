@@ -44,9 +44,9 @@ class Remote:
     Threads may share it. OptionError for settings that are not legal.
     """
 
-    def __init__(self, server: str, model: str, *, version: str = "", signer: Signer | None = None, sha256: str = "", tls: Tls | None = None,
-                 timeout_s: float = 5.0, retries: int = 2, backoff: Backoff | None = None, breaker: Breaker | None = None,
-                 insecure: bool = False) -> None:
+    def __init__(self, server: str, model: str, *, version: str = "", signer: Signer | None = None, sha256: str = "",
+                 tls: Tls | None = None, timeout_s: float = 5.0, retries: int = 2, backoff: Backoff | None = None,
+                 breaker: Breaker | None = None, insecure: bool = False) -> None:
         if not timeout_s > 0 or retries < 0:
             raise OptionError(f"server: expected a timeout above 0 s and 0 or more retries; found {timeout_s} and {retries}")
         if signer is not None and len(sha256) != 64:

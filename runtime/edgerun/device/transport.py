@@ -62,7 +62,7 @@ class Address:
             raise OptionError(f"server: expected https://HOST:PORT or grpcs://HOST:PORT; found {text!r}")
         found = cls(parts.scheme, parts.hostname, port)
         if not (found.tls or insecure or _is_loopback(found.host)):
-            raise OptionError(f"server: expected {parts.scheme}s://…, as anybody on the way could read the features and change the answers; "
+            raise OptionError(f"server: expected {parts.scheme}s://…, as on the way anybody could read the features and change answers; "
                               f"found {text!r}; allow it with insecure=True (--insecure) where the network is trusted")
         return found
 
@@ -84,7 +84,7 @@ class Transport(Protocol):
     def encode(self, work: str, tensors: Sequence[Tensor], parameters: Mapping[str, Any]) -> tuple[bytes, Mapping[str, str]]:
         """(body, headers that go with it). work: id of the request, which the server writes into its log."""
 
-    def send(self, body: bytes, headers: Mapping[str, str], timeout_s: float) -> tuple[bytes | Reply, Mapping[str, str]]:
+    def send(self, body: bytes, headers: Mapping[str, str], timeout_s: float) -> tuple[Reply, Mapping[str, str]]:
         """(answer, its headers by lower-case name). Raises Trouble, BadAnswer."""
 
     def close(self) -> None: ...
