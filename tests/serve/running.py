@@ -108,8 +108,8 @@ def post(address: str, path: str, body: bytes, headers: dict[str, str] | None = 
     connection = http.client.HTTPConnection(host, int(port), timeout=20)
     try:
         connection.request("POST", path, body, headers or {})
-        answer = connection.getresponse()
-        return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
+        with connection.getresponse() as answer:
+            return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
     finally:
         connection.close()
 

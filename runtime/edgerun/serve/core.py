@@ -165,16 +165,22 @@ class Core:
             self.rates.take(who.device)
         return who
 
+    @staticmethod
+    def intended(who: Principal, served: Served) -> Served:
+        """The model, where the message was made for this file. Refused("model_hash")."""
+        if who.model is not None and who.model != served.sha256:
+            raise Refused("model_hash", "the message was made for another model file")
+        return served
+
     async def infer(self, m: Message, who: Principal, parse: Callable[[], tuple[Served, InferRequest]]) -> InferResponse:
-        """The answer to an admitted message; `parse` reads it. A repeated one is answered from memory, or Refused("replay")."""
+        """The answer to an admitted message; `parse` reads it, and holds the model against `intended`. A repeated one is answered from
+        memory, or Refused("replay")."""
         if who.repeated:
             return await self.answers.again(who)
         future = self.answers.begin(who)
         try:
             served, request = parse()
             m.model, m.request_id = served.name, request.id
-            if who.model is not None and who.model != served.sha256:
-                raise Refused("model_hash", "the message was made for another model file")
             if not served.healthy:
                 raise Refused("not_ready", "the model failed its self-test", retry_after=10.0)
             answer = await self._answer(m, served, request)

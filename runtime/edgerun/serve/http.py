@@ -28,6 +28,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 JSON_LENGTH = "inference-header-content-length"
+HEALTH = ("/v2/health/live", "/v2/health/ready")
 EXTENSIONS = ["binary_tensor_data", "edgerun_features", "edgerun_exits", "edgerun_checks", "edgerun_attack"]
 _MODEL = re.compile(r"/v2/models/([^/]{1,64})(?:/versions/([^/]{1,64}))?(/ready|/infer)?")
 
@@ -61,20 +62,16 @@ class App:
                 return
             raise RuntimeError(f"expected http; found {scope['type']}")  # websocket: the server answers 500 and closes
         path, method = _path(scope), scope["method"]
-        infer = _MODEL.fullmatch(path)
-        unread = method not in ("GET", "HEAD")
+        found = _MODEL.fullmatch(path)
+        infer = found if found is not None and found[3] == "/infer" else None
         try:
-            if infer is not None and infer[3] == "/infer" and method == "POST":
+            if infer is not None and method == "POST":
                 reply = await self._infer(scope, receive, unquote(infer[1]), unquote(infer[2] or ""))
-                unread = False
-            elif path in ("/v2/health/live", "/v2/health/ready") and method in ("GET", "HEAD"):
-                reply = self._health(path)
             else:
                 reply = await self._manage(scope, path, method)
         except Refused as e:
-            reply = refusal(e)
-            unread = True
-        await _send(send, reply, close=unread or self.core.draining)
+            reply = refusal(e, "POST" if infer else "GET, HEAD")
+        await _send(send, reply, close=reply.status >= 400 or self.core.draining)  # of a refused body not all was read
 
     def _health(self, path: str) -> Reply:
         if path.endswith("live"):
@@ -87,10 +84,10 @@ class App:
         """Refusals are events, answers are none: they would drown inference."""
         page, peer = self.pages.get(path), _peer(scope)
         try:
-            model = None if page else self._described(path)
+            model = None if page else self._health(path) if path in HEALTH else self._described(path)
             if method not in ("GET", "HEAD"):
-                raise Refused("method", "expected GET (or POST …/infer)")
-            if not peer and not _is_local(scope):
+                raise Refused("method", "expected GET or HEAD")
+            if path not in HEALTH and not peer and not _is_local(scope):
                 await self.core.gate.admit(_headers(scope).get(ENVELOPE), b"", method, _target(scope), peer)
             return await page(scope) if page else model  # type: ignore[return-value]
         except Refused as refused:
@@ -122,8 +119,9 @@ class App:
             served = core.models.find(name, version)
             m.model = served.name
             json_length = _length(headers.get(JSON_LENGTH), JSON_LENGTH)
-            if len(scope["headers"]) > core.limits.headers:
-                raise Refused("headers_too_large", f"expected at most {core.limits.headers} header fields")
+            size = sum(len(k) + len(v) for k, v in scope["headers"])
+            if len(scope["headers"]) > core.limits.headers or size > core.limits.header:
+                raise Refused("headers_too_large", f"expected at most {core.limits.headers} fields, {core.limits.header} bytes in all")
             if headers.get("content-encoding", "identity") != "identity":
                 raise Refused("media", "expected a body that is not compressed")
             most = served.most_bytes(json=json_length is None)
@@ -138,6 +136,7 @@ class App:
 
             def parse() -> tuple[Served, InferRequest]:
                 nonlocal request
+                core.intended(who, served)
                 request = http_codec.decode(name, version, body, json_length, core.limits.depth)
                 return served, request
 
@@ -199,9 +198,11 @@ def metadata(served: Served, versions: list[str]) -> dict[str, Any]:
             "outputs": listed(served.outputs), "parameters": parameters}
 
 
-def refusal(e: Refused) -> Reply:
-    """The answer for what is refused: {"error": …, "reason": …}."""
-    headers = {} if e.retry_after is None else {"Retry-After": str(max(1, math.ceil(e.retry_after)))}
+def refusal(e: Refused, allow: str) -> Reply:
+    """The answer for what is refused: {"error": …, "reason": …}. allow: methods of the route."""
+    headers = {"Allow": allow} if e.reason == "method" else {}
+    if e.retry_after is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(e.retry_after)))
     return Reply.of({"error": e.detail, "reason": e.reason}, status.of(e.reason).http, headers)
 
 
@@ -258,6 +259,6 @@ def _is_local(scope: Scope) -> bool:
 def _length(text: str | None, name: str) -> int | None:
     if text is None:
         return None
-    if not (text.isascii() and text.isdecimal() and len(text) <= 12):
+    if not (text.isascii() and text.isdecimal() and len(text) <= 20):
         raise Refused("bad_http", f"{name}: expected a number of bytes")
     return int(text)

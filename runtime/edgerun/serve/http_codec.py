@@ -51,18 +51,22 @@ def _input(entry: Any, tail: memoryview) -> tuple[InputTensor, memoryview]:
     parameters = dict(_parameters(entry))
     size = parameters.pop("binary_data_size", None)
     if size is None:
-        return InputTensor(name, datatype, tuple(shape), _numbers(name, entry.get("data")), parameters), tail
+        return InputTensor(name, datatype, tuple(shape), _numbers(name, datatype, entry.get("data")), parameters), tail
     if "data" in entry or isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= tail.nbytes:
         raise Refused("size", f"{short(name)}: binary_data_size: expected the number of its bytes behind the JSON, and no data in it")
     return InputTensor(name, datatype, tuple(shape), tail[:size], parameters), tail[size:]
 
 
-def _numbers(name: str, data: Any) -> Array:
+def _numbers(name: str, datatype: str, data: Any) -> Array:
     """Nested or flat lists, in row-major order either way."""
     if not isinstance(data, list):
         raise Refused("syntax", f"{short(name)}: data: expected a list, or binary_data_size")
     try:
         x: Array = np.asarray(data)
+        if datatype == "UINT64" and x.dtype.kind in "fO":  # NumPy makes floats of numbers of 64 bits beside others
+            whole = np.asarray(data, object)
+            if all(type(v) is int and 0 <= v < 2**64 for v in whole.flat):
+                x = whole.astype(np.uint64)
     except (ValueError, OverflowError) as e:
         raise Refused("size", f"{short(name)}: data: expected lists of equal length") from e
     if x.dtype.kind not in "biuf" and x.size:

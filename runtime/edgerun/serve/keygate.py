@@ -33,7 +33,8 @@ _DETAILS = {
 def open_gate(keys: str | Path, replay: str | Path | None = None, *, max_age_s: float | None = None, bind_certificate: bool = False,
               power_safe: bool = False) -> KeyGate:
     """A gate over the ring at a path or redis:// address. replay: the store of used numbers, a path or a redis:// address; None:
-    replay.db beside the ring, or the same Redis. The rest is that of KeyGate and SqliteReplay. The caller closes it, after the server. OptionError."""
+    replay.db beside the ring, or the same Redis. The rest is that of KeyGate and SqliteReplay. The caller closes it, after the server.
+    OptionError."""
     if replay is None:
         replay = keys if is_redis(keys) else Path(keys).with_name("replay.db")
     return KeyGate(open_keys(keys), open_replay(replay, power_safe), max_age_s=max_age_s, bind_certificate=bind_certificate)

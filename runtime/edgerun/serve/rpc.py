@@ -31,7 +31,7 @@ except ImportError as e:
 
 SLACK = 64 << 10
 """Bytes above the largest legal message that are still read, to say and count that it is too large; gRPC itself cuts off what is longer."""
-Answer = Callable[[Any, Any], Awaitable[bytes]]
+GONE_S = 0.1
 
 
 def make_server(core: Core) -> grpc.aio.Server:
@@ -86,7 +86,7 @@ def _inferring(core: Core, most: int) -> Callable[[AsyncIterator[bytes], Any], A
 
                 def parse() -> tuple[Served, InferRequest]:
                     request = rpc_codec.decode(rpc_codec.parse("ModelInferRequest", body))
-                    served = core.models.find(request.model, request.version)
+                    served = core.intended(who, core.models.find(request.model, request.version))
                     if len(body) > served.most_bytes(json=False):
                         raise Refused("too_large", f"expected at most {served.most_bytes(json=False)} bytes; found {len(body)}")
                     return served, request
@@ -108,8 +108,9 @@ async def _body(received: AsyncIterator[bytes], most: int, seconds: float, m: Me
         body = await asyncio.wait_for(anext(received), seconds)
     except (asyncio.TimeoutError, TimeoutError) as e:
         raise Refused("slow", f"expected the message within {seconds:g} s") from e
-    except StopAsyncIteration as e:
-        raise Refused("syntax", "expected one message; found none") from e
+    except StopAsyncIteration as e:  # too large for gRPC, which has told the sender; or none at all
+        await asyncio.sleep(GONE_S)  # a sender who went away cancels this task meanwhile
+        raise Refused("too_large", f"expected one message of at most {most} bytes; found none, or more") from e
     m.bytes_in = len(body)
     if len(body) > most:
         raise Refused("too_large", f"expected at most {most} bytes; found {len(body)}")

@@ -25,6 +25,7 @@ from edgerun.serve.core import Core
 from edgerun.serve.events import Event, Observer, Observers
 from edgerun.serve.gate import Gate, OpenGate
 from edgerun.serve.http import App, Page, Reply, Scope
+from edgerun.serve.monitor import Monitor
 from edgerun.serve.repository import Repository
 from edgerun.serve.served import Served, Verify
 from edgerun.serve.settings import ModelOptions, ServeLimits, TlsFiles
@@ -42,12 +43,12 @@ class Server:
     gate           who may speak (edgerun.serve.gate); None: everybody whom TLS lets in
     insecure       neither client certificates nor gate; OptionError unless host is a loopback address
     detectors      name → detector's ONNX file, for models whose folder has none
-    observers      called with every event; pages: path → Page, added to the HTTP interface
-    verify         called with each model's path before it is read; raises SignatureError where the file is
-                   not to be trusted (edgerun.serve.signing.Verifier)
+    observers      called with every event, besides `monitor` (metrics, page); pages: path → Page, added to the HTTP interface
+    verify         called with each model's path before it is read (edgerun.serve.signing.Verifier); raises SignatureError
+                   where the file is not to be trusted
 
-    Raises OptionError, ModelError, SignatureError; `start` also OptionError for addresses that cannot be had, and ModelError for a model that failed its
-    self-test."""
+    Raises OptionError, ModelError, SignatureError; `start` also OptionError for addresses that cannot be had, and for a model that failed
+    its self-test."""
 
     def __init__(self, models: Models, *, host: str = "127.0.0.1", http_port: int | None = 8000, grpc_port: int | None = 8001,
                  metrics_port: int | None = None, metrics_host: str = "127.0.0.1", tls: TlsFiles | None = None, gate: Gate | None = None,
@@ -65,7 +66,9 @@ class Server:
         self.observers = Observers(*observers)
         self.models = self._load(models, dict(detectors or {}), verify)
         self.core = Core(self.models, gate or OpenGate(), self.limits, self._workers, self.observers)
-        self.pages: dict[str, Page] = dict(pages or {})
+        self.monitor = Monitor(self.core)
+        self.observers.add(self.monitor)
+        self.pages: dict[str, Page] = {**self.monitor.pages, **(pages or {})}
         self.app = App(self.core, self.pages)
         self._running: list[Any] = []
         self._grpc: Any = None
@@ -100,13 +103,14 @@ class Server:
             raise
 
     async def _listen(self) -> None:
+        context = server_context(self.tls) if self.tls else None  # says what is wrong with the files better than gRPC would
         if self.http_port is not None or self.metrics_port is not None:
             from edgerun.serve.listener import Listener
 
             if self.http_port is not None:
                 http = Listener(self.app, self.limits, self._rejected)
                 self._running.append(http)
-                await http.start(self.host, self.http_port, server_context(self.tls) if self.tls else None)
+                await http.start(self.host, self.http_port, context)
                 self.http_port = http.port
             if self.metrics_port is not None:
                 metrics = Listener(_Metrics(self.app), self.limits, self._rejected)

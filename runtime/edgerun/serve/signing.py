@@ -42,8 +42,7 @@ def sign(path: str | Path, private_key: str | Path) -> Path:
     path, package = _there(path), _package()
     read_private(private_key)
     signature = signature_of(path)
-    hashing = package.hashing.Config().use_file_serialization(hashing_algorithm="sha256")
-    hashing.set_ignored_paths(paths=[signature], ignore_git_paths=False)
+    hashing = _hashing().set_ignored_paths(paths=[signature], ignore_git_paths=False)
     try:
         config = package.signing.Config().set_hashing_config(hashing).use_elliptic_key_signer(private_key=private_key)
     except Exception as e:  # the package lets those of cryptography pass
@@ -122,7 +121,13 @@ def _files(path: Path, bundle: bytes) -> dict[Path, str]:
 
 def _verifying(key: str | Path) -> Any:
     """The package's configuration with one key; it serves once."""
-    return _package().verifying.Config().use_elliptic_key_verifier(public_key=key)
+    return _package().verifying.Config().use_elliptic_key_verifier(public_key=key).set_hashing_config(_hashing())
+
+
+def _hashing() -> Any:
+    """SHA-256 of every file, those of Git, which the package would leave out, with them."""
+    config = _package().hashing.Config().use_file_serialization(hashing_algorithm="sha256")
+    return config.set_ignored_paths(paths=(), ignore_git_paths=False)
 
 
 def _there(path: str | Path) -> Path:
