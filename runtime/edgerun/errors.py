@@ -15,6 +15,7 @@ EdgeRunError
 ├── FaultError                a detected fault, when the policy says abort
 ├── SignatureError            a signature that is missing, wrong, or of a key that is not trusted
 ├── Refused                   a message that a server does not serve
+├── OffloadError              a server that gave no answer
 ├── StoreError                keys or used numbers that cannot be looked up
 └── DeadlineExceeded          no answer within the time budget
 
@@ -109,6 +110,16 @@ class Refused(EdgeRunError):
     def __init__(self, reason: str, detail: str, retry_after: float | None = None) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason, self.detail, self.retry_after = reason, detail, retry_after
+
+
+class OffloadError(EdgeRunError):
+    """A server gave no answer. reason: unreachable, timeout, tls, bad_answer, circuit_open, no_server, or refused:<why>."""
+
+    exit_code = 8
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"server: expected an answer; found: {reason}{f' ({detail})' if detail else ''}")
+        self.reason, self.detail = reason, detail
 
 
 class StoreError(EdgeRunError):

@@ -78,9 +78,7 @@ class Result:
         s = self.scores.astype(np.float64).reshape(len(self.scores), -1)
         if not self.logits:
             return s
-        e = np.exp(s - s.max(axis=1, keepdims=True))
-        probabilities: np.ndarray = e / e.sum(axis=1, keepdims=True)
-        return probabilities
+        return softmax(s)
 
     @property
     def top(self) -> list[tuple[str, float]]:
@@ -114,6 +112,13 @@ class Result:
         if self.samples:
             out["samples"] = [s.to_dict(top) for s in self.samples]
         return out
+
+
+def softmax(scores: np.ndarray) -> np.ndarray:
+    """Over the last dimension."""
+    e = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    probabilities: np.ndarray = e / e.sum(axis=-1, keepdims=True)
+    return probabilities
 
 
 def summary(a: np.ndarray) -> dict[str, Any]:

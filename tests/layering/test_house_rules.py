@@ -28,7 +28,7 @@ LAYERS = [
     {"edgerun.passes"},
     {"edgerun.importer"},
     {"edgerun.ops"},
-    {"edgerun.errors", "edgerun.limits", "edgerun.watch", "edgerun.options", "edgerun.about"},
+    {"edgerun.errors", "edgerun.limits", "edgerun.watch", "edgerun.options", "edgerun.about", "edgerun.broker"},
 ]
 """Top to bottom; nobody imports from a layer above its own."""
 

@@ -26,6 +26,7 @@ COMMANDS = {
     "ranges": "ranges",
     "codegen": "codegen.command",
     "split": "split.command",
+    "device": "device.command",
     "serve": "serve.command",
     "keys": "serve.keys",
     "sign": "serve.sign",
@@ -58,6 +59,7 @@ Examples:
   edgerun serve parts/ model.onnx --insecure           HTTP and gRPC for both, on this machine only
   edgerun keys new cam-1 --ring keys.json              a key that signs the messages of a device
   edgerun sign parts/ --key maker.pem                  a signature that `verify`, and a server, can hold a model to
+  edgerun device parts/ --server https://edge.lan:8000 --input photo.jpg    the head here, the rest there
   edgerun inspect model.onnx                           steps, kernels, memory, exits
   edgerun bench model.onnx --against ort               time against other runtimes
   edgerun inject model.onnx --list                     where a fault can strike, and what comes of one

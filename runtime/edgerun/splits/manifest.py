@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,8 +47,8 @@ class Manifest:
         return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1) + "\n"
 
     @classmethod
-    def read(cls, folder: str | Path) -> Manifest:
-        """Of a folder, its files held against their digests. ModelNotFoundError, ModelFormatError."""
+    def read(cls, folder: str | Path, parts: Sequence[str] = ("head", "tail")) -> Manifest:
+        """Of a folder, its files held against their digests; parts: those that have to be there. ModelNotFoundError, ModelFormatError."""
         path = Path(folder) / NAME
         try:
             raw = json.loads(path.read_text(encoding="utf-8"))
@@ -65,7 +65,7 @@ class Manifest:
             found = cls(**raw | {"tensors": tuple(raw["tensors"])})
         except (KeyError, TypeError, AttributeError) as e:
             raise ModelFormatError(f"{path}: expected the fields of {SCHEMA}; found a bad or missing one: {e}") from e
-        for part in (found.head, found.tail):
+        for part in (getattr(found, role) for role in parts):
             file = path.parent / str(part.file)
             if Path(str(part.file)).name != part.file or not file.is_file():
                 raise ModelFormatError(f"{path}: expected a file of this folder; found {part.file!r}")

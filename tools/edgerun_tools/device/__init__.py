@@ -1,0 +1,1 @@
+"""`edgerun device`, and what is measured between two machines."""
