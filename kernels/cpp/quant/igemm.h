@@ -125,17 +125,19 @@ EDGERUN_SIMD void pack_b(Form f, int64_t n_segments, int64_t length, int64_t col
 // Rows [row, row + m) of C, whose rows of A are rows[0..m), times panels [first, last).
 void int_multiply(const IntProduct& g, const void* const* rows, int64_t row, int64_t m, int64_t first, int64_t last);
 
-// n bytes as A's elements: minus their zero point as words, as int8 otherwise.
+// n bytes as A's elements: minus their zero point as words, as bytes otherwise.
 template <class T>
 EDGERUN_SIMD void widen(const T* x, int64_t n, int32_t zero, word* out) {
   for (int64_t k = 0; k < n; ++k) out[k] = static_cast<word>(x[k] - zero);
 }
 template <class T>
 EDGERUN_SIMD void widen(const T* x, int64_t n, int32_t, int8_t* out) {
-  constexpr int kFlip = T(-1) < T(0) ? 0 : 128;
+  constexpr int kFlip = (T(-1) < T(0)) == kSignedBytes ? 0 : 128;
   for (int64_t k = 0; k < n; ++k) out[k] = static_cast<int8_t>(x[k] ^ kFlip);
 }
 // The zero point in A of form bytes: what padding holds, and what every element counts too much.
-EDGERUN_SIMD int32_t byte_zero(bool signed_x, int32_t zero) { return signed_x ? zero : zero - 128; }
+EDGERUN_SIMD int32_t byte_zero(bool signed_x, int32_t zero) {
+  return signed_x == kSignedBytes ? zero : kSignedBytes ? zero - 128 : zero + 128;
+}
 
 EDGERUN_ISA_END

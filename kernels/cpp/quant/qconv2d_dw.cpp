@@ -140,11 +140,9 @@ struct Chunk {
   IntProduct out;        // start, factor, left of this chunk; c: the image at its first channel
 };
 
-// An element as the product takes it: minus its zero point as a word, as int8 otherwise (igemm.h).
+// An element as the product takes it: minus its zero point as a word, as a byte otherwise (igemm.h).
 template <class T> EDGERUN_SIMD void put_element(T x, int32_t zero, word* out) { *out = static_cast<word>(x - zero); }
-#if defined(EDGERUN_SIMD_NEON) && defined(__ARM_FEATURE_DOTPROD)
 template <class T> EDGERUN_SIMD void put_element(T x, int32_t zero, int8_t* out) { widen(&x, 1, zero, out); }
-#endif
 
 // The elements of n channels of a group's rows, side by side.
 template <class T>
@@ -170,11 +168,11 @@ EDGERUN_SIMD void side_by_side(const T* const* rows, int64_t n, int32_t zero, wo
   for (; k < n; ++k)
     for (int i = 0; i < kGroup; ++i) out[k * kGroup + i] = static_cast<word>(rows[i][k] - zero);
 }
-#if defined(EDGERUN_SIMD_NEON) && defined(__ARM_FEATURE_DOTPROD)
 template <class T>
 EDGERUN_SIMD void side_by_side(const T* const* rows, int64_t n, int32_t zero, int8_t* out) {
-  const uint8x16_t flip = vdupq_n_u8(T(-1) < T(0) ? 0 : 128);
   int64_t k = 0;
+#if defined(EDGERUN_SIMD_NEON) && defined(__ARM_FEATURE_DOTPROD)
+  const uint8x16_t flip = vdupq_n_u8(T(-1) < T(0) ? 0 : 128);
   for (; k + 16 <= n; k += 16) {
     uint8x16x4_t all;
     for (int i = 0; i < 4; ++i) all.val[i] = veorq_u8(vld1q_u8(reinterpret_cast<const uint8_t*>(rows[i] + k)), flip);
@@ -185,10 +183,43 @@ EDGERUN_SIMD void side_by_side(const T* const* rows, int64_t n, int32_t zero, in
     for (int i = 0; i < 4; ++i) all.val[i] = veor_u8(vld1_u8(reinterpret_cast<const uint8_t*>(rows[i] + k)), vget_low_u8(flip));
     vst4_u8(reinterpret_cast<uint8_t*>(out + 4 * k), all);
   }
-  for (; k < n; ++k)
-    for (int i = 0; i < 4; ++i) put_element(rows[i][k], zero, out + 4 * k + i);
-}
+#elif defined(__AVX512VNNI__) || defined(__AVXVNNI__)
+  const auto at = [](const void* p) __attribute__((always_inline)) { return static_cast<const __m128i*>(p); };
+  const __m128i flip = _mm_set1_epi8(static_cast<char>(T(-1) < T(0) ? 128 : 0));
+#if defined(EDGERUN_SIMD_AVX512)
+  const __m512i quads = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  const __m512i turned = _mm512_maskz_broadcast_i32x4(0xffff, _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+  const __m512i flips = _mm512_maskz_broadcast_i32x4(0xffff, flip);
+  for (; k + 16 <= n; k += 16) {
+    __m512i all = _mm512_castsi128_si512(_mm_loadu_si128(at(rows[0] + k)));
+    all = _mm512_maskz_inserti32x4(0xffff, all, _mm_loadu_si128(at(rows[1] + k)), 1);
+    all = _mm512_maskz_inserti32x4(0xffff, all, _mm_loadu_si128(at(rows[2] + k)), 2);
+    all = _mm512_maskz_inserti32x4(0xffff, all, _mm_loadu_si128(at(rows[3] + k)), 3);
+    all = _mm512_maskz_shuffle_epi8(~0ull, _mm512_maskz_permutexvar_epi32(0xffff, quads, all), turned);
+    _mm512_storeu_si512(out + 4 * k, _mm512_xor_si512(all, flips));
+  }
 #endif
+  const auto put = [&](int i, __m128i a) __attribute__((always_inline)) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + 4 * k) + i, _mm_xor_si128(a, flip));
+  };
+  for (; k + 16 <= n; k += 16) {
+    __m128i row[4];
+    for (int i = 0; i < 4; ++i) row[i] = _mm_loadu_si128(at(rows[i] + k));
+    const __m128i a = _mm_unpacklo_epi8(row[0], row[1]), b = _mm_unpacklo_epi8(row[2], row[3]);
+    const __m128i c = _mm_unpackhi_epi8(row[0], row[1]), d = _mm_unpackhi_epi8(row[2], row[3]);
+    put(0, _mm_unpacklo_epi16(a, b)), put(1, _mm_unpackhi_epi16(a, b));
+    put(2, _mm_unpacklo_epi16(c, d)), put(3, _mm_unpackhi_epi16(c, d));
+  }
+  for (; k + 8 <= n; k += 8) {
+    __m128i row[4];
+    for (int i = 0; i < 4; ++i) row[i] = _mm_loadl_epi64(at(rows[i] + k));
+    const __m128i a = _mm_unpacklo_epi8(row[0], row[1]), b = _mm_unpacklo_epi8(row[2], row[3]);
+    put(0, _mm_unpacklo_epi16(a, b)), put(1, _mm_unpackhi_epi16(a, b));
+  }
+#endif
+  for (; k < n; ++k)
+    for (int i = 0; i < DotForm::kStep; ++i) put_element(rows[i][k], zero, out + 4 * k + i);
+}
 
 // The group row whose first input row is `top` (may lie outside the image).
 template <class F, class T>
