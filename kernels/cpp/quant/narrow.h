@@ -68,7 +68,11 @@ struct Narrower {
   template <int kHalf> static EDGERUN_INLINE __m256i half(__m512i bytes) { return _mm512_maskz_extracti64x4_epi64(0xf, bytes, kHalf); }
   static EDGERUN_INLINE void put(__m128i bytes, uint8_t* out, int n) {
     if (EDGERUN_LIKELY(n == 16)) return _mm_storeu_si128(reinterpret_cast<__m128i*>(out), bytes);
-    if (n & 8) _mm_storel_epi64(reinterpret_cast<__m128i*>(out), bytes), bytes = _mm_srli_si128(bytes, 8), out += 8;
+    if (n & 8) {
+      _mm_storel_epi64(reinterpret_cast<__m128i*>(out), bytes);
+      if (n == 8) return;
+      bytes = _mm_srli_si128(bytes, 8), out += 8;
+    }
     uint64_t rest;
     _mm_storel_epi64(reinterpret_cast<__m128i*>(&rest), bytes);
     if (n & 4) __builtin_memcpy(out, &rest, 4), rest >>= 32, out += 4;
