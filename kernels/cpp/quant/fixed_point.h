@@ -10,14 +10,18 @@ EDGERUN_ISA_BEGIN
 inline constexpr int32_t kMostLeft = 30;
 
 EDGERUN_SIMD vi min_int(vi a, vi b) {
-#if defined(EDGERUN_SIMD_AVX2)
+#if defined(EDGERUN_SIMD_AVX512)
+  return reinterpret_cast<vi>(_mm512_maskz_min_epi32(0xffff, reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
+#elif defined(EDGERUN_SIMD_AVX2)
   return reinterpret_cast<vi>(_mm256_min_epi32(reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b)));
 #else
   return select_int(a < b, a, b);
 #endif
 }
 EDGERUN_SIMD vi max_int(vi a, vi b) {
-#if defined(EDGERUN_SIMD_AVX2)
+#if defined(EDGERUN_SIMD_AVX512)
+  return reinterpret_cast<vi>(_mm512_maskz_max_epi32(0xffff, reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
+#elif defined(EDGERUN_SIMD_AVX2)
   return reinterpret_cast<vi>(_mm256_max_epi32(reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b)));
 #else
   return select_int(a > b, a, b);

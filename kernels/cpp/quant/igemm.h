@@ -6,6 +6,7 @@
 // Where no instruction multiplies bytes exactly (AVX2's maddubs saturates), words are as fast: two products a lane.
 #pragma once
 #include "matmul/gemm.h"
+#include "quant/lanes.h"
 #include "quant/narrow.h"
 #include "quant/words.h"
 
@@ -125,17 +126,30 @@ EDGERUN_SIMD void pack_b(Form f, int64_t n_segments, int64_t length, int64_t col
 // Rows [row, row + m) of C, whose rows of A are rows[0..m), times panels [first, last).
 void int_multiply(const IntProduct& g, const void* const* rows, int64_t row, int64_t m, int64_t first, int64_t last);
 
-// n bytes as A's elements: minus their zero point as words, as int8 otherwise.
+// n bytes as A's elements: minus their zero point as words, as bytes otherwise.
 template <class T>
 EDGERUN_SIMD void widen(const T* x, int64_t n, int32_t zero, word* out) {
   for (int64_t k = 0; k < n; ++k) out[k] = static_cast<word>(x[k] - zero);
 }
+template <class T> EDGERUN_SIMD uint8_t flip_of() { return (T(-1) < T(0)) == kSignedBytes ? 0 : 128; }
 template <class T>
 EDGERUN_SIMD void widen(const T* x, int64_t n, int32_t, int8_t* out) {
-  constexpr int kFlip = T(-1) < T(0) ? 0 : 128;
-  for (int64_t k = 0; k < n; ++k) out[k] = static_cast<int8_t>(x[k] ^ kFlip);
+  const v8 flip = broadcast_byte(flip_of<T>());
+  if (n < kBytes) return store_bytes_partial(out, load_bytes_partial(x, n) ^ flip, n);
+  for (int64_t k = 0; k + kBytes < n; k += kBytes) storeu_bytes(out + k, loadu_bytes(x + k) ^ flip);
+  storeu_bytes(out + n - kBytes, loadu_bytes(x + n - kBytes) ^ flip);
+}
+// n bytes of one value: margins are short, and a call of memset costs more than they do.
+EDGERUN_SIMD void fill_bytes(void* to, uint8_t value, int64_t n) {
+  const v8 all = broadcast_byte(value);
+  uint8_t* at = static_cast<uint8_t*>(to);
+  if (n < kBytes) return store_bytes_partial(at, all, n);
+  for (int64_t k = 0; k + kBytes < n; k += kBytes) storeu_bytes(at + k, all);
+  storeu_bytes(at + n - kBytes, all);
 }
 // The zero point in A of form bytes: what padding holds, and what every element counts too much.
-EDGERUN_SIMD int32_t byte_zero(bool signed_x, int32_t zero) { return signed_x ? zero : zero - 128; }
+EDGERUN_SIMD int32_t byte_zero(bool signed_x, int32_t zero) {
+  return signed_x == kSignedBytes ? zero : kSignedBytes ? zero - 128 : zero + 128;
+}
 
 EDGERUN_ISA_END

@@ -10,10 +10,21 @@ struct Narrow {
   bool is_signed;
 };
 
-// Lanes of rescale with left = 0, plus the zero point; factor: factor_of(m) of every lane. AVX2 gives lanes 0 2 1 3 and 4 6 5 7 and
-// lowers unsigned results by 128, NEON leaves the zero point out, which is a few instructions less: Narrower expects that.
+// Lanes of rescale with left = 0, plus the zero point; factor: factor_of(m) of every lane. AVX2 and AVX-512 give lanes 0 2 1 3, 4 6 5 7, … and
+// lower unsigned results by 128, NEON leaves the zero point out, which is a few instructions less: Narrower expects that.
 struct Rescale {
-#if defined(EDGERUN_SIMD_AVX2)
+#if defined(EDGERUN_SIMD_AVX512)
+  __m512i half;
+  EDGERUN_INLINE explicit Rescale(const Narrow& n)
+      : half(_mm512_set1_epi64((int64_t{n.zero - (n.is_signed ? 0 : 128)} * 2 + 1) * (int64_t{1} << 31))) {}
+  EDGERUN_INLINE vi operator()(vi t, vi factor) const {
+    const __m512i a = reinterpret_cast<__m512i>(t), f = reinterpret_cast<__m512i>(factor);
+    const __m512i a1 = _mm512_maskz_srli_epi64(0xff, a, 32), f1 = _mm512_maskz_srli_epi64(0xff, f, 32);
+    const __m512i even = _mm512_add_epi64(_mm512_maskz_mul_epi32(0xff, a, f), half);
+    const __m512i odd = _mm512_add_epi64(_mm512_maskz_mul_epi32(0xff, a1, f1), half);
+    return reinterpret_cast<vi>(_mm512_maskz_shuffle_ps(0xffff, _mm512_castsi512_ps(even), _mm512_castsi512_ps(odd), 0xdd));
+  }
+#elif defined(EDGERUN_SIMD_AVX2)
   __m256i half;
   EDGERUN_INLINE explicit Rescale(const Narrow& n)
       : half(_mm256_set1_epi64x((int64_t{n.zero - (n.is_signed ? 0 : 128)} * 2 + 1) * (int64_t{1} << 31))) {}
@@ -36,7 +47,57 @@ struct Rescale {
 // Stores the results of Rescale as bytes. `lone` takes one vector, `pair` two that belong side by side, `quad` two
 // pairs; n: how many bytes of each are stored.
 struct Narrower {
-#if defined(EDGERUN_SIMD_AVX2)
+#if defined(EDGERUN_SIMD_AVX512)
+  __m512i low, high, flip;  // bytes are signed until the end
+
+  EDGERUN_INLINE explicit Narrower(const Narrow& n) {
+    const int32_t down = n.is_signed ? 0 : 128;
+    low = _mm512_set1_epi8(static_cast<char>(n.low - down)), high = _mm512_set1_epi8(static_cast<char>(n.high - down));
+    flip = _mm512_set1_epi8(static_cast<char>(down));
+  }
+  EDGERUN_INLINE __m512i bytes(vi a, vi b, vi c, vi d) const {  // one after the other
+    const __m512i order = _mm512_maskz_broadcast_i32x4(0xffff, _mm_setr_epi8(0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12, 14, 13, 15));
+    const __m512i ab = _mm512_packs_epi32(reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b));
+    const __m512i cd = _mm512_packs_epi32(reinterpret_cast<__m512i>(c), reinterpret_cast<__m512i>(d));
+    __m512i y = _mm512_packs_epi16(ab, cd);
+    y = _mm512_xor_si512(_mm512_maskz_max_epi8(~0ull, _mm512_maskz_min_epi8(~0ull, y, high), low), flip);
+    const __m512i quads = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    return _mm512_maskz_permutexvar_epi32(0xffff, quads, _mm512_maskz_shuffle_epi8(~0ull, y, order));
+  }
+  template <int kQuarter> static EDGERUN_INLINE __m128i quarter(__m512i bytes) { return _mm512_maskz_extracti32x4_epi32(0xf, bytes, kQuarter); }
+  template <int kHalf> static EDGERUN_INLINE __m256i half(__m512i bytes) { return _mm512_maskz_extracti64x4_epi64(0xf, bytes, kHalf); }
+  static EDGERUN_INLINE void put(__m128i bytes, uint8_t* out, int n) {
+    if (EDGERUN_LIKELY(n == 16)) return _mm_storeu_si128(reinterpret_cast<__m128i*>(out), bytes);
+    if (n & 8) {
+      _mm_storel_epi64(reinterpret_cast<__m128i*>(out), bytes);
+      if (n == 8) return;
+      bytes = _mm_srli_si128(bytes, 8), out += 8;
+    }
+    uint64_t rest;
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(&rest), bytes);
+    if (n & 4) __builtin_memcpy(out, &rest, 4), rest >>= 32, out += 4;
+    if (n & 2) __builtin_memcpy(out, &rest, 2), rest >>= 16, out += 2;
+    if (n & 1) *out = static_cast<uint8_t>(rest);
+  }
+  static EDGERUN_INLINE void put(__m256i bytes, uint8_t* out, int n) {
+    if (EDGERUN_LIKELY(n == 32)) return _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), bytes);
+    const __m128i first = _mm256_castsi256_si128(bytes);
+    put(first, out, n < 16 ? n : 16);
+    if (n > 16) put(_mm256_extracti128_si256(bytes, 1), out + 16, n - 16);
+  }
+  EDGERUN_INLINE void lone(vi a, uint8_t* out, int n) const { put(quarter<0>(bytes(a, a, a, a)), out, n); }
+  // Four that belong to rows below each other.
+  EDGERUN_INLINE void four(vi a, vi b, vi c, vi d, uint8_t* out, int64_t ldc, int n) const {
+    const __m512i y = bytes(a, b, c, d);
+    put(quarter<0>(y), out, n), put(quarter<1>(y), out + ldc, n), put(quarter<2>(y), out + 2 * ldc, n), put(quarter<3>(y), out + 3 * ldc, n);
+  }
+  EDGERUN_INLINE void pair(vi a, vi b, uint8_t* out, int n) const { put(half<0>(bytes(a, b, a, b)), out, n); }
+  EDGERUN_INLINE void quad(vi a, vi b, uint8_t* out, vi c, vi d, uint8_t* next, int n) const {
+    const __m512i y = bytes(a, b, c, d);
+    put(half<0>(y), out, n);
+    put(half<1>(y), next, n);
+  }
+#elif defined(EDGERUN_SIMD_AVX2)
   __m256i low, high, flip;  // bytes are signed until the end
 
   EDGERUN_INLINE explicit Narrower(const Narrow& n) {
@@ -106,10 +167,6 @@ struct Narrower {
   EDGERUN_INLINE explicit Narrower(const Narrow& n) : low(broadcast_int(n.low)), high(broadcast_int(n.high)) {}
   EDGERUN_INLINE void lone(vi a, uint8_t* out, int n) const {
     const vi y = max_int(min_int(a, high), low);
-#if defined(EDGERUN_SIMD_AVX512)
-    if (EDGERUN_LIKELY(n == kLanes))
-      return _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm512_maskz_cvtepi32_epi8(0xffff, reinterpret_cast<__m512i>(y)));
-#endif
     for (int k = 0; k < kLanes; ++k)
       if (k < n) out[k] = static_cast<uint8_t>(y[k]);
   }
@@ -128,8 +185,13 @@ struct Narrower {
 template <int kRows, int kVectors>
 EDGERUN_SIMD void narrow_rows(const vi (&acc)[kRows][kVectors], const Narrower& narrow, uint8_t* c, int64_t ldc, int columns) {
   if constexpr (kVectors == 1) {
+    int r = 0;
+#if defined(EDGERUN_SIMD_AVX512)
 #pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) narrow.lone(acc[r][0], c + r * ldc, columns);
+    for (; r + 4 <= kRows; r += 4) narrow.four(acc[r][0], acc[r + 1][0], acc[r + 2][0], acc[r + 3][0], c + r * ldc, ldc, columns);
+#endif
+#pragma GCC unroll 8
+    for (; r < kRows; ++r) narrow.lone(acc[r][0], c + r * ldc, columns);
   } else {
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; v += 2) {

@@ -157,8 +157,11 @@ void run_rows(const Run& r, const Params& p, int64_t n, int64_t begin, int64_t e
     const int64_t step = s.kernel_h == 1 ? s.stride_h : 1, count = (block - 1) * p.row_step + s.span_h();
     widen_image_rows(s, p.q, r.in[0], n, top, step, count, p.line, wide);
     const int64_t m = block * s.out_width;
-    for (int64_t i = 0, y = 0; y < block; ++y)
-      for (int64_t ox = 0; ox < s.out_width; ++ox) rows[i++] = wide + y * p.row_step * p.line + ox * s.stride_w * s.channels;
+    const A* first_pixel = wide;
+    const bool lone = s.out_width == 1;  // pixels of a row, or rows of a pixel: one long loop
+    const int64_t wide_count = lone ? block : s.out_width, apart = lone ? p.row_step * p.line : s.stride_w * s.channels;
+    for (int64_t i = 0; i < m; i += wide_count, first_pixel += p.row_step * p.line)
+      for (int64_t k = 0; k < wide_count; ++k) rows[i + k] = first_pixel + k * apart;
     for (int64_t g = 0; g < s.group; ++g) {
       const char* packed = static_cast<const char*>(r.packed) + table_bytes(p) + g * p.group_bytes;
       use_epilogue(p.epilogue, reinterpret_cast<const int32_t*>(packed), &product);

@@ -59,9 +59,13 @@ EDGERUN_SIMD vi divided(vu o, int side) {
 
 EDGERUN_SIMD vh load_part(const word* p, int n) {
   if (EDGERUN_LIKELY(n == kWords)) return *reinterpret_cast<const vh_unaligned*>(p);
+#if defined(EDGERUN_SIMD_AVX512)
+  return reinterpret_cast<vh>(_mm512_maskz_loadu_epi16((1u << n) - 1u, p));
+#else
   vh r{};
   __builtin_memcpy(&r, p, static_cast<size_t>(n) * 2);
   return r;
+#endif
 }
 
 // One tile's n <= kWords channels: kSide x kSide words at `in` (line: words between rows) to v, v + plane, ...

@@ -10,7 +10,7 @@ template <class T, class A>
 void widen_rows(const ConvShape& s, const T* x, int32_t zero, int32_t outside, int64_t from, int64_t step, int64_t rows, int64_t line, A* out) {
   const int64_t left = least(s.pad_left * s.channels, line);
   const int64_t taken = most(0, least(s.width * s.channels, line - left)), right = line - left - taken;
-  const auto fill = [outside](A* at, int64_t n) { __builtin_memset(at, outside, static_cast<size_t>(n) * sizeof(A)); };
+  const auto fill = [outside](A* at, int64_t n) { fill_bytes(at, static_cast<uint8_t>(outside), n * static_cast<int64_t>(sizeof(A))); };
   if (left == 0 && right == 0 && step == 1 && taken == s.width * s.channels && from >= 0 && from + rows <= s.height)
     return widen(x + from * taken, rows * taken, zero, out);
   for (int64_t i = from; rows > 0; --rows, i += step, out += line) {

@@ -3,9 +3,9 @@
 //
 //   words       A and B hold int16 (byte minus zero point: exact for every zero point), everywhere
 //   words_bytes the same, with B stored as int8 and widened on the way: where B is read once, its size is what counts
-//   bytes       A and B hold int8, with instructions for four products a lane (Arm's dot product) or for eight (Arm's matrix product: two
-//               rows times two columns). A is the byte as int8 (uint8 less 128), so the zero point's share, zero times the sum of the
-//               weights, is taken from the bias ahead of time
+//   bytes       A and B hold bytes, with instructions for four products a lane (VNNI, Arm's dot product) or for eight (Arm's matrix
+//               product: two rows times two columns). A is the byte as int8 (uint8 less 128), for VNNI as uint8 (int8 plus 128), so
+//               the zero point's share, zero times the sum of the weights, is taken from the bias ahead of time
 #pragma once
 #include "simd.h"
 
@@ -108,7 +108,7 @@ struct WordsBytesForm : WordsForm {
 };
 
 #if defined(EDGERUN_SIMD_NEON) && defined(__ARM_FEATURE_DOTPROD)
-inline constexpr bool kHasBytes = true;
+inline constexpr bool kHasBytes = true, kSignedBytes = true;
 struct DotForm {
   typedef int8_t A;
   typedef int8_t B;
@@ -126,8 +126,29 @@ struct DotForm {
     return (vi)vdotq_laneq_s32((int32x4_t)acc, b, a, kGroupOfA);
   }
 };
+#elif defined(__AVX512VNNI__) || defined(__AVXVNNI__)
+inline constexpr bool kHasBytes = true, kSignedBytes = false;
+struct DotForm {  // the sum of four products is exact: nothing saturates on the way
+  typedef int8_t A;
+  typedef int8_t B;
+  static constexpr int kStep = 4, kAtOnce = 1;
+  static constexpr bool kPairs = false, kLoadsTwo = false;
+  static EDGERUN_INLINE vi load(const B* p) { return *reinterpret_cast<const vi_unaligned*>(p); }
+  static EDGERUN_INLINE vi broadcast(const A* p) {
+    int32_t four;
+    __builtin_memcpy(&four, p, 4);
+    return broadcast_int(four);
+  }
+  static EDGERUN_INLINE vi multiply(vi acc, vi a, vi b) {
+#if defined(EDGERUN_SIMD_AVX512)
+    return reinterpret_cast<vi>(_mm512_dpbusd_epi32(reinterpret_cast<__m512i>(acc), reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
 #else
-inline constexpr bool kHasBytes = false;
+    return reinterpret_cast<vi>(_mm256_dpbusd_avx_epi32(reinterpret_cast<__m256i>(acc), reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b)));
+#endif
+  }
+};
+#else
+inline constexpr bool kHasBytes = false, kSignedBytes = true;
 typedef WordsForm DotForm;  // not used
 #endif
 
@@ -152,11 +173,9 @@ struct BytesForm {
 typedef DotForm BytesForm;
 #endif
 
-#if defined(EDGERUN_SIMD_NEON) && defined(__ARM_FEATURE_DOTPROD)
-typedef BytesForm PackedBytesForm;
-#else
-typedef WordsBytesForm PackedBytesForm;
-#endif
+template <bool> struct PackedForm { typedef BytesForm Type; };
+template <> struct PackedForm<false> { typedef WordsBytesForm Type; };
+typedef PackedForm<kHasBytes>::Type PackedBytesForm;
 
 enum class Form : uint8_t { words, words_bytes, bytes };  // the last two: PackedBytesForm, of which an instruction set has one
 EDGERUN_SIMD int64_t step_of(Form f) { return f == Form::bytes ? BytesForm::kStep : kGroup; }
