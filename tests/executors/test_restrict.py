@@ -54,11 +54,12 @@ def products(plan):
 
 
 def largest(plan, feeds, step):
-    """Where the step's greatest result is: a flipped exponent shows there, whatever the activation."""
+    """Where the step's greatest result below 2 is: there the exponent's highest bit is not set yet, and shows whatever the activation."""
     executor = EngineExecutor(plan)
     executor.capture(step)
     executor.run(feeds)
-    return int(np.argmax(np.frombuffer(executor.captured(), np.float32)))
+    values = np.frombuffer(executor.captured(), np.float32)
+    return int(np.argmax(np.where(values < 2, values, -np.inf)))
 
 
 def answer(run):
