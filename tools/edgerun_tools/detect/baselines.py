@@ -6,11 +6,12 @@ mahalanobis  distance of the channels' means from their benign mean, under a shr
 paper        the pipeline of the paper's public code (Noise-aware misclassification detection, dissectlab): an autoencoder with a
              transformer in its code (after adVAE, arXiv 1903.00904), four features of residual and code, a one-class SVM
 
-Every baseline is fitted to benign features under noise alone, and its threshold is a quantile of benign scores: none sees an attack. Where
-`paper` differs from the public code, it is in what would have been wrong there: the loss is L1, not the median of residuals (which moves one
-element a sample); features are scaled by benign features, not each sample by its own extremes (which one impulse ruins); the code is the
-mean, not a draw; the SVM learns from messages that the autoencoder has not seen; nu = 0.05 is fixed instead of tuned on labelled attacks
-(where noisy attacks were labelled benign). Epochs and sizes are fitted to tensors of 2 to 8 thousand elements instead of 100 thousand.
+Every baseline is fitted to benign features under noise alone, and its threshold is a quantile of benign scores: none sees an attack.
+Where `paper` differs from the public code, it is in what would have been wrong there: the loss is L1, not the median of residuals (which
+moves one element a sample); features are scaled by benign features, not each sample by its own extremes (which one impulse ruins); the
+code is the mean, not a draw; the SVM learns from messages that the autoencoder has not seen; nu = 0.05 is fixed instead of tuned on
+labelled attacks (where noisy attacks were labelled benign). Epochs and sizes are fitted to tensors of 2 to 8 thousand elements instead of
+100 thousand.
 """
 
 from __future__ import annotations
