@@ -10,7 +10,8 @@ from pathlib import Path
 def main(argv: list[str] | None = None) -> int:
     """Parse the command line and run; returns the process's exit code."""
     p = argparse.ArgumentParser(prog="python -m edgerun_tools.train", description=__doc__)
-    p.add_argument("recipe", choices=["mnist_alexnet", "cifar10_resnet18", "cifar10_alexnet", "digits_mlp"])
+    p.add_argument("recipe", choices=["mnist_alexnet", "cifar10_resnet18", "cifar10_alexnet", "cifar10_vgg", "cifar10_mobilenet",
+                                      "digits_mlp"])
     p.add_argument("--data", type=Path, help="folder that holds sets/ (default: $EDGERUN_DATA, else ../shared/data)")
     p.add_argument("--epochs", type=int, help="about this many, every cycle of the recipe shortened in proportion")
     p.add_argument("--out", type=Path, default=Path("models/zoo"), help="the zoo; default %(default)s")

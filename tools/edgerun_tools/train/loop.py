@@ -89,7 +89,7 @@ def train(recipe: Recipe, splits: Splits, work: Path, resume: bool) -> tuple[Exi
         net.load_state_dict(state["net"])
         opt.load_state_dict(state["opt"])
         history, start = state["history"], state["epoch"]
-    replicas = Replicas(net, recipe.replicas)
+    replicas = Replicas(net, recipe.replicas, recipe.bf16)
     side = np.random.default_rng(recipe.seed).random(len(x)) < 0.5  # mirrored in even epochs, the others in odd ones
     epochs = recipe.epochs
     progress = Progress(recipe.name, epochs * len(x), start * len(x))

@@ -9,6 +9,20 @@ import torch
 from torch import Tensor, nn
 
 
+class Depthwise(nn.Conv2d):
+    """3x3 convolution of each channel alone, in float32 also under autocast: PyTorch's bfloat16 gradient of it runs a reference loop."""
+
+    def __init__(self, channels: int, stride: int) -> None:
+        super().__init__(channels, channels, 3, stride, 1, groups=channels, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N,C,H,W] -> [N,C,H/stride,W/stride]."""
+        if not torch.is_autocast_enabled("cpu"):
+            return super().forward(x)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(x.float())
+
+
 def conv_bn(cin: int, cout: int, stride: int = 1, kernel: int = 3, relu: bool = True) -> nn.Sequential:
     """Square convolution without bias, padded to keep the size at stride 1, then BatchNorm and (if asked) ReLU."""
     layers: list[nn.Module] = [nn.Conv2d(cin, cout, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(cout)]
@@ -28,6 +42,22 @@ class BasicBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[N,Cin,H,W] -> [N,Cout,H/stride,W/stride]."""
         return self.relu(self.body(x) + self.skip(x))
+
+
+class InvertedResidual(nn.Module):
+    """MobileNetV2's block (Sandler et al. 2018, arXiv 1801.04381): 1x1 up to `expand` times the channels, 3x3 one a channel, 1x1 down
+    without an activation; a skip where shapes are the same. ReLU rather than ReLU6: one operator less, and fp32 needs no bound."""
+
+    def __init__(self, cin: int, cout: int, expand: int, stride: int = 1) -> None:
+        super().__init__()
+        wide = cin * expand
+        self.same = stride == 1 and cin == cout
+        each = nn.Sequential(Depthwise(wide, stride), nn.BatchNorm2d(wide), nn.ReLU(inplace=True))
+        self.body = nn.Sequential(conv_bn(cin, wide, kernel=1), each, conv_bn(wide, cout, kernel=1, relu=False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N,Cin,H,W] -> [N,Cout,H/stride,W/stride]."""
+        return x + self.body(x) if self.same else self.body(x)
 
 
 def head(cin: int, convs: list[int], classes: int, hidden: int = 0, flat: int = 0,
@@ -104,6 +134,29 @@ def cifar10_alexnet(classes: int = 10) -> ExitNet:
         head(128, [], classes, hidden=512, flat=4),
     ]
     return ExitNet(segments, heads)
+
+
+def cifar10_vgg(classes: int = 10) -> ExitNet:
+    """VGG shape sized for 32x32 RGB (Simonyan, Zisserman 2014, arXiv 1409.1556): four pairs of 3x3 convolutions with a max pool between
+    pairs, BatchNorm, a global average pool instead of the wide classifier; early exits after pairs 2 and 3."""
+    segments = [
+        nn.Sequential(conv_bn(3, 24), conv_bn(24, 32), nn.MaxPool2d(2), conv_bn(32, 64), conv_bn(64, 64)),
+        nn.Sequential(nn.MaxPool2d(2), conv_bn(64, 128), conv_bn(128, 128)),
+        nn.Sequential(nn.MaxPool2d(2), conv_bn(128, 256), conv_bn(256, 128)),
+    ]
+    return ExitNet(segments, [head(64, [64], classes), head(128, [64], classes), head(128, [], classes)])
+
+
+def cifar10_mobilenet(classes: int = 10) -> ExitNet:
+    """MobileNetV2 shape sized for 32x32 RGB: a 3x3 stem, eight inverted residuals (one 3x3 convolution a channel), a 1x1 convolution and
+    a global average pool; early exits after blocks 2 and 5."""
+    block = InvertedResidual
+    segments = [
+        nn.Sequential(conv_bn(3, 16), block(16, 24, 4, 2), block(24, 24, 6)),
+        nn.Sequential(block(24, 40, 6, 2), block(40, 40, 6), block(40, 40, 6)),
+        nn.Sequential(block(40, 80, 6), block(80, 80, 4), block(80, 112, 6, 2), conv_bn(112, 320, kernel=1)),
+    ]
+    return ExitNet(segments, [head(24, [48], classes), head(40, [64], classes), head(320, [], classes)])
 
 
 def mnist_alexnet(classes: int = 10) -> ExitNet:

@@ -64,6 +64,7 @@ class Recipe:
     distil_from: float = 0.12           # fraction of the first cycle after which distillation starts
     temperature: float = 3.0
     replicas: int = 2                   # data-parallel replicas, one core each
+    bf16: bool = False                  # autocast to bfloat16 while training; parameters, losses and depthwise convolutions stay float32
     note: str = ""                      # what the card should say about how this recipe came about
     seed: int = 2026
 
@@ -131,4 +132,9 @@ RECIPES = {r.name: r for r in (
            smoothing=0.05, replicas=1),
     Recipe("cifar10_alexnet", "AlexNet-like, CIFAR-10, 4 exits", nets.cifar10_alexnet,
            cycles=(Cycle(14, 0.05, (Phase(1.0, 32, 128),)),), **_CIFAR),
+    Recipe("cifar10_vgg", "VGG-like, CIFAR-10, 3 exits", nets.cifar10_vgg,
+           cycles=(Cycle(18, 0.05, (Phase(0.3, 24, 128), Phase(1.0, 32, 128))),), **_CIFAR, replicas=1, bf16=True),
+    Recipe("cifar10_mobilenet", "MobileNetV2-like, CIFAR-10, 3 exits", nets.cifar10_mobilenet,
+           cycles=(Cycle(16, 0.1, (Phase(0.3, 24, 128), Phase(1.0, 32, 128))),), **_CIFAR,
+           weight_decay=2e-4, replicas=1, bf16=True),
 )}

@@ -19,8 +19,10 @@ class Replicas:
     """`count` replicas that share one set of parameters; gradients are averaged, so a step equals one on the whole
     batch except that BatchNorm uses its share of it.  Running statistics are those of the first replica (`net`)."""
 
-    def __init__(self, net: ExitNet, count: int) -> None:
+    def __init__(self, net: ExitNet, count: int, bf16: bool = False) -> None:
+        """bf16: the forward pass under autocast to bfloat16; losses and parameters stay float32."""
         torch.set_num_threads(1)
+        self._bf16 = bf16
         self.nets = [net, *(copy.deepcopy(net) for _ in range(count - 1))]
         for other in self.nets[1:]:
             for mine, shared in zip(other.parameters(), net.parameters(), strict=True):
@@ -34,7 +36,9 @@ class Replicas:
             net.train()
             for p in net.parameters():
                 p.grad = None
-            value = loss(net(x), target)
+            with torch.autocast("cpu", torch.bfloat16, enabled=self._bf16):  # per thread, hence here
+                logits = net(x)
+            value = loss(tuple(z.float() for z in logits), target)
             value.backward()
             return value.item()
 

@@ -1,0 +1,1 @@
+"""Detecting manipulated features between the parts of a split model: noise, attacks, baselines, training and evaluation."""
