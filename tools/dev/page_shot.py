@@ -13,7 +13,8 @@ options.binary_location = "/usr/bin/chromium"
 for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"):
     options.add_argument(argument)
 with webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver")) as driver:
-    size = {"width": int(width), "height": int(height) or 1000, "deviceScaleFactor": 2 if int(width) < 500 else 1, "mobile": int(width) < 500}
+    phone = int(width) < 500
+    size = {"width": int(width), "height": int(height) or 1000, "deviceScaleFactor": 1 + phone, "mobile": phone}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
     driver.get(url)
@@ -21,5 +22,4 @@ with webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
     tall = int(height) or driver.execute_script("return document.documentElement.scrollHeight")
     clip = {"x": 0, "y": 0, "width": int(width), "height": tall, "scale": 1}
     shot = driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "png", "captureBeyondViewport": True, "clip": clip})
-with open(path, "wb") as file:
-    file.write(base64.b64decode(shot["data"]))
+open(path, "wb").write(base64.b64decode(shot["data"]))
