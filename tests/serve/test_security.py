@@ -107,6 +107,8 @@ def flipped(body: bytes, at: int = -9) -> bytes:
 
 OVERSIZED = b"x" * (160 << 10)
 """More than serve.toml allows, and than 19 KB of features need in JSON."""
+RAN = "nv_inference_exec_count model=tail version=1"
+COMPUTED = "edgerun_compute_seconds_count model=tail"
 WRONG = {
     "unsigned": (lambda s: (None, s.body()), "envelope_missing"),
     "a header that is none": (lambda s: ("Bearer abc", s.body()), "envelope_syntax"),
@@ -137,12 +139,16 @@ WRONG = {
 @pytest.mark.parametrize(("make", "reason"), WRONG.values(), ids=WRONG)
 def test_what_is_wrong_is_refused_before_the_model_runs(server: Process, sender, make, reason):
     assert sender.good().reason == ""  # so there is an epoch to be behind of
-    before = len(server.all_requests())
+    before, counts = len(server.all_requests()), server.metrics()
     reply = sender.wire.send(*make(sender))
     reasons = (reason,) if isinstance(reason, str) else reason
     assert reply.reason in reasons and not reply.outputs
     event = server.all_requests()[before]
     assert event["reason"] in reasons and event["outcome"] == "rejected" and "compute_ms" not in event and "exit" not in event
+    after = server.metrics()
+    assert {k: v - counts.get(k, 0) for k, v in after.items() if k.startswith("edgerun_rejected_total") and v != counts.get(k, 0)} == {
+        f"edgerun_rejected_total reason={event['reason']}": 1}
+    assert after[RAN] == counts[RAN] and after[COMPUTED] == counts[COMPUTED]
     assert sender.good().reason == ""  # and the device goes on
 
 
@@ -185,13 +191,19 @@ def test_a_signed_payload_that_is_not_finite_is_refused(folder, server: Process,
     assert sender.wire.send(sender.seal(body).format(), body).reason == "nonfinite"
 
 
-def test_numbers(sender):
-    """Reordered inside the window: served. The same again, behind the window: refused."""
+def test_numbers(server, sender):
+    """Reordered inside the window: served. The same again, behind the window: refused, and counted by the verdict."""
+    counts = server.metrics()
+
     def send(seq):
         return sender.wire.send(sender.seal(seq=seq).format(), sender.body()).reason
 
     assert [send(s) for s in (5, 3, 4, 5, 3, 5000, 4, 4999, 4999, 2**64 - 1, 2**64 - 1, 5000)] == [
         "", "", "", "replay", "replay", "", "replay_old", "", "replay", "", "replay", "replay_old"]
+    after = server.metrics()
+    rose = {v: after[f"edgerun_replay_rejected_total verdict={v}"] - counts.get(f"edgerun_replay_rejected_total verdict={v}", 0)
+            for v in ("replayed", "too_old")}
+    assert rose == {"replayed": 4, "too_old": 2}
 
 
 def test_a_message_cannot_go_from_one_transport_to_the_other(folder, server, features):
