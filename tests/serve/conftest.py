@@ -22,7 +22,8 @@ class RedisServer:
 
     def start(self) -> None:
         self.socket.unlink(missing_ok=True)
-        command = [self.program, "--port", "0", "--unixsocket", str(self.socket), "--save", "", "--dir", str(self.socket.parent), *self.keep]
+        where = ["--unixsocket", str(self.socket), "--dir", str(self.socket.parent)]
+        command = [self.program, "--port", "0", "--save", "", *where, *self.keep]
         self.run = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         until = time.monotonic() + 10
         while not self.socket.exists():
