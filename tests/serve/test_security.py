@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import signal
 import sqlite3
 import threading
@@ -107,6 +106,8 @@ def flipped(body: bytes, at: int = -9) -> bytes:
 
 OVERSIZED = b"x" * (160 << 10)
 """More than serve.toml allows, and than 19 KB of features need in JSON."""
+RAN = "nv_inference_exec_count model=tail version=1"
+COMPUTED = "edgerun_compute_seconds_count model=tail"
 WRONG = {
     "unsigned": (lambda s: (None, s.body()), "envelope_missing"),
     "a header that is none": (lambda s: ("Bearer abc", s.body()), "envelope_syntax"),
@@ -137,12 +138,16 @@ WRONG = {
 @pytest.mark.parametrize(("make", "reason"), WRONG.values(), ids=WRONG)
 def test_what_is_wrong_is_refused_before_the_model_runs(server: Process, sender, make, reason):
     assert sender.good().reason == ""  # so there is an epoch to be behind of
-    before = len(server.all_requests())
+    before, counts = len(server.all_requests()), server.metrics()
     reply = sender.wire.send(*make(sender))
     reasons = (reason,) if isinstance(reason, str) else reason
     assert reply.reason in reasons and not reply.outputs
     event = server.all_requests()[before]
     assert event["reason"] in reasons and event["outcome"] == "rejected" and "compute_ms" not in event and "exit" not in event
+    after = server.metrics()
+    assert {k: v - counts.get(k, 0) for k, v in after.items() if k.startswith("edgerun_rejected_total") and v != counts.get(k, 0)} == {
+        f"edgerun_rejected_total reason={event['reason']}": 1}
+    assert after[RAN] == counts[RAN] and after[COMPUTED] == counts[COMPUTED]
     assert sender.good().reason == ""  # and the device goes on
 
 
@@ -185,13 +190,19 @@ def test_a_signed_payload_that_is_not_finite_is_refused(folder, server: Process,
     assert sender.wire.send(sender.seal(body).format(), body).reason == "nonfinite"
 
 
-def test_numbers(sender):
-    """Reordered inside the window: served. The same again, behind the window: refused."""
+def test_numbers(server, sender):
+    """Reordered inside the window: served. The same again, behind the window: refused, and counted by the verdict."""
+    counts = server.metrics()
+
     def send(seq):
         return sender.wire.send(sender.seal(seq=seq).format(), sender.body()).reason
 
     assert [send(s) for s in (5, 3, 4, 5, 3, 5000, 4, 4999, 4999, 2**64 - 1, 2**64 - 1, 5000)] == [
         "", "", "", "replay", "replay", "", "replay_old", "", "replay", "", "replay", "replay_old"]
+    after = server.metrics()
+    rose = {v: after[f"edgerun_replay_rejected_total verdict={v}"] - counts.get(f"edgerun_replay_rejected_total verdict={v}", 0)
+            for v in ("replayed", "too_old")}
+    assert rose == {"replayed": 4, "too_old": 2}
 
 
 def test_a_message_cannot_go_from_one_transport_to_the_other(folder, server, features):
@@ -329,21 +340,17 @@ def test_of_two_servers_on_one_redis_one_wins(folder, features, redis_url):
         assert [w.send(sender.seal(body).format(), body).reason for w in wires] == ["key_revoked"] * 2
 
 
-def test_without_redis_nobody_is_let_in(folder, features, redis_url, tmp_path):
-    """Redis goes away under a server: refused with 503, and nothing runs."""
-    import subprocess
-
-    program = shutil.which("redis-server")
-    assert program is not None
-    redis = subprocess.Popen([program, "--port", "0", "--unixsocket", str(tmp_path / "s"), "--save", ""], stdout=subprocess.DEVNULL)
-    end = time.monotonic() + 10
-    while not (tmp_path / "s").exists():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-    with serving(f"tail={folder / 'parts'}", "--keys", folder / "keys.json", "--replay", f"unix://{tmp_path / 's'}") as server:
+def test_without_redis_nobody_is_let_in(folder, features, own_redis):
+    """Redis goes away under a server: refused with 503, and nothing runs. It comes back: what was used stays used."""
+    with serving(f"tail={folder / 'parts'}", "--keys", folder / "keys.json", "--config", folder / "serve.toml", "--replay",
+                 own_redis.url) as server:
         sender = Sender(folder, Http(server), features)
-        assert sender.good().reason == ""
-        redis.kill()
-        redis.wait()
+        body = sender.body()
+        used = sender.seal(body).format()
+        assert sender.wire.send(used, body).reason == ""
+        own_redis.kill()
         reply = sender.good()
         assert (reply.status, reply.reason) == (503, "store")
+        own_redis.start()
+        sender.good()  # the connection that was lost is noticed here at the latest
+        assert sender.good().reason == "" and sender.wire.send(used, body).reason == "replay"

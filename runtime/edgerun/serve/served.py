@@ -87,14 +87,14 @@ class Served:
                        **{"plan_cache": max(8, self.limits.batch), **o.session})
 
     def _detectors(self, path: Path, workers: int, signed: Mapping[Path, str] | None, verify: Verify | None) -> list[Detects]:
+        blob = _bytes_of(path)
+        _signed(path, blob, verify(path) if verify is not None and path not in (signed or {}) else signed)
         try:
             make = importlib.import_module("edgerun.detect").Detector
         except ImportError as e:
             raise OptionError(f"{path}: expected edgerun.detect for this detector; found none: {e}") from e
         if len(self.inputs) != 1:
             raise OptionError(f"{path}: a detector judges one tensor; the model takes {', '.join(i.name for i in self.inputs)}")
-        blob = _bytes_of(path)
-        _signed(path, blob, verify(path) if verify is not None and path not in (signed or {}) else signed)
         return [make(blob, fpr=self.options.fpr) for _ in range(workers)]
 
     # -- what may come ------------------------------------------------------------------------------------------------
