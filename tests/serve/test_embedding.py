@@ -13,7 +13,7 @@ from running import DIGITS, request_of, sample
 
 import edgerun
 from edgerun.errors import OptionError, Refused
-from edgerun.serve import Event, JsonLog, ModelOptions, Observers, Principal, Server, ServeLimits
+from edgerun.serve import Event, JsonLog, ModelOptions, Observers, Principal, ServeLimits, Server
 from edgerun.serve.answers import Answers
 from edgerun.serve.oip import InferResponse, OutputTensor
 from edgerun.serve.pool import Pool
@@ -73,8 +73,7 @@ def taken(rates: Rates, times: list[float], device: str = "a") -> list[bool]:
         try:
             rates.take(device, now)
             found.append(True)
-        except Refused as e:
-            assert e.reason == "rate" and e.retry_after > 0
+        except Refused:
             found.append(False)
     return found
 
@@ -98,6 +97,7 @@ def test_retry_after_is_when_there_is_a_token():
     rates.take("a", 0)
     with pytest.raises(Refused) as caught:
         rates.take("a", 1.0)
+    assert caught.value.reason == "rate"
     assert taken(rates, [1.0 + caught.value.retry_after - 0.01, 1.0 + caught.value.retry_after + 0.01]) == [False, True]
 
 
