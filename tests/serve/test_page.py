@@ -189,6 +189,21 @@ def test_with_the_keyboard(chromium, busy):
 
 
 @in_browser
+def test_scores_of_one_model_at_a_time(chromium):
+    with running({"one": ALEXNET, "two": ALEXNET}, grpc_port=None, options=ModelOptions(workers=1)) as found:
+        for model, threshold in (("one", 1.0), ("two", 7.0)):
+            found.server.observers(Event(time.time(), "cam", model, "http", "ok", compute_ms=1.0, attack_score=0.5, threshold=threshold))
+        tab = Tab(chromium, url(found)).ready()
+        assert "threshold 1" in tab.text("#scores svg") and not tab.js("document.querySelector('#scores-choice').hidden")
+        tab.js("(() => { const s = document.querySelector('#scores select'); s.value = 'two'; "
+               "s.dispatchEvent(new Event('change', { bubbles: true })); return 1; })()")
+        assert "threshold 7" in tab.text("#scores svg")
+        tab.driver.execute_script("document.querySelector('#facts').textContent = ''")
+        tab.until("document.querySelector('#facts').textContent")  # the next answer of the server leaves the choice alone
+        assert "threshold 7" in tab.text("#scores svg")
+
+
+@in_browser
 def test_the_quarter_of_an_hour(chromium, busy):
     tab = Tab(chromium, url(busy)).ready()
     tab.js("document.querySelector('input[value=\"15min\"]').click()")
