@@ -110,7 +110,8 @@ export function scores(s, box, out) {
   const known = [...full(a.highest), ...full(a.thresholds), a.threshold].filter((v) => v != null);
   const sampled = a.sample.flat();
   const low = Math.min(0, ...sampled), high = Math.max(...known, 1e-9);
-  const chart = frame(box, { slots, seconds: secondsOf(s), low, high: low + nice((high - low) * 1.08), label: number });
+  const knee = Math.abs(a.threshold) || 1;
+  const chart = frame(box, { slots, seconds: secondsOf(s), low, high: Math.max(high * 1.15, a.threshold + knee), knee, label: number });
   const y = chart.y(a.threshold);
   chart.svg.append(node("rect", { x: chart.left, y: chart.top, width: chart.right - chart.left, height: Math.max(y - chart.top, 0), fill: color("attack"), opacity: 0.07 }));
   for (let slot = 0; slot < slots; slot++) {
