@@ -116,7 +116,8 @@ def test_encodings_that_are_none(server, features, change, reason):
     packed = pack(x, "int8")
     parameters = {"edgerun_encoding": "int8", "scale": packed.scale, "zero": packed.zero, "shape": ",".join(map(str, x.shape))} | change
     before = len(server.events)
-    code, found, _ = sent(server, {"name": name, "datatype": "UINT8", "shape": [len(packed.payload)], "parameters": parameters}, packed.payload)
+    entry = {"name": name, "datatype": "UINT8", "shape": [len(packed.payload)], "parameters": parameters}
+    code, found, _ = sent(server, entry, packed.payload)
     assert (code, found["reason"]) == (400, reason), found
     assert server.reasons(before) == [reason]
 
@@ -124,7 +125,8 @@ def test_encodings_that_are_none(server, features, change, reason):
 @pytest.mark.parametrize("scores", [[0.1, 0.9], "0.1,0.9"])
 def test_scores_of_the_devices_exit_may_come_along(server, features, scores):
     name, x = features
-    code, found, _ = sent(server, {"name": name, "datatype": "FP32", "shape": list(x.shape)}, x.tobytes(), parameters={"exit_scores": scores})
+    entry = {"name": name, "datatype": "FP32", "shape": list(x.shape)}
+    code, found, _ = sent(server, entry, x.tobytes(), parameters={"exit_scores": scores})
     assert code == 200, found
 
 
@@ -182,7 +184,7 @@ def test_a_repeated_message_without_a_stored_answer_is_a_replay(numbered, featur
 
 
 def test_a_refusal_is_repeated_as_it_was(numbered, features):
-    name, x = features
+    x = features[1]
     entry = {"name": "other", "datatype": "FP32", "shape": list(x.shape)}
     for header in ("20", "20;again"):
         code, found, _ = sent(numbered, entry, x.tobytes(), {"edgerun-envelope": header})

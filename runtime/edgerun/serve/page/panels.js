@@ -99,8 +99,15 @@ export function traffic(s, box, out) {
 }
 
 export function scores(s, box, out) {
-  const models = Object.keys(s.attack).filter((m) => s.attack[m].scored), chosen = models[0];
-  $("scores-model").textContent = models.length > 1 ? `, ${chosen} (one of ${models.length})` : chosen ? `, ${chosen}` : "";
+  const models = Object.keys(s.attack).filter((m) => s.attack[m].scored), choice = $("scores-choice").querySelector("select");
+  if (models.join() !== [...choice.options].map((o) => o.value).join()) {
+    const before = choice.value;
+    choice.replaceChildren(...models.map((m) => new Option(m, m)));
+    if (models.includes(before)) choice.value = before;
+  }
+  $("scores-choice").hidden = models.length < 2;
+  const chosen = choice.value;
+  $("scores-model").textContent = models.length === 1 ? `, ${chosen}` : "";
   if (!chosen) {
     out.replaceChildren();
     const watched = Object.values(s.server.models).some((m) => m.detector);
