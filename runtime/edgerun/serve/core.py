@@ -145,6 +145,8 @@ class Core:
             yield m
         except Refused as e:
             m.outcome, m.reason = status.of(e.reason).outcome, e.reason
+            if isinstance(e.__cause__, FaultError):
+                m.checks = tuple(f.check for f in e.__cause__.findings)
             raise
         except asyncio.CancelledError:
             m.outcome, m.reason = "rejected", "draining" if self.draining else "gone"
@@ -156,6 +158,13 @@ class Core:
         finally:
             self.messages -= 1
             self.observers(m.event())
+
+    async def trust(self, header: str | None, body: Body, method: str, target: str, peer: str) -> Principal:
+        """Who asks for something other than inference: nothing of that is remembered, so a repeated message is Refused("replay")."""
+        who = await self.gate.admit(header, body, method, target, peer)
+        if who.repeated:
+            raise Refused("replay", "this sequence number was used before")
+        return who
 
     async def admit(self, m: Message, header: str | None, body: Body, method: str, target: str) -> Principal:
         """Gate and rate. Raises Refused."""

@@ -88,7 +88,7 @@ class App:
             if method not in ("GET", "HEAD"):
                 raise Refused("method", "expected GET or HEAD")
             if path not in HEALTH and not peer and not _is_local(scope):
-                await self.core.gate.admit(_headers(scope).get(ENVELOPE), b"", method, _target(scope), peer)
+                await self.core.trust(_headers(scope).get(ENVELOPE), b"", method, _target(scope), peer)
             return await page(scope) if page else model  # type: ignore[return-value]
         except Refused as refused:
             with self.core.message("http", peer):

@@ -155,7 +155,7 @@ def _managing(core: Core, name: str, method: Callable[[Core, Any], Any]) -> Call
             try:
                 body = await _body(received, 16 << 10, core.limits.body_s, Message("grpc"))
                 if name not in ("ServerLive", "ServerReady") and not peer and not _is_local(context):
-                    await core.gate.admit(_metadata_of(context).get(ENVELOPE), body, "GRPC", f"/{SERVICE}/{name}", peer)
+                    await core.trust(_metadata_of(context).get(ENVELOPE), body, "GRPC", f"/{SERVICE}/{name}", peer)
                 out: bytes = method(core, rpc_codec.parse(f"{name}Request", body)).SerializeToString()
                 return out
             except Refused as refused:

@@ -149,7 +149,8 @@ def _encoded(info: TensorInfo, tensor: InputTensor, served: Served, symbols: dic
     if not isinstance(encoding, str) or isinstance(scale, bool) or not isinstance(scale, (int, float)) or not whole:
         raise Refused("encoding", f"input {info.name}: expected edgerun_encoding as text, scale as a number, zero as a whole number")
     try:
-        return unpack(Packed(payload, info.dtype.name, shape, encoding, float(scale), zero), info.name)
+        with np.errstate(over="ignore", invalid="ignore"):  # a scale beyond float32: what comes of it is not finite
+            return unpack(Packed(payload, info.dtype.name, shape, encoding, float(scale), zero), info.name)
     except (InputError, OverflowError) as e:
         raise Refused("encoding", short_line(e)) from e
 

@@ -54,6 +54,8 @@ def prepare(model: str, spec: str, count: int, policy: str) -> list[Work]:
     first = folder / split.head.file if split else folder
     with edgerun.Session(first) as session:
         recipe = session.preprocess or Preprocess.guess(session.inputs[0].shape)
+        if recipe is None:
+            raise DataError(f"{model}: expected a model of images; found input {session.inputs[0]}")
         name, dtype = session.inputs[0].name, session.inputs[0].dtype
         feeds = [{name: recipe.apply(images[k % len(images)], dtype)} for k in range(count)]
         if split:
