@@ -160,7 +160,8 @@ def test_serve_collects_what_a_device_reports(parts, mosquitto, tmp_path):
     words = [sys.executable, "-m", "edgerun_tools"]
     with open(tmp_path / "serve.log", "w") as log:
         server = subprocess.Popen([*words, "serve", f"parts={parts}", "--insecure", "--http-port", str(port), "--grpc-port", "-1",
-                                   "--metrics-port", "-1", "--mqtt", f"127.0.0.1:{mosquitto.port}", "--mqtt-store", str(stored)], stderr=log)
+                                   "--metrics-port", "-1", "--mqtt", f"127.0.0.1:{mosquitto.port}", "--mqtt-store", str(stored)],
+                                  stderr=log)
     try:
         assert _wait(lambda: '"ready"' in (tmp_path / "serve.log").read_text(), 60)
         done = subprocess.run([*words, "device", str(parts), "--server", f"http://127.0.0.1:{port}", "--model", "parts", "--name", "cam-7",

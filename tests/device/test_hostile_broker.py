@@ -15,7 +15,7 @@ from edgerun.broker import PACKET_MOST, Broker
 from edgerun.device.telemetry import Telemetry, read_ids
 
 pytest.importorskip("paho.mqtt.client", reason="needs paho-mqtt (extra device)")
-from edgerun.serve.collector import Collector  # noqa: E402
+from edgerun.serve.collector import Collector
 
 CONNACK = b"\x20\x03\x00\x00\x00"
 
@@ -125,6 +125,7 @@ def test_a_packet_that_is_too_large_is_not_taken():
         client._sock_recv(PACKET_MOST + 1)
 
 
-@pytest.mark.parametrize("payload", [b"", b"[]", b"\xff", b'{"boot":"a"}', b'{"boot":"a","n":1}', b'{"boot":"a","n":[0]}', b'{"boot":"a","n":["1"]}'])
+@pytest.mark.parametrize("payload", [b"", b"[]", b"\xff", b'{"boot":"a"}', b'{"boot":"a","n":1}', b'{"boot":"a","n":[0]}',
+                                     b'{"boot":"a","n":["1"]}'])
 def test_confirmations_that_are_none(payload):
     assert read_ids(payload) is None
