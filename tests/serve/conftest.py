@@ -11,6 +11,34 @@ from pathlib import Path
 import pytest
 
 
+class RedisServer:
+    """On a socket in the folder. durable: every write is on disk before it is answered; else nothing is kept."""
+
+    def __init__(self, program: str, folder: Path, durable: bool) -> None:
+        self.program, self.socket = program, folder / "s"
+        self.keep = ["--appendonly", "yes", "--appendfsync", "always"] if durable else []
+        self.url = f"unix://{self.socket}"
+        self.start()
+
+    def start(self) -> None:
+        self.socket.unlink(missing_ok=True)
+        where = ["--unixsocket", str(self.socket), "--dir", str(self.socket.parent)]
+        command = [self.program, "--port", "0", "--save", "", *where, *self.keep]
+        self.run = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        until = time.monotonic() + 10
+        while not self.socket.exists():
+            assert self.run.poll() is None and time.monotonic() < until, "redis-server did not start"
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        self.run.kill()
+        self.run.wait(10)
+
+    def end(self) -> None:
+        if self.run.poll() is None:
+            self.kill()
+
+
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of Debian's redis-server, started here."""
@@ -18,13 +46,21 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     program = shutil.which("redis-server")
     if program is None:
         pytest.skip("no redis-server on this machine (apt install redis-server)")
-    socket = tmp_path_factory.mktemp("redis") / "s"
-    run = subprocess.Popen([program, "--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(socket.parent)],
-                           stdout=subprocess.DEVNULL)
-    _wait_for(socket, run)
-    yield f"unix://{socket}"
-    run.terminate()
-    run.wait(10)
+    server = RedisServer(program, tmp_path_factory.mktemp("redis"), durable=False)
+    yield server.url
+    server.end()
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """One that a test may stop and kill."""
+    pytest.importorskip("redis", reason="needs the extra redis")
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("no redis-server on this machine (apt install redis-server)")
+    server = RedisServer(program, tmp_path, durable=True)
+    yield server
+    server.end()
 
 
 @pytest.fixture
@@ -35,10 +71,3 @@ def redis_url(redis_server: str) -> str:
     with redis.from_url(redis_server) as client:
         client.flushall()
     return redis_server
-
-
-def _wait_for(socket: Path, run: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + 10
-    while not socket.exists():
-        assert run.poll() is None and time.monotonic() < until, "redis-server did not start"
-        time.sleep(0.02)

@@ -70,6 +70,21 @@ class Process:
         assert len(self.requests) == self.sent
         return self.requests
 
+    def metrics(self) -> dict[str, float]:
+        """/metrics, read as Prometheus reads it: name and labels -> value."""
+        from prometheus_client.parser import text_string_to_metric_families
+
+        connection = http.client.HTTPConnection("localhost", self.ready["metrics"], timeout=20)
+        try:
+            connection.request("GET", "/metrics")
+            answer = connection.getresponse()
+            text = answer.read().decode()
+        finally:
+            connection.close()
+        assert answer.status == 200, text
+        return {s.name + "".join(f" {k}={v}" for k, v in sorted(s.labels.items())): s.value
+                for family in text_string_to_metric_families(text) for s in family.samples}
+
     def end(self, number: int = signal.SIGTERM) -> int:
         self.run.send_signal(number)
         code = self.run.wait(30)

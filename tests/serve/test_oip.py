@@ -70,7 +70,7 @@ def test_model_metadata(server, path, names):
     assert found["outputs"] == [{"name": names[1], "datatype": "FP32", "shape": [-1, 10]}]
 
 
-@pytest.mark.parametrize("path", ["/v2/models/nobody", "/v2/models/digits/versions/9", "/v2/models/nobody/ready", "/v2/nothing", "/",
+@pytest.mark.parametrize("path", ["/v2/models/nobody", "/v2/models/digits/versions/9", "/v2/models/nobody/ready", "/v2/nothing", "/v3",
                                   "/v2/models/..%2f..%2fetc", "/v2/models/digits/versions/"])
 def test_what_is_not_there_is_404_with_an_error(server, path):
     code, headers, found = get(server, path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import threading
 import time
 import urllib.request
 from contextlib import contextmanager
@@ -186,6 +187,47 @@ def test_with_the_keyboard(chromium, busy):
     names = tab.js("[...document.querySelectorAll('#devices tbody td:first-child')].map((c) => c.textContent)")
     assert names[-3:] == ["cam-1", "cam-2", "cam-9"]
     assert tab.js("document.querySelector('th[aria-sort]').getAttribute('aria-sort')") == "ascending"
+
+
+@in_browser
+def test_it_keeps_up_under_load(chromium):
+    """Eight clients that never pause: the figures go on rising, and every part of the page is drawn."""
+    over = threading.Event()
+    body = json.dumps(request_of(sample(ALEXNET), "image")).encode()
+    with served() as found:
+        def client(name):
+            while not over.is_set():
+                assert post(found.http, INFER, body, {"edgerun-envelope": name})[0] in (200, 503)
+
+        threads = [threading.Thread(target=client, args=(f"cam-{k}",)) for k in range(8)]
+        for t in threads:
+            t.start()
+        try:
+            tab = Tab(chromium, url(found)).ready()
+            answered = "Number(document.querySelector('#tile-rate .sub').textContent.replace(/\\D/g, ''))"
+            first = tab.until(answered)
+            tab.until(f"{answered} > {first} + 20 && document.querySelectorAll('#latency svg path').length >= 3")
+            assert tab.js("document.querySelectorAll('#devices tbody tr').length") == 8 and "in flight" in tab.text("#facts")
+            assert tab.complaints() == []
+        finally:
+            over.set()
+            for t in threads:
+                t.join()
+
+
+@in_browser
+def test_scores_of_one_model_at_a_time(chromium):
+    with running({"one": ALEXNET, "two": ALEXNET}, grpc_port=None, options=ModelOptions(workers=1)) as found:
+        for model, threshold in (("one", 1.0), ("two", 7.0)):
+            found.server.observers(Event(time.time(), "cam", model, "http", "ok", compute_ms=1.0, attack_score=0.5, threshold=threshold))
+        tab = Tab(chromium, url(found)).ready()
+        assert "threshold 1" in tab.text("#scores svg") and not tab.js("document.querySelector('#scores-choice').hidden")
+        tab.js("(() => { const s = document.querySelector('#scores select'); s.value = 'two'; "
+               "s.dispatchEvent(new Event('change', { bubbles: true })); return 1; })()")
+        assert "threshold 7" in tab.text("#scores svg")
+        tab.driver.execute_script("document.querySelector('#facts').textContent = ''")
+        tab.until("document.querySelector('#facts').textContent")  # the next answer of the server leaves the choice alone
+        assert "threshold 7" in tab.text("#scores svg")
 
 
 @in_browser

@@ -4,47 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import signal
-import sqlite3
-import threading
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from running import ALEXNET, RESNET, sample
+from running import ALEXNET, sample
 
 import edgerun
-from edgerun.splits.envelope import Envelope, seal
+from edgerun.splits.envelope import Signer
 from edgerun.splits.keys import DeviceKey
-from edgerun.splits.ring import Entry, KeyRing, write_ring
+from edgerun.splits.ring import Entry, KeyRing
 from edgerun_tools.cli import main
 
 pytest.importorskip("grpc", reason="needs the extra serve")
 from process import Grpc, Http, Process, serving
-
-CUT = "/segments.1/segments.1.2/Relu_output_0"
-KEY, NEXT, GONE, PAST, STRANGER = (DeviceKey.generate() for _ in range(5))
+from sender import CUT, GONE, KEY, NEXT, PAST, STRANGER, Sender, features_of, prepare
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """parts/ of a real model, keys.json, and answers that are forgotten at once (so that a replay is told as one)."""
-    folder = tmp_path_factory.mktemp("security")
-    assert main(["split", str(ALEXNET), "--at", CUT, "-o", str(folder / "parts"), "--json"]) == 0
-    write_ring(folder / "keys.json", [Entry("cam-1", KEY.public.hex()), Entry("cam-1", NEXT.public.hex()),
-                                      Entry("cam-1", GONE.public.hex(), revoked=1e9), Entry("cam-1", PAST.public.hex(), not_after=1e9)])
-    (folder / "serve.toml").write_text("[limits]\nanswer_s = 1e-6\nbody = 150000\n")
-    return folder
+    return prepare(tmp_path_factory.mktemp("security"))
 
 
 @pytest.fixture(scope="module")
 def features(folder):
-    """Name and real features: what the head makes of a photograph of a digit."""
-    with edgerun.Session(folder / "parts/head.onnx") as head:
-        return CUT, head.run(sample(ALEXNET)).outputs[CUT]
+    return features_of(folder)
 
 
 @pytest.fixture(scope="module")
@@ -62,31 +49,6 @@ def server(folder):
 @pytest.fixture(params=["http", "grpc"])
 def wire(request, server):
     return Http(server) if request.param == "http" else Grpc(server)
-
-
-class Sender:
-    """A device of its own epochs: each test one, later than those before."""
-
-    epoch = 0
-
-    def __init__(self, folder: Path, wire, features) -> None:
-        Sender.epoch += 1
-        self.wire, self.epoch, self.seq = wire, Sender.epoch, 0
-        self.model = hashlib.sha256((folder / "parts/tail.onnx").read_bytes()).hexdigest()
-        self.name, self.x = features
-
-    def body(self, **change) -> bytes:
-        return self.wire.body(self.x, self.name, **change)
-
-    def seal(self, body: bytes | None = None, seq: int | None = None, key: DeviceKey = KEY, **change) -> Envelope:
-        self.seq += 1
-        place = change.pop("place", self.wire.place)
-        fields = {"device": "cam-1", "epoch": self.epoch, "seq": self.seq if seq is None else seq, "model": self.model,
-                  "sent": int(time.time() * 1000)} | change
-        return seal(key, **fields, body=self.body() if body is None else body, method=place[0], target=place[1])
-
-    def good(self):
-        return self.wire.send(self.seal().format(), self.body())
 
 
 @pytest.fixture
@@ -107,6 +69,9 @@ def flipped(body: bytes, at: int = -9) -> bytes:
 
 OVERSIZED = b"x" * (160 << 10)
 """More than serve.toml allows, and than 19 KB of features need in JSON."""
+PAGE = Path(__file__).resolve().parents[2] / "docs/security.md"
+RAN = "nv_inference_exec_count model=tail version=1"
+COMPUTED = "edgerun_compute_seconds_count model=tail"
 WRONG = {
     "unsigned": (lambda s: (None, s.body()), "envelope_missing"),
     "a header that is none": (lambda s: ("Bearer abc", s.body()), "envelope_syntax"),
@@ -137,12 +102,16 @@ WRONG = {
 @pytest.mark.parametrize(("make", "reason"), WRONG.values(), ids=WRONG)
 def test_what_is_wrong_is_refused_before_the_model_runs(server: Process, sender, make, reason):
     assert sender.good().reason == ""  # so there is an epoch to be behind of
-    before = len(server.all_requests())
+    before, counts = len(server.all_requests()), server.metrics()
     reply = sender.wire.send(*make(sender))
     reasons = (reason,) if isinstance(reason, str) else reason
     assert reply.reason in reasons and not reply.outputs
     event = server.all_requests()[before]
     assert event["reason"] in reasons and event["outcome"] == "rejected" and "compute_ms" not in event and "exit" not in event
+    after = server.metrics()
+    assert {k: v - counts.get(k, 0) for k, v in after.items() if k.startswith("edgerun_rejected_total") and v != counts.get(k, 0)} == {
+        f"edgerun_rejected_total reason={event['reason']}": 1}
+    assert after[RAN] == counts[RAN] and after[COMPUTED] == counts[COMPUTED]
     assert sender.good().reason == ""  # and the device goes on
 
 
@@ -185,13 +154,19 @@ def test_a_signed_payload_that_is_not_finite_is_refused(folder, server: Process,
     assert sender.wire.send(sender.seal(body).format(), body).reason == "nonfinite"
 
 
-def test_numbers(sender):
-    """Reordered inside the window: served. The same again, behind the window: refused."""
+def test_numbers(server, sender):
+    """Reordered inside the window: served. The same again, behind the window: refused, and counted by the verdict."""
+    counts = server.metrics()
+
     def send(seq):
         return sender.wire.send(sender.seal(seq=seq).format(), sender.body()).reason
 
     assert [send(s) for s in (5, 3, 4, 5, 3, 5000, 4, 4999, 4999, 2**64 - 1, 2**64 - 1, 5000)] == [
         "", "", "", "replay", "replay", "", "replay_old", "", "replay", "", "replay", "replay_old"]
+    after = server.metrics()
+    rose = {v: after[f"edgerun_replay_rejected_total verdict={v}"] - counts.get(f"edgerun_replay_rejected_total verdict={v}", 0)
+            for v in ("replayed", "too_old")}
+    assert rose == {"replayed": 4, "too_old": 2}
 
 
 def test_a_message_cannot_go_from_one_transport_to_the_other(folder, server, features):
@@ -230,6 +205,24 @@ def test_the_length_of_the_json_is_held_by_the_signed_body(folder, server, featu
     assert "" not in others and "internal" not in others
 
 
+def test_any_client_can_sign_what_it_sends(server, features, truth):
+    """The lines of docs/security.md, with the body that tritonclient makes."""
+    triton = pytest.importorskip("tritonclient.http", reason="needs tritonclient[http]")
+    code = re.search(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)[1]
+    Sender.epoch += 1
+    tensor = triton.InferInput(features[0], list(features[1].shape), "FP32")
+    tensor.set_data_from_numpy(features[1])
+    model = next(iter(server.ready["models"].values()))
+    host = f"localhost:{server.ready['http']}"
+    scope = {"signer": Signer("cam-1", KEY, Sender.epoch), "tensor": tensor, "model_sha256": model, "host": host}
+    server.sent += 1
+    exec(compile(code, "docs/security.md", "exec"), scope)
+    length = int(scope["answer"].getheader("Inference-Header-Content-Length", 0)) or None
+    result = triton.InferenceServerClient.parse_response_body(scope["answer"].read(), header_length=length)
+    scope["connection"].close()
+    assert {k: result.as_numpy(k).tobytes() for k in truth} == {k: v.tobytes() for k, v in truth.items()}
+
+
 def test_a_revocation_holds_without_a_restart(folder, server, wire, features):
     key = DeviceKey.generate()
     ring, entry = KeyRing(folder / "keys.json"), Entry("cam-9", key.public.hex())
@@ -262,88 +255,3 @@ def test_a_lost_answer_is_given_again_and_computed_once(folder, features, truth,
     assert (first.reason, again.reason, changed.reason) == ("", "", "replay")
     assert not first.parameters.get("repeated") and again.parameters["repeated"] is True and len(ran) == 1
     assert {k: v.tobytes() for k, v in again.outputs.items()} == {k: v.tobytes() for k, v in truth.items()}
-
-
-def test_kill_9_between_accept_and_answer(tmp_path):
-    """A model that takes long; the server is killed once the number is in the file, before it answers. Its successor refuses the number,
-    and serves the next."""
-    write_ring(tmp_path / "keys.json", [Entry("cam-1", KEY.public.hex())])
-    args = (f"tail={RESNET}", "--keys", tmp_path / "keys.json", "--checks", "full", "--workers", "1")
-    x = sample(RESNET, "cat.png")
-    with edgerun.Session(RESNET) as session:
-        name = session.inputs[0].name
-    model = hashlib.sha256(RESNET.read_bytes()).hexdigest()
-    server, replies = Process(*args), []
-    wire = Http(server)
-    body = wire.body(x, name)
-
-    def envelope(seq):
-        return seal(KEY, "cam-1", 1, seq, model, 0, body, *wire.place).format()
-
-    def send():
-        try:
-            replies.append(wire.send(envelope(1), body))
-        except OSError as e:
-            replies.append(e)
-
-    thread = threading.Thread(target=send)
-    watch = sqlite3.connect(tmp_path / "replay.db", timeout=5)
-    thread.start()
-    while not watch.execute("SELECT count(*) FROM window").fetchone()[0]:
-        assert thread.is_alive(), replies
-    server.end(signal.SIGKILL)
-    thread.join()
-    watch.close()
-    assert isinstance(replies[0], OSError), "the answer was there before the kill: the model is too fast for this test"
-    with serving(*args) as server:
-        wire = Http(server)
-        assert wire.send(envelope(1), body).reason == "replay"
-        assert wire.send(envelope(2), body).reason == ""
-
-
-def test_of_two_servers_on_one_redis_one_wins(folder, features, redis_url):
-    """The same message at both at once, keys in Redis too: one runs it, the other says replay."""
-    from edgerun.serve.stores import open_ring
-
-    open_ring(redis_url).put(Entry("cam-1", KEY.public.hex()))
-    args = (f"tail={folder / 'parts'}", "--keys", redis_url, "--config", folder / "serve.toml")
-    with serving(*args) as one, serving(*args) as two:
-        wires = [Http(one), Http(two)]
-        sender = Sender(folder, wires[0], features)
-        body, said = sender.body(), []
-        for _ in range(25):
-            header, start, found = sender.seal(body).format(), threading.Barrier(2), []
-
-            def send(wire, header=header, start=start, found=found):
-                start.wait()
-                found.append(wire.send(header, body).reason)
-
-            threads = [threading.Thread(target=send, args=(w,)) for w in wires]
-            for t in threads:
-                t.start()
-            for t in threads:
-                t.join()
-            said.append(sorted(found))
-        assert said == [["", "replay"]] * 25
-        open_ring(redis_url).put(Entry("cam-1", KEY.public.hex(), revoked=1.0))
-        assert [w.send(sender.seal(body).format(), body).reason for w in wires] == ["key_revoked"] * 2
-
-
-def test_without_redis_nobody_is_let_in(folder, features, redis_url, tmp_path):
-    """Redis goes away under a server: refused with 503, and nothing runs."""
-    import subprocess
-
-    program = shutil.which("redis-server")
-    assert program is not None
-    redis = subprocess.Popen([program, "--port", "0", "--unixsocket", str(tmp_path / "s"), "--save", ""], stdout=subprocess.DEVNULL)
-    end = time.monotonic() + 10
-    while not (tmp_path / "s").exists():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-    with serving(f"tail={folder / 'parts'}", "--keys", folder / "keys.json", "--replay", f"unix://{tmp_path / 's'}") as server:
-        sender = Sender(folder, Http(server), features)
-        assert sender.good().reason == ""
-        redis.kill()
-        redis.wait()
-        reply = sender.good()
-        assert (reply.status, reply.reason) == (503, "store")

@@ -31,13 +31,14 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tls")
     write_ring(folder / "keys.json", [Entry("cam-1", KEY.public.hex())])
     for name in ("tls", "other"):
-        assert main(["keys", "tls", "-o", str(folder / name), "--device", "cam-1", "--device", "cam-2", "--device", "gateway-7", "--json"]) == 0
+        devices = ["--device", "cam-1", "--device", "cam-2", "--device", "gateway-7"]
+        assert main(["keys", "tls", "-o", str(folder / name), *devices, "--json"]) == 0
     return folder
 
 
 def started(folder, *more):
-    return serving(f"tail={DIGITS}", "--keys", folder / "keys.json", "--tls-cert", folder / "tls/server.pem", "--tls-key", folder / "tls/server.key",
-                   "--client-ca", folder / "tls/ca.pem", *more)
+    return serving(f"tail={DIGITS}", "--keys", folder / "keys.json", "--tls-cert", folder / "tls/server.pem",
+                   "--tls-key", folder / "tls/server.key", "--client-ca", folder / "tls/ca.pem", *more)
 
 
 @pytest.fixture(scope="module")

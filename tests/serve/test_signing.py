@@ -137,6 +137,13 @@ def test_another_maker_is_refused(copy, makers, verifier, name):
     assert both(copy / name)
 
 
+def test_a_detector_beside_a_signed_model_needs_a_signature_too(copy, verifier):
+    """One that is given by its path, outside of what was signed."""
+    shutil.copy(DIGITS, copy / "detector.onnx")
+    with pytest.raises(SignatureError, match=r"detector\.onnx"):
+        Served(copy / "parts", detector=copy / "detector.onnx", verify=verifier)
+
+
 def test_two_signed_models_cannot_be_exchanged(copy, makers, verifier):
     shutil.copy(ALEXNET, copy / "alexnet.onnx")
     sign(copy / "alexnet.onnx", makers / "ours.pem")

@@ -98,7 +98,7 @@ def test_the_rate_counts_only_the_time_that_has_been(stats, clock):
 
 
 @pytest.mark.parametrize(("reason", "counted"), [("signature", UNVERIFIED), ("key_unknown", UNVERIFIED), ("too_large", UNVERIFIED),
-                                                 ("replay", "cam-1"), ("shape", "cam-1")])
+                                                 ("replay", "cam-1"), ("shape", "cam-1"), ("overload", "cam-1")])
 def test_who_only_claims_to_be_a_device_is_not_counted_as_one(stats, reason, counted):
     """An attacker without a key must not be able to blame a device, nor to fill the table."""
     stats(event())

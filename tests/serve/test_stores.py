@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -187,6 +188,48 @@ def test_redis_that_is_away_says_no(ask):
             await ask()
 
     asyncio.run(run())
+
+
+def test_redis_that_stops_and_dies(own_redis):
+    """No answer: refused within seconds. kill -9 and a new start: what it said it knows, it knows."""
+    async def ask():
+        store, said = open_replay(own_redis.url), []
+
+        async def accept(seq):
+            began = time.monotonic()
+            try:
+                said.append((await store.accept("cam-1", KEY, 1, seq)).value)
+            except StoreError:
+                said.append("no")
+            assert time.monotonic() - began < 8
+
+        await accept(1)
+        own_redis.run.send_signal(signal.SIGSTOP)
+        await accept(2)
+        own_redis.run.send_signal(signal.SIGCONT)
+        await accept(3)
+        own_redis.kill()
+        await accept(4)
+        own_redis.start()
+        for seq in (1, 3, 4, 4):
+            await accept(seq)
+        await store.close()
+        return said
+
+    assert asyncio.run(ask()) == ["fresh", "no", "fresh", "no", "replayed", "replayed", "fresh", "replayed"]
+
+
+def test_a_full_disk_says_no_and_forgets_nothing(tmp_path):
+    """A process that may write files of 64 KiB only: it stops saying yes, and all it said holds afterwards."""
+    where, limit = str(tmp_path / "replay.db"), 64 << 10
+    code = (f"import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); "
+            f"sys.argv = [{PROCESS!r}, {where!r}, '0']; runpy.run_path({PROCESS!r}, run_name='__main__')")
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60,
+                         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
+    said = sorted(_fresh(run.stdout))
+    assert said and run.returncode == 1 and "StoreError" in run.stderr
+    found = asyncio.run(_verdicts(open_replay(where), [(1, s) for s in said]))
+    assert found.count(Verdict.REPLAYED) == len(said)
 
 
 @pytest.fixture(params=["file", "redis"])

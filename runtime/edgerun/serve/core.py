@@ -208,7 +208,7 @@ class Core:
         run = done.value
         m.queue_ms, m.compute_ms = done.queue_s * 1e3, run.seconds * 1e3
         if run.score is not None:
-            m.attack_score, m.threshold = float(run.score.value), float(run.score.threshold)
+            m.attack_score, m.threshold = run.score.value, run.score.threshold
         if run.result is None:
             raise Refused("attack", "the features look manipulated")
         result = run.result

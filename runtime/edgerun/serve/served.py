@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from edgerun.errors import ModelError, ModelFormatError, ModelNotFoundError, OptionError, SignatureError
 from edgerun.result import Result
+from edgerun.serve.judge import Judge
 from edgerun.serve.oip import NAMES, Array
 from edgerun.serve.settings import ModelOptions, ServeLimits
 from edgerun.session import Session
@@ -32,17 +32,9 @@ Verify = Callable[[Path], Mapping[Path, str]]
 SignatureError where it is not to be trusted."""
 
 
-class Detects(Protocol):
-    """What is used of `edgerun.detect.Detector`."""
-
-    def score(self, features: Array, exit_scores: Array | None = None, tail_scores: Array | None = None) -> Any: ...
-
-    def close(self) -> None: ...
-
-
 @dataclass(frozen=True)
 class Run:
-    """What a worker did. score: of the detector, None without one; result: None where the detector's alarm kept the model from running."""
+    """What a worker did. score: of the detector, None without one; result: None where the detector's alarm withholds the answer."""
 
     result: Result | None
     score: Any
@@ -86,16 +78,12 @@ class Served:
         return Session(blob, labels=o.labels, exit_policy=o.exit_policy, checks=o.checks, on_fault=on_fault, threads=o.threads,
                        **{"plan_cache": max(8, self.limits.batch), **o.session})
 
-    def _detectors(self, path: Path, workers: int, signed: Mapping[Path, str] | None, verify: Verify | None) -> list[Detects]:
-        try:
-            make = importlib.import_module("edgerun.detect").Detector
-        except ImportError as e:
-            raise OptionError(f"{path}: expected edgerun.detect for this detector; found none: {e}") from e
-        if len(self.inputs) != 1:
-            raise OptionError(f"{path}: a detector judges one tensor; the model takes {', '.join(i.name for i in self.inputs)}")
+    def _detectors(self, path: Path, workers: int, signed: Mapping[Path, str] | None, verify: Verify | None) -> list[Judge]:
         blob = _bytes_of(path)
         _signed(path, blob, verify(path) if verify is not None and path not in (signed or {}) else signed)
-        return [make(blob, fpr=self.options.fpr) for _ in range(workers)]
+        if len(self.inputs) != 1:
+            raise OptionError(f"{path}: a detector judges one tensor; the model takes {', '.join(i.name for i in self.inputs)}")
+        return [Judge(blob, str(path), self.options.fpr, self.sha256) for _ in range(workers)]
 
     # -- what may come ------------------------------------------------------------------------------------------------
 
@@ -116,18 +104,21 @@ class Served:
     def run(self, worker: int, feeds: dict[str, Array], exit_scores: Array | None = None) -> Run:
         """Detector, then model, in the calling thread; feeds have been checked. Raises what `Session.run` raises."""
         started = time.perf_counter()
-        score = None
-        if self.detectors:
-            features = feeds[self.inputs[0].name]
-            score = self.detectors[worker].score(features, exit_scores)
-            if score.attack and self.options.on_attack == "refuse":
-                return Run(None, score, time.perf_counter() - started)
-        result = self.sessions[worker].run(feeds)
-        if self.detectors and exit_scores is not None and result.scores is not None:  # the answers of both sides, held together
-            score = self.detectors[worker].score(features, exit_scores, result.scores)
-            if score.attack and self.options.on_attack == "refuse":
-                return Run(None, score, time.perf_counter() - started)
+        judge = self.detectors[worker] if self.detectors else None
+        refuses = self.options.on_attack == "refuse"
+        score, result = None, None
+        if judge is not None and self.options.judge == "before":
+            score = judge.score(feeds[self.inputs[0].name], exit_scores, None)
+        if score is None or not (score.attack and refuses):
+            result = self.sessions[worker].run(feeds)
+            if judge is not None and score is None:
+                score = judge.score(feeds[self.inputs[0].name], exit_scores, self._answer(result))
+                result = None if score.attack and refuses else result
         return Run(result, score, time.perf_counter() - started)
+
+    def _answer(self, result: Result) -> Array | None:
+        """The scores, where the model says which output holds them, or has but one."""
+        return result.scores if result.scores is not None or len(result.outputs) != 1 else next(iter(result.outputs.values()))
 
     def self_test(self) -> None:
         """Run zeros through every session, checks on; sets `healthy`, or `trouble` to why not."""

@@ -63,7 +63,8 @@ class ServeLimits:
 class ModelOptions:
     """How models run. exit_policy, checks, on_fault, threads: as `edgerun.options.Options` (threads of one worker). workers: sessions of a
     model, and runs at once in all; None: the physical cores. on_attack: "refuse" (422, the model does not run) or "flag" (answered, with
-    the parameter attack). fpr: the detector's rate of false alarms, one of those it has thresholds for. labels: class names instead of the
+    the parameter attack). fpr: the detector's rate of false alarms, one of those it has thresholds for. judge: "after", the detector sees
+    the tail's answer, too, which is surer; "before": an alarm keeps the tail from running. labels: class names instead of the
     model's. session: other options of a session by name."""
 
     exit_policy: str = "none"
@@ -73,12 +74,15 @@ class ModelOptions:
     workers: int | None = None
     on_attack: str = "refuse"
     fpr: float = 0.05
+    judge: str = "after"
     labels: tuple[str, ...] | None = None
     session: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.on_attack not in ("refuse", "flag"):
             raise OptionError(f"on_attack: expected refuse or flag; found {self.on_attack!r}")
+        if self.judge not in ("after", "before"):
+            raise OptionError(f"judge: expected after or before; found {self.judge!r}")
         if not 0 < self.fpr < 1:
             raise OptionError(f"fpr: expected a rate between 0 and 1; found {self.fpr!r}")
         if self.workers is not None and not 1 <= self.workers <= 256:

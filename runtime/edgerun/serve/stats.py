@@ -47,6 +47,8 @@ class Stats:
         self._scores: dict[str, dict[str, Scores]] = {}
         self._recent: deque[dict[str, Any]] = deque(maxlen=RECENT)
         self._made: dict[str, tuple[float, dict[str, Any]]] = {}
+        self._models: frozenset[str] = frozenset()
+        self._asked = -math.inf
 
     def __call__(self, event: Event) -> None:
         """Count one request."""
@@ -89,14 +91,20 @@ class Stats:
 
     def _score(self, model: str, now: float, score: float, threshold: float) -> None:
         if model not in self._scores:
-            if model not in self._condition().models or len(self._scores) >= MODELS:
+            if not self._served(model, now) or len(self._scores) >= MODELS:
                 return
             self._scores[model] = {w: Scores(slots, step) for w, (slots, step, _, _) in WINDOWS.items()}
         for scores in self._scores[model].values():
             scores.add(now, score, threshold)
 
+    def _served(self, model: str, now: float) -> bool:
+        """Whether that is one of our models; who makes names up does not make us ask more than twice a second."""
+        if model not in self._models and now - self._asked >= FRESH_S:
+            self._models, self._asked = frozenset(self._condition().models), now
+        return model in self._models
+
     def _remember(self, event: Event, device: str, reason: str, now: float) -> None:
-        model = event.model if event.model in self._condition().models else UNKNOWN if event.model else ""
+        model = event.model if self._served(event.model, now) else UNKNOWN if event.model else ""
         self._recent.append({"at": now, "device": device, "model": model, "outcome": event.outcome, "reason": reason,
                              "meaning": REASONS[reason].meaning, "transport": event.transport})
 

@@ -54,6 +54,8 @@ def command(
         "Attack detector of a model (repeatable); a split folder's detector.onnx is found by itself."))] = None,
     on_attack: Annotated[str, typer.Option("--on-attack", metavar="refuse|flag", help=(
         "refuse: 422, the model does not run; flag: answered, with the parameter attack."))] = "refuse",
+    judge: Annotated[str, typer.Option("--judge", metavar="after|before", help=(
+        "after: the detector sees the tail's answer, too, which is surer; before: an alarm keeps the tail from running."))] = "after",
     fpr: Annotated[float, typer.Option("--fpr", help="False alarms of the detector, one of the rates that it was trained for.")] = 0.05,
     rate: Annotated[float | None, typer.Option("--rate", help="Requests a second of one device; beyond: 429.")] = None,
     drain: Annotated[float | None, typer.Option("--drain", metavar="SECONDS", show_default="10", help=(
@@ -90,7 +92,7 @@ def command(
             options[name] = entries[name]
     options["models"] = entries.get("models", {}) | named(models or [])
     options["detectors"] = entries.get("detectors", {}) | named(detector or [])
-    options["limits"] = entries.get("limits", {})
+    options["limits"], options["model"] = entries.get("limits", {}), entries.get("model", {})
     if not options["models"]:
         raise OptionError("expected at least one model: edgerun serve MODEL.onnx --insecure")
     late = asyncio.run(_serve(options))
@@ -113,7 +115,7 @@ async def _serve(o: dict[str, Any]) -> int:
         tls = TlsFiles(o["tls_cert"], o["tls_key"], o["client_ca"])
     log = JsonLog()
     settings = ModelOptions(exit_policy=o["exit_policy"], checks=o["checks"], on_fault=o["on_fault"], threads=o["threads"],
-                            workers=o["workers"], on_attack=o["on_attack"], fpr=o["fpr"])
+                            workers=o["workers"], on_attack=o["on_attack"], judge=o["judge"], fpr=o["fpr"])
     gate = None
     if o["keys"]:
         gate = open_gate(o["keys"], o["replay"], max_age_s=o["max_age"], power_safe=o["power_safe"],
@@ -123,6 +125,7 @@ async def _serve(o: dict[str, Any]) -> int:
     server = Server(o["models"], host=o["host"], http_port=_port(o["http_port"]), grpc_port=_port(o["grpc_port"]),
                     metrics_port=_port(o["metrics_port"]), tls=tls, insecure=o["insecure"], options=settings,
                     limits=config.limits(o["limits"], {"rate": o["rate"], "drain_s": o["drain"]}), detectors=o["detectors"],
+                    model_options=config.of_models(o["model"], settings),
                     gate=gate, verify=Verifier(o["verify_key"]) if o["verify_key"] else None, observers=[] if o["quiet"] else [log])
     collector = None
     if o["mqtt"]:

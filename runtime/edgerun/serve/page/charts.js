@@ -29,15 +29,25 @@ export function nice(high) {
   return [1, 1.2, 1.6, 2, 3, 4, 5, 6, 8, 10].map((m) => m * size).find((v) => v >= high * 0.999);
 }
 
+// Round values, evenly spread where the eye sees them: `bend` straightens the axis, `unbend` undoes it.
+function bentTicks(low, high, bend, unbend) {
+  const from = bend(low), step = (bend(high) - from) / 5;
+  const ticks = [0, 1, 2, 3, 4, 5].map((k) => Number(unbend(from + k * step).toPrecision(1)));
+  return [...new Set(ticks)].filter((t) => t >= low && t <= high);
+}
+
 // The frame of a chart: box, scales, grid, labels of both axes. `at(k)` is the middle of slot k, `y(value)` the height.
-export function frame(box, { slots, seconds, low = 0, high, log = false, label }) {
+// knee: the axis is even up to about this value and logarithmic beyond (asinh), for values that may be a hundred times as large.
+export function frame(box, { slots, seconds, low = 0, high, log = false, knee, label }) {
   const width = Math.max(box.clientWidth, 120), height = Math.max(box.clientHeight, 120);
   const inner = { w: width - PAD.left - PAD.right, h: height - PAD.top - PAD.bottom };
-  const y = log ? (v) => PAD.top + inner.h * (1 - Math.log(Math.max(v, low) / low) / Math.log(high / low))
-    : (v) => PAD.top + inner.h * (1 - (v - low) / (high - low));
+  const bend = (v) => Math.asinh(v / knee), unbend = (v) => Math.sinh(v) * knee;
+  const y = knee ? (v) => PAD.top + inner.h * (1 - (bend(v) - bend(low)) / (bend(high) - bend(low)))
+    : log ? (v) => PAD.top + inner.h * (1 - Math.log(Math.max(v, low) / low) / Math.log(high / low))
+      : (v) => PAD.top + inner.h * (1 - (v - low) / (high - low));
   const x = (k) => PAD.left + (inner.w * k) / slots;
   const svg = node("svg", { viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" });
-  const ticks = log ? logTicks(low, high) : [0, 0.25, 0.5, 0.75, 1].map((t) => low + t * (high - low));
+  const ticks = knee ? bentTicks(low, high, bend, unbend) : log ? logTicks(low, high) : [0, 0.25, 0.5, 0.75, 1].map((t) => low + t * (high - low));
   for (const t of ticks) {
     svg.append(node("line", { class: "grid", x1: PAD.left, x2: width - PAD.right, y1: y(t), y2: y(t) }),
       node("text", { x: PAD.left - 7, y: y(t) + 4, "text-anchor": "end" }, label(t)));

@@ -17,7 +17,7 @@ export function number(v) {
 
 export function ms(v) {
   if (v == null) return NONE;
-  return v >= 10000 ? `${number(v / 1000)} s` : `${number(v)} ms`;
+  return v >= 1000 ? `${number(v / 1000)} s` : `${number(v)} ms`;
 }
 
 export function percent(share) {

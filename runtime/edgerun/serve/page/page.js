@@ -177,6 +177,7 @@ async function ask() {
 }
 
 for (const input of document.querySelectorAll("input[name=window]")) input.addEventListener("change", ask);
+$("scores-choice").addEventListener("change", () => { if (state.last) chart("scores"); });
 document.addEventListener("visibilitychange", () => { if (document.hidden) clearTimeout(state.timer); else ask(); });
 for (const name of Object.keys(DRAWN)) {
   const box = $(name).querySelector(".chart");

@@ -99,8 +99,15 @@ export function traffic(s, box, out) {
 }
 
 export function scores(s, box, out) {
-  const models = Object.keys(s.attack).filter((m) => s.attack[m].scored), chosen = models[0];
-  $("scores-model").textContent = models.length > 1 ? `, ${chosen} (one of ${models.length})` : chosen ? `, ${chosen}` : "";
+  const models = Object.keys(s.attack).filter((m) => s.attack[m].scored), choice = $("scores-choice").querySelector("select");
+  if (models.join() !== [...choice.options].map((o) => o.value).join()) {
+    const before = choice.value;
+    choice.replaceChildren(...models.map((m) => new Option(m, m)));
+    if (models.includes(before)) choice.value = before;
+  }
+  $("scores-choice").hidden = models.length < 2;
+  const chosen = choice.value;
+  $("scores-model").textContent = models.length === 1 ? `, ${chosen}` : "";
   if (!chosen) {
     out.replaceChildren();
     const watched = Object.values(s.server.models).some((m) => m.detector);
@@ -110,7 +117,8 @@ export function scores(s, box, out) {
   const known = [...full(a.highest), ...full(a.thresholds), a.threshold].filter((v) => v != null);
   const sampled = a.sample.flat();
   const low = Math.min(0, ...sampled), high = Math.max(...known, 1e-9);
-  const chart = frame(box, { slots, seconds: secondsOf(s), low, high: low + nice((high - low) * 1.08), label: number });
+  const knee = Math.abs(a.threshold) || 1;
+  const chart = frame(box, { slots, seconds: secondsOf(s), low, high: Math.max(high * 1.15, a.threshold + knee), knee, label: number });
   const y = chart.y(a.threshold);
   chart.svg.append(node("rect", { x: chart.left, y: chart.top, width: chart.right - chart.left, height: Math.max(y - chart.top, 0), fill: color("attack"), opacity: 0.07 }));
   for (let slot = 0; slot < slots; slot++) {

@@ -103,7 +103,7 @@ class SqliteReplay:
             try:
                 outcomes: Sequence[Verdict | StoreError] = self._judge(asked)
             except Exception as e:  # whatever it is, those who wait get an answer, and it is no
-                if self._db.in_transaction:
+                with suppress(sqlite3.Error):
                     self._db.execute("ROLLBACK")
                 outcomes = [StoreError(f"replay store: expected to write {self.path.name}; found: {e}")] * len(asked)
             for one, outcome in zip(asked, outcomes, strict=True):
