@@ -113,7 +113,8 @@ class Refused(EdgeRunError):
 
 
 class OffloadError(EdgeRunError):
-    """A server gave no answer. reason: unreachable, timeout, tls, bad_answer, circuit_open, no_server, or refused:<why>."""
+    """A server gave no answer. reason: unreachable, timeout, tls, bad_answer, circuit_open,
+    no_server, features (values that the encoding cannot hold), or refused:<why>."""
 
     exit_code = 8
 

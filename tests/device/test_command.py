@@ -13,7 +13,7 @@ import time
 from contextlib import ExitStack, closing
 
 import pytest
-from brokers import needs_mosquitto, python
+from brokers import free_port, needs_mosquitto, python
 from servers import ROOT
 
 from edgerun_tools.cli import main
@@ -151,3 +151,28 @@ def test_kill_9_of_server_broker_and_device_in_turn(doomed, mosquitto, parts, tm
     assert all(numbers == list(range(1, len(numbers) + 1)) for numbers in by_boot.values())  # no gap: nothing was lost
     assert len(answered) <= len(found) <= len(answered) + 2  # an event is on disk before the answer is printed: two kills, two at most
     assert len(answered) <= total + 2  # a frame that was under way when the device was killed is answered again
+
+
+@needs_mosquitto
+def test_serve_collects_what_a_device_reports(parts, mosquitto, tmp_path):
+    """Both commands as processes, as the manual has them; only the broker is between them."""
+    stored, port = tmp_path / "events.db", free_port()
+    words = [sys.executable, "-m", "edgerun_tools"]
+    with open(tmp_path / "serve.log", "w") as log:
+        server = subprocess.Popen([*words, "serve", f"parts={parts}", "--insecure", "--http-port", str(port), "--grpc-port", "-1",
+                                   "--metrics-port", "-1", "--mqtt", f"127.0.0.1:{mosquitto.port}", "--mqtt-store", str(stored)],
+                                  stderr=log)
+    try:
+        assert _wait(lambda: '"ready"' in (tmp_path / "serve.log").read_text(), 60)
+        done = subprocess.run([*words, "device", str(parts), "--server", f"http://127.0.0.1:{port}", "--model", "parts", "--name", "cam-7",
+                               "--state", str(tmp_path / "state"), "--mqtt", f"127.0.0.1:{mosquitto.port}", "--json", "--timeout", "30",
+                               "--input", str(SAMPLE)], capture_output=True, text=True, timeout=120)
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait(30)
+    (answer,) = _lines(done.stdout)
+    with closing(sqlite3.connect(stored)) as db:
+        (row,) = db.execute("SELECT device, n, event FROM events").fetchall()
+    assert done.returncode == 0 and "wait" not in done.stderr
+    assert row[:2] == ("cam-7", 1) and json.loads(row[2])["where"] == answer["where"] == "server"
+    assert '"stored": 1' in (tmp_path / "serve.log").read_text()

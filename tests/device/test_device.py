@@ -8,13 +8,14 @@ import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from servers import MODEL
 
 from edgerun import Session
-from edgerun.device import Backoff, Breaker, Device, Remote
+from edgerun.device import Backoff, Breaker, Broker, Device, Remote, Telemetry
 from edgerun.device.message import tensor_of
 from edgerun.device.transport import SAME, Trouble
 from edgerun.errors import InputError, ModelNotFoundError, OffloadError, OptionError
@@ -219,6 +220,35 @@ def test_a_repeated_envelope_gets_the_stored_answer(open_device, service, digits
     assert answer.attempts == 2 and answer.parameters["repeated"] is True
     assert np.array_equal(answer.scores, lost[0][0].outputs["final"])
     assert sum(e[3] > 0 for e in service.events()) == 1
+
+
+@pytest.mark.parametrize("change", [
+    lambda r: replace(r, outputs={}), lambda r: replace(r, outputs={**r.outputs, "more": r.outputs["final"]}),
+    lambda r: replace(r, parameters={**r.parameters, "exit": "exit1"})], ids=["none", "more", "an exit of the head"])
+def test_an_answer_that_does_not_fit_the_tail_is_none(open_device, service, digits, monkeypatch, change):
+    device = open_device(service)
+    send = device.remote._transport.send
+    monkeypatch.setattr(device.remote._transport, "send", lambda *a: (change((found := send(*a))[0]), found[1]))
+    answer = device.infer(digits[0])
+    assert (answer.where, answer.reason) == ("fallback", "bad_answer")
+
+
+def test_what_cannot_be_reported_does_not_cost_the_answer(open_device, service, digits, monkeypatch, spool_at, tmp_path):
+    """NaN among the server's numbers has no JSON."""
+    device = open_device(service, telemetry=Telemetry(spool_at(tmp_path / "s.db"), Broker("127.0.0.1", 9)))
+    send = device.remote._transport.send
+    said = {"attack_score": float("nan")}
+    monkeypatch.setattr(device.remote._transport, "send", lambda *a: (replace((found := send(*a))[0], parameters=said), found[1]))
+    with device.telemetry:
+        assert device.infer(digits[0]).where == "server"
+    assert device.counts["unreported"] == 1
+
+
+def test_features_that_the_encoding_cannot_hold_stay_here(open_device, service, digits):
+    device = open_device(service, encoding="fp16")
+    answer = device.infer(digits[0] * np.float32(1e6))
+    assert (answer.where, answer.reason) == ("fallback", "features")
+    assert service.events() == []
 
 
 @pytest.mark.parametrize(("options", "why"), [({"encoding": "bf16"}, "encoding"), ({"name": ""}, "name"), ({"state": None}, "state"),

@@ -183,22 +183,26 @@ class Device:
             deepest = self._exits[-1]
             return Answer(FALLBACK, exits, local.outputs[deepest], deepest, 0.0, head_ms, 1e3 * (time.perf_counter() - began),
                           reason=e.reason, findings=local.checks.findings, labels=tuple(self.session.labels))
-        computed = asked.reply.outputs
-        scored = str(asked.reply.parameters.get("exit") or (self.manifest.tail.exits or self.manifest.tail.outputs)[-1])
-        scores = computed.get(scored) if self.manifest.tail.exits or self.session.labels else None
-        return Answer(SERVER, {**exits, **computed}, scores, scored if self.manifest.tail.exits else "", 0.0, head_ms, asked.ms,
-                      asked.attempts, parameters=asked.reply.parameters, findings=local.checks.findings, labels=tuple(self.session.labels))
+        tail, computed = self.manifest.tail, asked.reply.outputs
+        scored = asked.reply.parameters.get("exit", (tail.exits or tail.outputs)[-1])
+        scores = computed[scored] if tail.exits or self.session.labels else None
+        return Answer(SERVER, {**exits, **computed}, scores, scored if tail.exits else "", 0.0, head_ms, asked.ms, asked.attempts,
+                      parameters=asked.reply.parameters, findings=local.checks.findings, labels=tuple(self.session.labels))
 
     def _ask(self, local: Result, timeout_s: float | None) -> Asked:
         if self._remote is None:
             raise OffloadError("no_server", "this device was opened without one")
-        tensors = [features_of(n, pack(local.outputs[n], self.encoding, n)) for n in self._carried]
+        try:
+            tensors = [features_of(n, pack(local.outputs[n], self.encoding, n)) for n in self._carried]
+        except InputError as e:
+            raise OffloadError("features", str(e)) from e
         if self._exits and EXIT_SCORES not in self._carried:  # so that the server can see whether the features fit the answer here
             tensors.append(tensor_of(EXIT_SCORES, local.outputs[self._exits[-1]].astype(np.float32).reshape(-1)))
         asked = self._remote.ask(tensors, timeout_s=timeout_s)
-        missing = set(self.manifest.tail.outputs) - set(asked.reply.outputs)
-        if missing and not asked.reply.parameters.get("exit"):
-            raise OffloadError("bad_answer", f"expected the outputs {', '.join(self.manifest.tail.outputs)}; {', '.join(missing)} missing")
+        tail, end = self.manifest.tail, asked.reply.parameters.get("exit")
+        needed = set(tail.outputs) if end is None or end not in tail.exits[:-1] else {end}  # the rest was not computed
+        if not needed <= set(asked.reply.outputs) <= set(tail.outputs) or end not in (None, *tail.exits):
+            raise OffloadError("bad_answer", f"expected the outputs {', '.join(tail.outputs)}; found others")
         return asked
 
     def _report(self, answer: Answer) -> None:
@@ -208,7 +212,7 @@ class Device:
         if self.telemetry is not None:
             try:
                 self.telemetry.emit(answer.event())
-            except DataError:  # a full disk must not take the answer along
+            except (DataError, InputError):  # a full disk, or NaN among what the server says, must not take the answer along
                 self._count("unreported")
 
     def _count(self, name: str) -> None:

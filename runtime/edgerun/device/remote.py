@@ -56,20 +56,21 @@ class Remote:
         self._transport: Transport = kind(self.address, model, version, tls)
         self._signer, self._sha256 = signer, sha256
         self._timeout, self._retries = timeout_s, retries
+        self._last = ""
         self._backoff, self.breaker = backoff or Backoff(), breaker or Breaker()
 
     def ask(self, tensors: Sequence[Tensor], parameters: Mapping[str, Any] | None = None, timeout_s: float | None = None) -> Asked:
         """The answer. Raises OffloadError, whose `reason` says why there is none: unreachable, timeout, tls, bad_answer, circuit_open, or
         refused:<the server's reason>."""
         if not self.breaker.allow():
-            raise OffloadError("circuit_open", "the server did not answer lately; it is asked again after a pause")
+            raise OffloadError("circuit_open", f"the last calls failed ({self._last}); the server is asked again after a pause")
         ok = False
         try:
             found = self._ask(tensors, parameters or {}, self._timeout if timeout_s is None else timeout_s)
             ok = True
             return found
         except Trouble as e:
-            ok = e.reason in _OF_THE_INPUT
+            ok, self._last = e.reason in _OF_THE_INPUT, e.reason
             raise OffloadError(e.reason, e.detail) from e
         finally:
             self.breaker.ended(ok)

@@ -21,6 +21,8 @@ from edgerun.device.spool import Spool
 from edgerun.errors import DataError, OptionError
 
 CONFIRM = ("collector", "broker")
+LONGEST_S = 300.0
+"""Longest wait before events that nobody confirmed are sent again."""
 NOBODY = 0x10
 """PUBACK: no matching subscribers. The broker took the event, and has thrown it away."""
 
@@ -37,7 +39,8 @@ class Delivery:
 
 
 class Telemetry:
-    """Publishes what is in a spool. window: events under way at once; patience_s: after so long without confirmation all are sent again.
+    """Publishes what is in a spool. window: events under way at once; patience_s: after so long without
+    confirmation all are sent again, then after twice as long, up to five minutes.
 
     with Telemetry(spool, Broker.parse("mqtts://broker.lan")) as telemetry:
         telemetry.emit({"exit": "exit1", "latency_ms": 1.3})
@@ -55,6 +58,7 @@ class Telemetry:
         self._flying: dict[int, float] = {}  # row -> when it was sent
         self._done: list[int] = []
         self._cursor, self._again = 0, 0.0
+        self._wait = patience_s  # doubles while nothing is confirmed
         self._connected = False
         self._most = 0
         self._client = broker.client(f"edgerun-{spool.device}", window=window)
@@ -152,7 +156,7 @@ class Telemetry:
                 return
             if said[1] >= 0x80 or said[1] == NOBODY:
                 self._count(**{"unheard" if said[1] == NOBODY else "refused": 1})
-                self._again = time.monotonic() + min(self._patience, 5.0)
+                self._again = time.monotonic() + self._wait
             elif self._confirm == "broker":
                 self._done.append(row)
 
@@ -163,12 +167,14 @@ class Telemetry:
             for row in self._done:
                 self._flying.pop(row, None)
             self._count(delivered=len(self._done))
+            self._wait = self._patience
             self._done = []
         now = time.monotonic()
-        late = self._connected and self._flying and min(self._flying.values()) + self._patience < now
+        late = self._connected and self._flying and min(self._flying.values()) + self._wait < now
         if late or 0 < self._again <= now:  # from the first event on; the collector drops what it has already
             self._again, self._cursor = 0.0, 0
             self._flying.clear()
+            self._wait = min(2 * self._wait, LONGEST_S)
 
     def _publish_some(self) -> None:
         room = self._window - max(len(self._flying), len(self._under_way))

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,40 +20,47 @@ import numpy as np
 import typer
 
 from edgerun.errors import OptionError
+from edgerun.splits.keys import DeviceKey
+from edgerun.splits.ring import Entry, write_ring
 from edgerun_tools import cli, common
 from edgerun_tools.device import namespaces, uml
 from edgerun_tools.device.namespaces import DEVICE_NS, LINKS, SERVER_IP, SERVER_NS, Link
+from edgerun_tools.serve import tls
 
-PORT = 8000
+PORT, NAME = 8000, "device"
 SLOW_KBIT = 1000
 """Links below that get a quarter of the inputs: an answer takes seconds."""
 
 
 def trial(model: str, at: str, data: str, policy: str, scale: int, inputs: int, links: list[Link]) -> dict[str, Any]:
-    """By link and way: see `ways.measure`."""
+    """By link and way: see `ways.measure`. Mutual TLS and signed messages, as in the field."""
     if reason := namespaces.why_not():
         raise OptionError(f"network trial: {reason}; --uml boots a kernel that has it")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        parts = folder / "parts"
-        if cli.main(["split", model, "--at", at, "-o", str(parts), "--data", data, "--part", "test", "--inputs", "20", "--json"]):
-            raise OptionError(f"network trial: expected a model that can be split at {at}")
-        from edgerun_tools.device import certificates
-
-        files = certificates.write(folder, SERVER_IP, "device")
+        parts, ring = folder / "parts", folder / "keys.json"
+        with redirect_stdout(sys.stderr):
+            if cli.main(["split", model, "--at", at, "-o", str(parts), "--data", data, "--inputs", "20", "--json"]):
+                raise OptionError(f"network trial: expected a model that can be split at {at}")
+        files = tls.write(folder / "tls", [SERVER_IP], [NAME], days=1)
+        key = DeviceKey.generate()
+        key.save(folder / "key.pem")
+        write_ring(ring, [Entry(NAME, key.public.hex())])
         stack.enter_context(namespaces.cable())
-        server = stack.enter_context(subprocess.Popen(namespaces.inside(SERVER_NS, [
-            sys.executable, "-m", "edgerun_tools", "serve", f"whole={model}", f"parts={parts}", "--host", SERVER_IP, "--http-port", str(PORT),
-            "--grpc-port", "-1", "--metrics-port", "-1", "--tls-cert", files["server"], "--tls-key", files["server_key"],
-            "--client-ca", files["ca"], "--checks", "maed", "--quiet"]), stderr=subprocess.DEVNULL))
+        words = ["serve", f"whole={model}", f"parts={parts}", "--host", SERVER_IP, "--http-port", str(PORT), "--grpc-port", "-1",
+                 "--metrics-port", "-1", "--tls-cert", str(files["server"]), "--tls-key", str(files["server key"]),
+                 "--client-ca", str(files["authority"]), "--keys", str(ring), "--checks", "maed", "--workers", "1", "--quiet"]
+        server = stack.enter_context(subprocess.Popen(
+            namespaces.inside(SERVER_NS, [sys.executable, "-m", "edgerun_tools", *words]), stderr=subprocess.DEVNULL))
         stack.callback(server.terminate)
         _wait_for(server)
+        plan = {"model": model, "parts": str(parts), "data": data, "scale": scale, "server": f"https://{SERVER_IP}:{PORT}", "name": NAME,
+                "key": str(folder / "key.pem"), "exit_policy": policy, "state": str(folder / "state"),
+                "tls": [str(files[k]) for k in ("authority", NAME, f"{NAME} key")]}
         found = {}
         for link in links:
             namespaces.shape(link)
-            plan = {"model": model, "parts": str(parts), "data": data, "inputs": inputs if link.kbit >= SLOW_KBIT else max(inputs // 4, 1),
-                    "scale": scale, "server": f"https://{SERVER_IP}:{PORT}", "ca": files["ca"], "cert": files["device"],
-                    "key": files["device_key"], "exit_policy": policy}
+            plan["inputs"] = inputs if link.kbit >= SLOW_KBIT else max(inputs // 4, 1)
             done = subprocess.run(namespaces.inside(DEVICE_NS, [sys.executable, "-m", "edgerun_tools.device.ways", json.dumps(plan)]),
                                   stdout=subprocess.PIPE, text=True)
             if done.returncode:
@@ -78,11 +85,11 @@ def table(found: dict[str, Any], links: list[Link]) -> str:
     ways = list(next(iter(found.values())))
     rows = []
     for way in ways:
-        times = [f"{np.percentile(found[link.name][way]['ms'], 50):.0f} / {np.percentile(found[link.name][way]['ms'], 99):.0f}" for link in links]
         all_of = [found[link.name][way] for link in links]
         n = sum(len(w["ms"]) for w in all_of)
+        times = ["{:.0f} / {:.0f}".format(*np.percentile(w["ms"], (50, 99))) for w in all_of]
         here = sum(w["where"].get("device", 0) for w in all_of)
-        rows.append([way, *times, f"{100 * here / n:.0f} %", f"{sum(w['bits'] for w in all_of)} of {n}", f"{sum(w['same'] for w in all_of)} of {n}"])
+        rows.append([way, *times, f"{100 * here / n:.0f} %", *(f"{sum(w[k] for w in all_of)} of {n}" for k in ("bits", "same"))])
     heads = [f"{link.name}: {link.rtt_ms:g} ms, {link.kbit / 1000:g} Mbit/s, {link.loss:g} % lost" for link in links]
     return common.markdown_table(["", *heads, "answered on the device", "same bits", "same class"], rows)
 
@@ -90,7 +97,7 @@ def table(found: dict[str, Any], links: list[Link]) -> str:
 def command(
     model: Annotated[str, typer.Option("--model", metavar="MODEL", help="With early exits.")] = "models/zoo/cifar10_resnet18/model.onnx",
     at: Annotated[str, typer.Option("--at", metavar="TENSOR", help="Where it is cut.")] = "/segments.2/segments.2.1/relu/Relu_output_0",
-    data: Annotated[str, typer.Option("--data", metavar="SET", help="Real inputs.")] = "cifar10",
+    data: Annotated[str, typer.Option("--data", metavar="SET", help="Real inputs.")] = "../shared/data/sets/cifar10_test_5k.npz",
     policy: Annotated[str, typer.Option("--exit-policy")] = "dart",
     scale: Annotated[int, typer.Option("--device-scale", min=1, help="The device computes every run so many times over.")] = 20,
     inputs: Annotated[int, typer.Option("--inputs", min=1, help="A quarter of them on links below 1 Mbit/s.")] = 100,
@@ -104,9 +111,9 @@ def command(
     if not links:
         raise OptionError(f"--link: expected one of {', '.join(one.name for one in LINKS)}; found {', '.join(link or [])}")
     if boot:
-        words = ["--model", model, "--at", at, "--data", data, "--exit-policy", policy, "--device-scale", str(scale), "--inputs", str(inputs)]
-        print(uml.run([sys.executable, "-m", "edgerun_tools.device.network", *words, *(w for one in links for w in ("--link", one.name)),
-                       *(["--json"] if as_json else [])]), end="")
+        words = ["--model", model, "--at", at, "--data", data, "--exit-policy", policy, "--device-scale", str(scale),
+                 "--inputs", str(inputs), *(w for one in links for w in ("--link", one.name)), *(["--json"] if as_json else [])]
+        print(uml.run([sys.executable, "-m", "edgerun_tools.device.network", *words]), end="")
         return
     found = trial(model, at, data, policy, scale, inputs, links)
     if as_json:

@@ -35,7 +35,7 @@ def _modules() -> list[Path]:
 
 
 def run(words: Sequence[str], memory: str = "2G", timeout_s: float = 7200) -> str:
-    """Standard output of a command that is run there, in this folder, as root. OptionError with the end of standard error where it fails."""
+    """Standard output of a command that is run there, in this folder, as root. OptionError where it fails, with the end of its errors."""
     if reason := why_not():
         raise OptionError(f"--uml: {reason}")
     with tempfile.TemporaryDirectory() as name:

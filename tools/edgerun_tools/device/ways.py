@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edgerun import Session
-from edgerun.device import Device, Remote, Tls
+from edgerun.device import Device, DeviceKey, Remote, State, Tls
 from edgerun.device.message import tensor_of
 from edgerun.result import Result
+from edgerun.splits.envelope import Signer
 from edgerun_tools import quantize_data
 
-Way = Callable[[Mapping[str, np.ndarray]], tuple[Mapping[str, np.ndarray], str]]
-"""An input → (outputs, where the answer came from)."""
+Found = tuple[np.ndarray, str, str]
+"""Scores, the exit that gave them, and where: device, server or fallback."""
+Way = Callable[[Mapping[str, np.ndarray]], Found]
 POLICY = "exit_policy"
 
 
@@ -35,64 +40,69 @@ def slowed(session: Session, times: int) -> Session:
 
 
 def measure(plan: Mapping[str, Any]) -> dict[str, Any]:
-    """plan: model, parts, data, inputs, scale, server, ca, cert, key, exit_policy. By way: milliseconds of every input, how many answers
-    have the bits of the whole model (of the exit that it takes), how many name the same class, and where answers came from."""
-    tls = Tls(plan["ca"], plan["cert"], plan["key"])
-    options = {"checks": "maed", "threads": 1}
-    remote = {"timeout_s": 120.0, "retries": 3}
+    """plan: model, parts, data, inputs, scale, server, tls, name, key, state, exit_policy. By way: milliseconds of every input, how many
+    answers have the bits that the whole model has at the exit that answered, how many name the class of its last exit, and where they
+    came from."""
+    key, tls = DeviceKey.load(plan["key"]), Tls(*plan["tls"])
+    options: dict[str, Any] = {"checks": "maed", "threads": 1}
+    remote: dict[str, Any] = {"timeout_s": 120.0, "retries": 3}
     with Session(plan["model"], **options) as whole, Session(plan["model"], exit_policy=plan[POLICY], **options) as leaving:
-        rows = quantize_data.load(whole, plan["data"], "test", plan["inputs"])
-        inputs = [rows[k] for k in range(len(rows))]
-        last = whole.exits[-1] if whole.exits else whole.outputs[-1].name
-        expected = {False: [_answer(whole.run(x), last) for x in inputs], True: [_answer(leaving.run(x), last) for x in inputs]}
+        rows = quantize_data.load(whole, plan["data"], limit=plan["inputs"])
+        trial = Trial([rows[k] for k in range(len(rows))], whole)
         slowed(whole, plan["scale"])
         slowed(leaving, plan["scale"])
-        found = {"device only": _timed(lambda x: _local(whole.run(x), last), inputs, expected[False]),
-                 "device only, early exit": _timed(lambda x: _local(leaving.run(x), last), inputs, expected[True])}
-    with Remote(plan["server"], "whole", tls=tls, **remote) as there:
-        found["server only"] = _timed(lambda x: _far(there, x, last), inputs, expected[False])
+        found = {"device only": trial.timed(lambda x: _local(whole.run(x), trial.last)),
+                 "device only, early exit": trial.timed(lambda x: _local(leaving.run(x), trial.last))}
+    digest = hashlib.sha256(Path(plan["model"]).read_bytes()).hexdigest()
+    with closing(State(plan["state"])) as state, \
+            Remote(plan["server"], "whole", signer=Signer(plan["name"], key, state.epoch), sha256=digest, tls=tls, **remote) as there:
+        found["server only"] = trial.timed(lambda x: _far(there, x, trial.last))
     for encoding in ("fp32", "int8"):
         for policy in ("none", plan[POLICY]):
-            with Device(plan["parts"], plan["server"], model="parts", tls=tls, encoding=encoding, exit_policy=policy, remote=remote,
-                        **options) as device:
+            with Device(plan["parts"], plan["server"], model="parts", name=plan["name"], key=key, state=plan["state"], tls=tls,
+                        encoding=encoding, exit_policy=policy, remote=remote, **options) as device:
                 slowed(device.session, plan["scale"])
-                name = f"split, {encoding}" + (", early exit" if policy != "none" else "")
-                found[name] = _timed(_split(device), inputs, expected[policy != "none"])
+                found[f"split, {encoding}" + (", early exit" if policy != "none" else "")] = trial.timed(_split(device))
     return found
 
 
-def _answer(result: Result, last: str) -> np.ndarray:
-    return result.outputs[result.exit.name if result.exit.early else last]
+class Trial:
+    """Inputs, and what the whole model says of them at every exit."""
+
+    def __init__(self, inputs: Sequence[Mapping[str, np.ndarray]], whole: Session) -> None:
+        self.inputs = inputs
+        self.last = whole.exits[-1] if whole.exits else whole.outputs[-1].name
+        self.expected = [whole.run(x).outputs for x in inputs]
+
+    def timed(self, way: Way) -> dict[str, Any]:
+        way(self.inputs[0])  # the handshake, and memory that is touched for the first time
+        times, where, bits, same = [], [], 0, 0
+        for x, e in zip(self.inputs, self.expected, strict=True):
+            began = time.perf_counter()
+            scores, end, place = way(x)
+            times.append(1e3 * (time.perf_counter() - began))
+            where.append(place)
+            bits += np.array_equal(scores, e[end])
+            same += int(scores.argmax()) == int(e[self.last].argmax())
+        return {"ms": times, "bits": int(bits), "same": int(same), "where": {w: where.count(w) for w in sorted(set(where))}}
 
 
-def _local(result: Result, last: str) -> tuple[np.ndarray, str]:
-    return _answer(result, last), "device"
+def _local(result: Result, last: str) -> Found:
+    end = result.exit.name if result.exit.early else last
+    return result.outputs[end], end, "device"
 
 
-def _far(remote: Remote, x: Mapping[str, np.ndarray], last: str) -> tuple[np.ndarray, str]:
-    return np.asarray(remote.ask([tensor_of(n, a) for n, a in x.items()]).reply.outputs[last]), "server"
+def _far(remote: Remote, x: Mapping[str, np.ndarray], last: str) -> Found:
+    return remote.ask([tensor_of(n, a) for n, a in x.items()]).reply.outputs[last], last, "server"
 
 
-def _split(device: Device) -> Any:
-    def ask(x: Mapping[str, np.ndarray]) -> tuple[np.ndarray, str]:
+def _split(device: Device) -> Way:
+    def ask(x: Mapping[str, np.ndarray]) -> Found:
         answer = device.infer(x)
         assert answer.scores is not None
-        return answer.scores, {"server": "server", "fallback": "fallback"}.get(answer.where, "device")
+        return answer.scores, answer.exit, answer.where if answer.where in ("server", "fallback") else "device"
 
     return ask
-
-
-def _timed(way: Any, inputs: Sequence[Mapping[str, np.ndarray]], expected: Sequence[np.ndarray]) -> dict[str, Any]:
-    way(inputs[0])  # the handshake, and memory that is touched for the first time
-    times, where, bits, same = [], [], 0, 0
-    for x, e in zip(inputs, expected, strict=True):
-        began = time.perf_counter()
-        scores, place = way(x)
-        times.append(1e3 * (time.perf_counter() - began))
-        where.append(place)
-        bits += np.array_equal(scores, e)
-        same += int(scores.argmax()) == int(e.argmax())
-    return {"ms": times, "bits": int(bits), "same": int(same), "where": {w: where.count(w) for w in sorted(set(where))}}
 
 
 if __name__ == "__main__":

@@ -60,6 +60,12 @@ def command(
     rate: Annotated[float | None, typer.Option("--rate", help="Requests a second of one device; beyond: 429.")] = None,
     drain: Annotated[float | None, typer.Option("--drain", metavar="SECONDS", show_default="10", help=(
         "Time for accepted requests after SIGTERM."))] = None,
+    mqtt: Annotated[str | None, typer.Option("--mqtt", metavar="BROKER", show_default=False, help=(
+        "Collect what devices report (`edgerun device --mqtt`) from mqtts://USER:PASSWORD@HOST:PORT, or HOST:PORT without TLS."))] = None,
+    mqtt_store: Annotated[str, typer.Option("--mqtt-store", metavar="FILE", help="SQLite file for the reports, each once.")] = "events.db",
+    mqtt_ca: Annotated[str | None, typer.Option("--mqtt-ca", metavar="PEM", help="Authority of the broker.")] = None,
+    mqtt_cert: Annotated[str | None, typer.Option("--mqtt-cert", metavar="PEM", help="Our certificate for the broker.")] = None,
+    mqtt_key: Annotated[str | None, typer.Option("--mqtt-key", metavar="PEM", help="Its key.")] = None,
     config: Annotated[str | None, typer.Option("--config", metavar="FILE.toml", help=(
         "These options by their long names, models, detectors and [limits] (docs/serving.md). The command line wins."))] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No line for every request.")] = False,
@@ -121,6 +127,12 @@ async def _serve(o: dict[str, Any]) -> int:
                     limits=config.limits(o["limits"], {"rate": o["rate"], "drain_s": o["drain"]}), detectors=o["detectors"],
                     model_options=config.of_models(o["model"], settings),
                     gate=gate, verify=Verifier(o["verify_key"]) if o["verify_key"] else None, observers=[] if o["quiet"] else [log])
+    collector = None
+    if o["mqtt"]:
+        from edgerun.broker import Broker
+        from edgerun.serve.collector import Collector
+
+        collector = Collector(o["mqtt_store"], Broker.parse(o["mqtt"], ca=o["mqtt_ca"], cert=o["mqtt_cert"], key=o["mqtt_key"]))
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
@@ -132,6 +144,9 @@ async def _serve(o: dict[str, Any]) -> int:
     late = await server.stop()
     if gate is not None:
         await gate.close()
+    if collector is not None:
+        log.say("collected", **collector.counts)
+        await asyncio.to_thread(collector.close)
     log.say("stopped", cancelled=late)
     return late
 
