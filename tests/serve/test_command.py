@@ -16,6 +16,7 @@ import pytest
 from running import ALEXNET, DIGITS, ROOT, post, request_of, sample
 
 from edgerun.errors import OptionError
+from edgerun.serve import ModelOptions
 from edgerun_tools.cli import main
 from edgerun_tools.serve import config
 
@@ -97,12 +98,14 @@ def test_sigterm_under_load_loses_no_accepted_request():
 
 def test_config(tmp_path):
     (tmp_path / "m").symlink_to(ALEXNET.parent)
+    (tmp_path / "d").symlink_to(DIGITS.parent)
     (tmp_path / "serve.toml").write_text('insecure = true\nchecks = "full"\nworkers = 1\n[models]\nalex = "m/model.onnx"\n'
-                                         '[limits]\nbatch = 2\n')
+                                         'digits = "d/model.onnx"\n[limits]\nbatch = 2\n[model.alex]\nexit-policy = "confidence"\n')
     with served("--config", str(tmp_path / "serve.toml"), "--checks", "maed", "--quiet") as (_, ready, lines):
-        assert ready["workers"] == 1 and list(ready["models"]) == ["alex"]
+        assert ready["workers"] == 1 and list(ready["models"]) == ["alex", "digits"]
         with urllib.request.urlopen(f"http://127.0.0.1:{ready['http']}/v2/models/alex", timeout=10) as answer:
-            assert json.load(answer)["parameters"]["checks"] == "maed"
+            said = json.load(answer)["parameters"]
+        assert (said["checks"], said["exit_policy"]) == ("maed", "confidence")
         x = sample(ALEXNET).repeat(3, axis=0)
         assert post(f"127.0.0.1:{ready['http']}", "/v2/models/alex/infer", json.dumps(request_of(x, "image")).encode())[0] == 413
     assert [line["event"] for line in lines] == ["draining", "stopped"]
@@ -130,11 +133,24 @@ def test_what_does_not_start(case, capsys):
     assert word in text and "Traceback" not in text, text
 
 
-@pytest.mark.parametrize("text", ["colour = 1", "models = 3", "models = {a = 1}", "[limits]\nsize = 1", "limits = 3", "checks = "])
+def test_a_config_with_a_value_of_another_type(tmp_path, capsys):
+    (tmp_path / "c.toml").write_text('http-port = "many"\ninsecure = true\n')
+    assert main(["serve", str(DIGITS), "--config", str(tmp_path / "c.toml")]) == 2
+    assert "many" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["colour = 1", "models = 3", "models = {a = 1}", "[limits]\nsize = 1", "limits = 3", "checks = ",
+                                  "model = 3", "[model]\na = 1", "[model.a]\nworkers = 3"])
 def test_a_config_with_something_unknown(tmp_path, text):
     (tmp_path / "c.toml").write_text(text)
+
+    def read() -> None:
+        found = config.read(str(tmp_path / "c.toml"), ["checks"])
+        config.limits(found.get("limits", {}), {})
+        config.of_models(found.get("model", {}), ModelOptions())
+
     with pytest.raises(OptionError):
-        config.limits(config.read(str(tmp_path / "c.toml"), ["checks"]).get("limits", {}), {})
+        read()
 
 
 def test_names_of_models(tmp_path):

@@ -42,6 +42,7 @@ class Server:
     tls            certificates; with client_ca everybody must have one of that authority
     gate           who may speak (edgerun.serve.gate); None: everybody whom TLS lets in
     insecure       neither client certificates nor gate; OptionError unless host is a loopback address
+    options        of all models; model_options: name → those of one model instead (workers are those of `options`)
     detectors      name → detector's ONNX file, for models whose folder has none
     observers      called with every event, besides `monitor` (metrics, page); pages: path → Page, added to the HTTP interface
     verify         called with each model's path before it is read (edgerun.serve.signing.Verifier); raises SignatureError
@@ -53,7 +54,8 @@ class Server:
     def __init__(self, models: Models, *, host: str = "127.0.0.1", http_port: int | None = 8000, grpc_port: int | None = 8001,
                  metrics_port: int | None = None, metrics_host: str = "127.0.0.1", tls: TlsFiles | None = None, gate: Gate | None = None,
                  insecure: bool = False, options: ModelOptions | None = None, limits: ServeLimits | None = None,
-                 detectors: Models | None = None, observers: Iterable[Observer] = (), pages: Mapping[str, Page] | None = None,
+                 model_options: Mapping[str, ModelOptions] | None = None, detectors: Models | None = None,
+                 observers: Iterable[Observer] = (), pages: Mapping[str, Page] | None = None,
                  verify: Verify | None = None) -> None:
         if http_port is not None or grpc_port is not None:
             check_trust(host, tls, gate is not None, insecure)
@@ -64,7 +66,7 @@ class Server:
         self.tls = tls
         self.options, self.limits = options or ModelOptions(), limits or ServeLimits()
         self.observers = Observers(*observers)
-        self.models = self._load(models, dict(detectors or {}), verify)
+        self.models = self._load(models, dict(model_options or {}), dict(detectors or {}), verify)
         self.core = Core(self.models, gate or OpenGate(), self.limits, self._workers, self.observers)
         self.monitor = Monitor(self.core)
         self.observers.add(self.monitor)
@@ -77,14 +79,14 @@ class Server:
     def _workers(self) -> int:
         return self.options.workers or default_threads()
 
-    def _load(self, models: Models, detectors: dict[str, str | Path], verify: Verify | None) -> Repository:
-        unknown = sorted(set(detectors) - set(models))
+    def _load(self, models: Models, own: dict[str, ModelOptions], detectors: dict[str, str | Path], verify: Verify | None) -> Repository:
+        unknown = sorted((set(detectors) | set(own)) - set(models))
         if unknown:
-            raise OptionError(f"detectors: expected names among {', '.join(models)}; found {', '.join(unknown)}")
+            raise OptionError(f"detectors, options of a model: expected names among {', '.join(models)}; found {', '.join(unknown)}")
         loaded = []
         for full, path in models.items():
             name, _, version = full.partition(":")
-            loaded.append(Served(path, name, version or "1", options=self.options, limits=self.limits, workers=self._workers,
+            loaded.append(Served(path, name, version or "1", options=own.get(full, self.options), limits=self.limits, workers=self._workers,
                                  detector=detectors.get(full), verify=verify))
         return Repository(loaded)
 

@@ -77,16 +77,16 @@ def command(
     Exit codes: 0 drained; 1 requests had to be cancelled; 2 options (or an address that cannot be had); 3 a model;
     7 a model that is not signed as --verify-key asks."""
     from edgerun_tools.serve.config import models as named
-    from edgerun_tools.serve.config import read
+    from edgerun_tools.serve.config import read, typed
 
     options = dict(ctx.params)
     entries = read(options.pop("config"), [k for k in options if k not in ("models", "detector")]) if config else {}
     for name in set(options) & set(entries) - {"models"}:
         if ctx.get_parameter_source(name).name == "DEFAULT":  # type: ignore[union-attr]
-            options[name] = entries[name]
+            options[name] = typed(name, entries[name], options[name])
     options["models"] = entries.get("models", {}) | named(models or [])
     options["detectors"] = entries.get("detectors", {}) | named(detector or [])
-    options["limits"] = entries.get("limits", {})
+    options["limits"], options["model"] = entries.get("limits", {}), entries.get("model", {})
     if not options["models"]:
         raise OptionError("expected at least one model: edgerun serve MODEL.onnx --insecure")
     late = asyncio.run(_serve(options))
@@ -119,6 +119,7 @@ async def _serve(o: dict[str, Any]) -> int:
     server = Server(o["models"], host=o["host"], http_port=_port(o["http_port"]), grpc_port=_port(o["grpc_port"]),
                     metrics_port=_port(o["metrics_port"]), tls=tls, insecure=o["insecure"], options=settings,
                     limits=config.limits(o["limits"], {"rate": o["rate"], "drain_s": o["drain"]}), detectors=o["detectors"],
+                    model_options=config.of_models(o["model"], settings),
                     gate=gate, verify=Verifier(o["verify_key"]) if o["verify_key"] else None, observers=[] if o["quiet"] else [log])
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

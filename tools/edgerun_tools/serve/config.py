@@ -11,22 +11,29 @@
     [limits]
     rate = 50
     body_s = 5.0
+
+    [model.digits]                  # of this model only
+    exit-policy = "none"
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from edgerun.errors import OptionError
-from edgerun.serve.settings import ServeLimits
+from edgerun.serve.settings import ModelOptions, ServeLimits
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+
+TABLES = ("models", "detectors", "limits", "model")
 
 
 def read(path: str, options: Sequence[str]) -> dict[str, Any]:
@@ -37,14 +44,40 @@ def read(path: str, options: Sequence[str]) -> dict[str, Any]:
     except (OSError, ValueError) as e:
         raise OptionError(f"--config {path}: expected a TOML file; found: {e}") from e
     found = {k.replace("-", "_"): v for k, v in raw.items()}
-    unknown = sorted(set(found) - set(options) - {"models", "detectors", "limits"})
+    unknown = sorted(set(found) - set(options) - set(TABLES))
     if unknown:
-        raise OptionError(f"--config {path}: expected {', '.join(['models', 'detectors', 'limits', *options])}; found {', '.join(unknown)}")
+        raise OptionError(f"--config {path}: expected {', '.join([*TABLES, *options])}; found {', '.join(unknown)}")
     for name in ("models", "detectors"):
         entries = found.get(name, {})
         if not isinstance(entries, dict) or not all(isinstance(v, str) for v in entries.values()):
             raise OptionError(f"--config {path}: {name}: expected a table of names and paths; found {entries!r}")
         found[name] = {k: str(Path(path).parent / v) for k, v in entries.items()}
+    return found
+
+
+NUMBERS: dict[str, type] = {"workers": int, "rate": float, "drain": float, "max_age": float}
+"""Options that are not set are text, but for these."""
+
+
+def typed(name: str, value: Any, default: Any) -> Any:
+    """An option of the file, which has to be of its default's type. OptionError."""
+    kind = NUMBERS.get(name, str) if default is None else type(default)
+    value = float(value) if kind is float and type(value) is int else value
+    if type(value) is not kind:
+        raise OptionError(f"--config: {name}: expected a value like {default!r}, {kind.__name__}; found {value!r}")
+    return value
+
+
+def of_models(entries: Any, common: ModelOptions) -> dict[str, ModelOptions]:
+    """The tables [model.NAME]: options of one model, the rest as in `common`. OptionError."""
+    legal = sorted(set(ModelOptions.__dataclass_fields__) - {"workers", "session"})
+    found = {}
+    for name, given in entries.items() if isinstance(entries, dict) else [("", entries)]:
+        table = {k.replace("-", "_"): v for k, v in given.items()} if isinstance(given, dict) else {"": given}
+        if not name or set(table) - set(legal):
+            raise OptionError(f"model {name}: expected a table of {', '.join(legal)}; found {given!r}")
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
+        found[name] = replace(common, **values)
     return found
 
 
