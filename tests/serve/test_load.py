@@ -69,6 +69,11 @@ def test_the_whole(digits, tmp_path, capsys):
     assert counts(over["overload"]) in told and "arrivals at" in told
 
 
+def test_data_that_is_not_there_is_said(capsys):
+    assert load.main([str(ALEXNET), "--data", "nowhere.npz"]) == 4
+    assert "nowhere.npz" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
 def test_answers_are_compared(server, work, protocol):
     """One bit of one expected output: every answer to that input is wrong, and no other."""

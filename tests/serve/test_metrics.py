@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 pytest.importorskip("prometheus_client", reason="needs the extra serve")
@@ -13,6 +16,7 @@ from edgerun.serve.events import OUTCOMES, Event
 from edgerun.serve.metrics import Metrics, relative
 from edgerun.serve.status import REASONS
 
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "monitoring.md"
 NET = {"net": ModelCondition(detector=True, scrub_age_s=12.5)}
 
 
@@ -146,3 +150,17 @@ def test_two_servers_in_one_process_count_apart():
 @pytest.mark.parametrize(("score", "threshold", "expected"), [(3.0, 2.0, 1.5), (-3.0, -2.0, 0.0), (0.5, 0.0, 1.5)])
 def test_a_score_above_its_threshold_is_above_one(score, threshold, expected):
     assert relative(score, threshold) == expected and (relative(score, threshold) > 1) == (score > threshold)
+
+
+@pytest.mark.skipif(not DOCUMENT.is_file(), reason="needs the source tree")
+def test_the_document_has_every_metric_and_no_other(metrics):
+    """Also those that the alerts name."""
+    metrics(event(latency_ms=1, compute_ms=1, exit="e", difficulty=0.5, attack_score=1.0, threshold=1.0, findings=1))
+    def family(name):
+        return re.sub(r"_(bucket|sum|count)$", "", name)
+
+    families = {family(name) for name, _ in read(metrics) if name.startswith("edgerun_")}
+    text = DOCUMENT.read_text(encoding="utf-8")
+    told = set(map(family, re.findall(r"\bedgerun_[a-z_]+", text)))
+    assert told == families
+    assert set(re.findall(r"\bnv_inference_[a-z_]+", text)) <= {name for name, _ in read(metrics)}

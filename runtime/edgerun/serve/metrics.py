@@ -48,7 +48,7 @@ class Metrics:
         self._children: dict[tuple[Any, ...], Any] = {}
         self._devices, self._exits = Names(devices, OTHERS), Names(EXITS, OTHERS)
         self.registry = registry = prometheus_client.CollectorRegistry(auto_describe=False)
-        self._render = prometheus_client.generate_latest
+        self._render: Any = prometheus_client.generate_latest
 
         def counter(name: str, meaning: str, *labels: str) -> Any:
             return prometheus_client.Counter(f"edgerun_{name}", meaning, labels, registry=registry)
@@ -150,7 +150,7 @@ class Metrics:
 
     def text(self) -> bytes:
         """All metrics in Prometheus' text form, CONTENT_TYPE."""
-        return bytes(self._render(self.registry))
+        return bytes(self._render(Bare(self.registry)))
 
 
 NVIDIA = {
@@ -165,6 +165,19 @@ NVIDIA = {
 def relative(score: float, threshold: float) -> float:
     """A score as a multiple of its threshold; with a threshold of 0 or less, where there is no such thing, 1 + score - threshold."""
     return score / threshold if threshold > 0 else 1 + score - threshold
+
+
+class Bare:
+    """A registry without the samples that say when each counter was made, which nobody asks for and which double what is sent."""
+
+    def __init__(self, registry: Any) -> None:
+        self._registry = registry
+
+    def collect(self) -> Iterable[Any]:
+        """The metric families."""
+        for family in self._registry.collect():
+            family.samples = [s for s in family.samples if not s.name.endswith("_created")]
+            yield family
 
 
 class Asking:

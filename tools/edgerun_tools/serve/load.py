@@ -18,6 +18,8 @@ from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import Any
 
+from edgerun.errors import EdgeRunError
+from edgerun_tools.common import fail
 from edgerun_tools.serve import load_clients, load_phases
 from edgerun_tools.serve.load_phases import Tally
 from edgerun_tools.serve.load_report import claims, markdown
@@ -107,7 +109,11 @@ def arguments() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Command line; the tables go to stdout."""
     o = arguments().parse_args(argv)
-    report = run(o)
+    try:
+        report = run(o)
+    except EdgeRunError as e:
+        fail(type(e).__name__, str(e))
+        return e.exit_code
     if o.json:
         Path(o.json).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     print(markdown(report))
