@@ -26,6 +26,7 @@ COMMANDS = {
     "ranges": "ranges",
     "codegen": "codegen.command",
     "split": "split.command",
+    "detect": "detect.command",
     "inspect": "inspect",
     "bench": "bench",
     "compare": "compare",
@@ -51,6 +52,7 @@ Examples:
   edgerun ranges model.onnx --data photos/             values to cut faults off at (--on-fault restrict)
   edgerun codegen model.onnx --target cortex-m4 -o c   C99 for microcontrollers
   edgerun split model.onnx --auto -o parts/            a head for the device, a tail for the server
+  edgerun detect train parts/ --data photos/ -o d.onnx manipulated features, told from noisy ones
   edgerun inspect model.onnx                           steps, kernels, memory, exits
   edgerun bench model.onnx --against ort               time against other runtimes
   edgerun inject model.onnx --list                     where a fault can strike, and what comes of one
