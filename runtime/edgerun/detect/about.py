@@ -13,8 +13,8 @@ from edgerun.errors import ModelFormatError
 KEY = "edgerun.detector"
 SCHEMA = "edgerun.detector/1"
 INPUTS = ("features", "exit_scores", "tail_scores")
-"""Inputs of the file: float32 [N, …] the tensor that travels, [N, classes] logits of the head's last exit and of the tail. What is not known is
-fed as zeros; the columns of "scores" that would need it are then not looked at."""
+"""Inputs of the file: float32 [N, …] the tensor that travels, [N, classes] logits of the head's last exit and of the tail. What is not
+known is fed as zeros; the columns of "scores" that would need it are then not looked at."""
 OUTPUTS = ("scores", "parts")
 """float32 [N, 4] a score for each of MODES, greater for what looks manipulated; float32 [N, parts] what they are made of."""
 MODES = ("features", "exit", "tail", "both")
@@ -29,8 +29,8 @@ def mode_of(has_exit: bool, has_tail: bool) -> str:
 @dataclass(frozen=True)
 class About:
     """tensor, shape: what travels, shape of one sample's batch of 1. classes: scores of an answer. exit: the head's exit whose scores are
-    compared, "" where there is none. thresholds: {mode: {nominal false-positive rate as text: score}}. parts: names of the columns of "parts".
-    calibration: on what the thresholds were found. head, tail: sha256 of the files that it belongs to, "" where not known."""
+    compared, "" where there is none. thresholds: {mode: {nominal false-positive rate as text: score}}. parts: names of the columns of
+    "parts". calibration: on what the thresholds were found. head, tail: sha256 of the files that it belongs to, "" where not known."""
 
     tensor: str
     shape: tuple[int, ...]

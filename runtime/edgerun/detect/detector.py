@@ -49,10 +49,11 @@ class Detector:
     """
 
     def __init__(self, model: str | os.PathLike[str] | bytes, *, rate: float = 0.05, **options: Any) -> None:
-        self.session = Session(model, **{"threads": 1, "nonfinite": "allow"} | options)
+        settings: dict[str, Any] = {"threads": 1, "nonfinite": "allow"} | options
+        self.session = Session(model, **settings)
         name = self.session.name
         if KEY not in self.session.metadata:
-            raise ModelFormatError(f"{name}: expected a detector, with metadata {KEY}; found none: make one with `edgerun detect train`")
+            raise ModelFormatError(f"{name}: expected a detector, with metadata {KEY}; found none; `edgerun detect train` makes one")
         self.about = About.loads(self.session.metadata[KEY], name)
         wanted = (self.about.shape, (1, self.about.classes), (1, self.about.classes))
         found = {i.name: i.shape[1:] for i in self.session.fixed_inputs}
@@ -63,7 +64,7 @@ class Detector:
         self.rate = rate
         self._threshold = {m: t for m in self.about.thresholds if (t := self.about.threshold(m, rate)) is not None}
         if set(self._threshold) != set(self.about.thresholds):
-            raise OptionError(f"{name}: rate: expected one of {', '.join(f'{r:g}' for r in self.about.rates)}, which it was calibrated for; "
+            raise OptionError(f"{name}: rate: expected one of {', '.join(f'{r:g}' for r in self.about.rates)}, it was calibrated for; "
                               f"found {rate!r}")
         order = [o.name for o in self.session.outputs]
         self._at = [order.index(n) for n in OUTPUTS]

@@ -1,8 +1,8 @@
 """Does the tail's answer agree with what else is known of the input?
 
-The `Witness` reads the features themselves, with a small network of its own: a manipulation is made for the tail, and rarely turns both alike.
-The head's last exit was computed before anybody could touch the features. Answers are compared by the divergence of Jensen and Shannon
-(Lin 1991, IEEE Trans. Inf. Theory 37), with H the entropy of the softmax of the logits:
+The `Witness` reads the features themselves, with a small network of its own: a manipulation is made for the tail, and rarely turns both
+alike. The head's last exit was computed before anybody could touch the features. Answers are compared by the divergence of Jensen and
+Shannon (Lin 1991, IEEE Trans. Inf. Theory 37), with H the entropy of the softmax of the logits:
 
     J(p, q) = H((p + q) / 2) - (H(p) + H(q)) / 2,   from 0 (the same) to log 2 (no class in common)
 

@@ -71,7 +71,8 @@ def train_command(
         trained = train(features.part(slice(held, None)), features.part(slice(0, held)), found.tail(),
                         settings_of(variant=variant, epochs=epochs, seed=seed), tick)
     manifest = found.manifest
-    about = trained.about(found.tensor, found.exits[-1] if found.exits else "", Path(data).name, held, manifest.head.sha256, manifest.tail.sha256)
+    about = trained.about(found.tensor, found.exits[-1] if found.exits else "", Path(data).name, held, manifest.head.sha256,
+                          manifest.tail.sha256)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_bytes(export(trained.net, about))
@@ -120,11 +121,12 @@ def eval_command(
     from edgerun_tools.detect.attacks import ATTACKS
     from edgerun_tools.detect.parts import Split
 
-    names, levels = _chosen("--attacks", attacks, [a for a in ATTACKS if a != "adaptive"]), _chosen("--noise", strengths, noise.STRENGTHS)
+    names = _chosen("--attacks", attacks, [a for a in ATTACKS if a != "adaptive"])
+    levels = _chosen("--noise", strengths, noise.STRENGTHS)
     found = Split.read(split)
     with Detector(detector, rate=rate) as loaded, _bars(not as_json) as tick:
         if loaded.about.tail and not loaded.belongs_to(found.manifest.tail.sha256):
-            raise ModelFormatError(f"{detector}: expected a detector for {found.manifest.tail.file} of {split}; found one for another tail; "
+            raise ModelFormatError(f"{detector}: expected a detector for {found.manifest.tail.file} of {split}; found one for another; "
                                    "train it anew")
         test = found.features(data, part, limit, lambda done, of: tick("features", done, of))
         benign = 2 * len(test) // 3
@@ -132,7 +134,8 @@ def eval_command(
             raise DataError(f"--data {data}: expected at least 150 inputs, a third of which the attacker intercepts; found {len(test)}")
         reference, tail = noise.Reference.of(test.x), found.tail()
         bench = evaluate.Bench(tail, test, reference, benign, min(attacked, benign))
-        bench = evaluate.Bench(tail, test, reference, benign, min(attacked, benign), gradient.least_budget(bench.context))
+        if {"fgsm", "pgd"} & set(names):
+            bench = evaluate.Bench(tail, test, reference, benign, min(attacked, benign), gradient.least_budget(bench.context))
         scorers = evaluate.of_file(loaded)
         made = {n: bench.make(n) for n in names}
         done = iter(range(1, 1 + len(names) * len(levels)))

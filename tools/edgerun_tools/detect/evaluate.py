@@ -22,8 +22,8 @@ from edgerun_tools.detect.context import BATCH
 from edgerun_tools.detect.features_of import Features
 from edgerun_tools.detect.measure import Estimate, auroc, share
 from edgerun_tools.detect.network import DetectorNet
+from edgerun_tools.detect.served import ServedTail
 from edgerun_tools.detect.tail import TorchTail
-from edgerun_tools.detect.train import scores_of
 
 Array = np.ndarray[Any, Any]
 Scorer = Callable[[Array, Array | None, Array], Array]
@@ -34,8 +34,8 @@ SEED = 77
 
 @dataclass(frozen=True)
 class Row:
-    """One attack under one strength of noise, seen by one detector. turned: share of messages that reached the attack's goal after the noise.
-    auroc_turned: of these alone (None where there were fewer than 20)."""
+    """One attack under one strength of noise, seen by one detector. turned: share of messages that reached the attack's goal after the
+    noise. auroc_turned: of these alone (None where there were fewer than 20)."""
 
     attack: str
     strength: str
@@ -52,10 +52,10 @@ class Row:
 @dataclass
 class Bench:
     """What an entry of the table needs. test: features that nothing was trained or calibrated on; the first `attacked` of them are
-    attacked, the first `benign` are compared with, those behind are what the attacker intercepted. reference: of benign features, which gives
-    noise its strength. net: the detector as the adaptive attacker has it, None where that attack is not made."""
+    attacked, the first `benign` are compared with, those behind are what the attacker intercepted. reference: of benign features, which
+    gives noise its strength. net: the detector as the adaptive attacker has it, None where that attack is not made."""
 
-    tail: TorchTail
+    tail: ServedTail
     test: Features
     reference: noise.Reference
     benign: int
@@ -110,15 +110,20 @@ class Bench:
                 for detector, scorer in scorers.items():
                     value, line = scorer(x, sent, answers), np.quantile(usual[detector], 1 - RATE)
                     some = auroc(usual[detector], value[turned]) if turned.sum() >= 20 else None
-                    found.append(Row(name, strength, detector, float(turned.mean()), auroc(usual[detector], value), share(value > line), some))
+                    found.append(Row(name, strength, detector, float(turned.mean()), auroc(usual[detector], value), share(value > line),
+                                     some))
                 tick(f"{strength}, {name}")
         return found
 
     def false_alarms(self, scorers: Mapping[str, Scorer], lines: Mapping[str, float]) -> list[dict[str, Any]]:
-        """Benign test messages above the thresholds `lines`, per detector, kind of noise (held-out ones, too) and strength."""
-        rng, found = np.random.default_rng(SEED + 3), []
+        """Benign test messages above the thresholds `lines` per detector, kind of noise (held-out ones, too) and strength."""
+        rng = np.random.default_rng(SEED + 3)
+        found: list[dict[str, Any]] = []
         for kind in (*noise.TRAINED, *noise.HELD_OUT):
             for strength in noise.STRENGTHS:
+                if strength == "none" and found:  # whatever the kind
+                    found += [r | {"kind": kind, "held_out": kind in noise.HELD_OUT} for r in found[:len(lines)]]
+                    continue
                 x = noise.apply(self.test.x, kind, strength, self.reference, rng)
                 answers = self._answers(x)
                 for name, line in lines.items():
@@ -134,7 +139,7 @@ class Bench:
         return None if self.exits is None else self.exits[:count]
 
     def _answers(self, x: Array) -> Array:
-        return scores_of(self.tail, x)
+        return self.tail.scores(x)
 
 
 def of_net(net: DetectorNet, modes: Sequence[str]) -> dict[str, Scorer]:

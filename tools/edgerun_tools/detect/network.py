@@ -9,8 +9,8 @@ Parts, each greater for what looks manipulated:
 
 A part becomes -log p, where p is the share of benign calibration inputs with a greater one: linear between the quantiles of `SHARES` and
 beyond the last. A score is the sum over the parts that its mode has (Fisher 1932, "Statistical Methods for Research Workers", 21.1); as the
-parts are not independent, thresholds are quantiles of the sum itself, on benign data. Beside answers, the shape counts only as far as it is rarer
-than `RARE`: noise of a kind never met moves it, and it is there to see what looks like no features at all.
+parts are not independent, thresholds are quantiles of the sum itself, on benign data. Beside answers, the shape counts only as far as it
+is rarer than `RARE`: noise of a kind never met moves it, and it is there to see what looks like no features at all.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from edgerun.errors import DataError, OptionError
 from edgerun.splits import Manifest
 from edgerun_tools import quantize_data
 from edgerun_tools.detect.features_of import Features
-from edgerun_tools.detect.tail import TorchTail
+from edgerun_tools.detect.served import ServedTail
 
 Array = np.ndarray[Any, Any]
 
@@ -42,13 +42,13 @@ class Split:
     def exits(self) -> tuple[str, ...]:
         return self.manifest.head.exits
 
-    def tail(self) -> TorchTail:
-        """The tail with gradients. UnsupportedOpError for operators that training knows no form of."""
-        return TorchTail(onnx.load(self.folder / self.manifest.tail.file))
+    def tail(self) -> ServedTail:
+        """The tail, with gradients. UnsupportedOpError for operators that training knows no form of."""
+        return ServedTail(onnx.load(self.folder / self.manifest.tail.file))
 
     def features(self, data: str, part: str, limit: int | None, tick: Callable[[int, int], object] = lambda *_: None) -> Features:
-        """What the head sends for the inputs of a set, in an order shuffled by a fixed seed (sets are often sorted by class); labels are not
-        looked at (0). Raises DataError, InputError."""
+        """What the head sends for the inputs of a set, in an order shuffled by a fixed seed (sets are often sorted by class); labels are
+        not looked at (0). Raises DataError, InputError."""
         with Session(self.folder / self.manifest.head.file, exit_policy="none", checks="off") as head:
             rows = quantize_data.load(head, data, part, limit)
             order = np.random.default_rng(0).permutation(len(rows))

@@ -1,9 +1,9 @@
 """What is looked at of features: a summary that noise moves little, and statistics of what an autoencoder cannot reconstruct of it.
 
 The summary of a map [C, H, W] has three numbers a channel: mean, root mean square, and the part of the square that is lost when
-2 x 2 neighbours are averaged (energy of high frequencies: adversarial changes are rough). Elements are clipped to the benign range, widened by
-a tenth: one impulse moves a mean of 64 elements by at most 1/64 of the range. Each number is then scaled by its benign median and 10-90 %
-quantiles, and clipped again.
+2 x 2 neighbours are averaged (energy of high frequencies: adversarial changes are rough). Elements are clipped to the benign range,
+widened by a tenth: one impulse moves a mean of 64 elements by at most 1/64 of the range. Each number is then scaled by its benign median
+and 10-90 % quantiles, and clipped again.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ from edgerun_tools.detect.agreement import Witness, train_loss
 from edgerun_tools.detect.decision import Mixture
 from edgerun_tools.detect.features_of import Features
 from edgerun_tools.detect.network import PARTS, DetectorNet
+from edgerun_tools.detect.served import ServedTail
 from edgerun_tools.detect.statistics import NAMES, Residuals, Summary
-from edgerun_tools.detect.tail import TorchTail
 from edgerun_tools.detect.vae import SIZES, AdVae
 from edgerun_tools.detect.vae import fit as fit_vae
 
@@ -64,20 +64,14 @@ class Trained:
                       "seed": self.settings.seed}, head, tail)
 
 
-def scores_of(tail: TorchTail, x: Array, batch: int = 250) -> Array:
-    """Logits float32 [n, classes] of the tail's last output."""
-    with torch.no_grad():
-        return torch.cat([tail.logits(torch.from_numpy(x[i:i + batch])) for i in range(0, len(x), batch)]).numpy()
-
-
-def train(benign: Features, calibration: Features, tail: TorchTail, settings: Settings | None = None,
+def train(benign: Features, calibration: Features, tail: ServedTail, settings: Settings | None = None,
           tick: Tick = lambda *_: None) -> Trained:
     """The pipeline. benign, calibration: clean features of different images. Raises InputError where they are no benign features."""
     settings = settings or Settings()
     torch.manual_seed(settings.seed)
     rng = np.random.default_rng(settings.seed)
     reference = noise.Reference.of(benign.x)
-    shape, classes = benign.x.shape, scores_of(tail, benign.x[:1]).shape[1]
+    shape, classes = benign.x.shape, tail.scores(benign.x[:1]).shape[1]
     low, high = reference.low - 2 * reference.scale, reference.high + 2 * reference.scale
     witness = Witness(shape, classes, low, high)
     _fit_witness(witness, benign, tail, reference, settings, rng, tick)
@@ -107,7 +101,7 @@ def train(benign: Features, calibration: Features, tail: TorchTail, settings: Se
     return Trained(net, _calibrate(net, calibration, tail, reference, rng, tick), reference, settings)
 
 
-def _fit_witness(witness: Witness, benign: Features, tail: TorchTail, reference: noise.Reference, settings: Settings,
+def _fit_witness(witness: Witness, benign: Features, tail: ServedTail, reference: noise.Reference, settings: Settings,
                  rng: np.random.Generator, tick: Tick) -> None:
     optimiser = torch.optim.AdamW(witness.parameters(), settings.rate, weight_decay=1e-2)
     steps = settings.epochs * (len(benign) // BATCH)
@@ -121,10 +115,8 @@ def _fit_witness(witness: Witness, benign: Features, tail: TorchTail, reference:
             x = benign.x[pick]
             if x.ndim == 4 and rng.random() < 0.5:  # a mirrored image has mirrored features, but for the padding's side
                 x = x[..., ::-1]
-            noisy = torch.from_numpy(noise.mixture(x, reference, rng))
-            with torch.no_grad():
-                answered = tail.logits(noisy)
-            loss = train_loss(witness, noisy, answered)
+            noisy = noise.mixture(x, reference, rng)
+            loss = train_loss(witness, torch.from_numpy(noisy), torch.from_numpy(tail.scores(noisy)))
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -134,14 +126,14 @@ def _fit_witness(witness: Witness, benign: Features, tail: TorchTail, reference:
     witness.eval()
 
 
-def _calibrate(net: DetectorNet, calibration: Features, tail: TorchTail, reference: noise.Reference, rng: np.random.Generator,
+def _calibrate(net: DetectorNet, calibration: Features, tail: ServedTail, reference: noise.Reference, rng: np.random.Generator,
                tick: Tick) -> dict[str, dict[str, float]]:
     """Fits the parts' quantiles and returns the thresholds."""
     exits = calibration.exits[:, -1] if calibration.exits.shape[1] else None
     parts = []
     for k in range(ROUNDS):
         x = noise.mixture(calibration.x, reference, rng)
-        parts.append(net.run(x, exits, scores_of(tail, x))[1])
+        parts.append(net.run(x, exits, tail.scores(x))[1])
         tick("thresholds", k + 1, ROUNDS)
     together = np.concatenate(parts)
     net.surprise.fit(together)
