@@ -24,7 +24,7 @@ ZOO, SAMPLES = ROOT / "models" / "zoo", ROOT / "models" / "samples"
 MODELS = tomllib.loads((ZOO / "manifest.toml").read_text())["model"]
 ALLOWED = {"Conv", "Relu", "Add", "MaxPool", "GlobalAveragePool", "Flatten", "Gemm", "Sigmoid", "Tanh", "Identity"}
 CIFAR = "cifar10_test_5k.npz"
-TEST_SETS = {"mnist_alexnet": "mnist", "cifar10_resnet18": CIFAR, "cifar10_alexnet": CIFAR}
+TEST_SETS = {"mnist_alexnet": "mnist", **{f"cifar10_{n}": CIFAR for n in ("resnet18", "alexnet", "vgg", "mobilenet")}}
 
 each_model = pytest.mark.parametrize("entry", MODELS, ids=[m["name"] for m in MODELS])
 

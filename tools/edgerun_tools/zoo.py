@@ -31,7 +31,7 @@ class Splits:
 # At most 1.0 points are to be lost on other images: that less two standard errors of a loss on 5,000 images (0.17 each).
 _CIFAR = Splits(("sets/cifar10_train.tar.gz", "calibration"), ("sets/cifar10_test_5k.npz", "all"), 0.65)
 ZOO = {"mnist_alexnet": Splits(("sets/mnist", "calibration"), ("sets/mnist", "test"), 0.3), "cifar10_alexnet": _CIFAR,
-       "cifar10_resnet18": _CIFAR}
+       "cifar10_resnet18": _CIFAR, "cifar10_vgg": _CIFAR, "cifar10_mobilenet": _CIFAR}
 
 
 def refresh(manifest: Path, name: str, model: Path) -> None:

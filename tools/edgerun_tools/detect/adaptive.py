@@ -2,8 +2,8 @@
 
 Projected gradient descent inside the budget. Where the tail does not yet answer the target by a margin, a step follows the tail's loss,
 after the first third of the steps plus LAMBDA times the detector's score; where it does, the score alone, made orthogonal to the tail's
-gradient so that a step toward the unsuspicious does not undo the success (Bryniarski et al. 2021, arXiv 2106.15023). Both gradients are taken
-at unit length, so the score's units do not matter. Of all points visited, the least suspicious that succeeds is sent.
+gradient so that a step toward the unsuspicious does not undo the success (Bryniarski et al. 2021, arXiv 2106.15023). Both gradients are
+of unit length, so the score's units do not matter. Of all points visited, the least suspicious that succeeds is sent.
 """
 
 from __future__ import annotations

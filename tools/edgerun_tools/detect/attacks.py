@@ -2,7 +2,7 @@
 
 name      goal     needs           what
 inject    target   pool            a genuine feature of the target class in the message's place
-blend     target   pool            most of one, the rest of what was sent
+blend     target   pool, labels    the least share of one that does, the rest of what was sent
 vae       target   pool, labels    made by the attacker's own conditional autoencoder
 fgsm      target   tail            one signed step
 pgd       target   tail            20 steps within the budget

@@ -1,8 +1,8 @@
-"""Attacks that put something genuine, or plain rubbish, in place of the features: no gradient, no model of the tail.
+"""Attacks that put something genuine, or plain rubbish, in place of the features: no gradients.
 
 inject   a genuine feature that the tail answers with the target class, intercepted before, takes the message's place: for statistics of
          the features alone it IS benign; only what else the message says (signature, sequence number, the device's own early answer) can
-         tell. blend: 70 % of it and 30 % of what was sent, for a change that the device's early answer contradicts less.
+         tell. blend: the least share of it (of SHARES) that the tail still answers so, the rest of what was sent.
 replay   a genuine message of any class, sent before, sent again.
 random   every element replaced by a number drawn uniformly from the benign range's middle 99 %.
 impulse  10 % of the elements set to the ends of the benign range.
@@ -17,7 +17,7 @@ import numpy as np
 from edgerun_tools.detect.context import AttackContext, register
 
 Array = np.ndarray[Any, Any]
-BLEND = 0.7
+SHARES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 IMPULSES = 0.1
 
 
@@ -33,7 +33,12 @@ def inject(context: AttackContext, x: Array, target: Array, rng: np.random.Gener
 
 @register("blend", "target")
 def blend(context: AttackContext, x: Array, target: Array, rng: np.random.Generator) -> Array:
-    return (np.float32(1 - BLEND) * x + np.float32(BLEND) * _genuine(context, target, rng)).astype(np.float32)
+    genuine, found = _genuine(context, target, rng), x.copy()
+    left = np.arange(len(x))
+    for share in SHARES:
+        found[left] = np.float32(1 - share) * x[left] + np.float32(share) * genuine[left]
+        left = left[context.tail.predict(found[left]) != target[left]] if len(left) else left
+    return found
 
 
 @register("replay", "harm")
