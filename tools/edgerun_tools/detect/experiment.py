@@ -29,7 +29,8 @@ from edgerun_tools.detect.baselines import Baseline, baselines
 from edgerun_tools.detect.features_of import POINTS, Features
 from edgerun_tools.detect.report import write
 from edgerun_tools.detect.served import ServedTail
-from edgerun_tools.detect.train import Settings, Trained, train
+from edgerun_tools.detect.train import Settings, Trained
+from edgerun_tools.detect.train import train as fit
 from edgerun_tools.split.cut import Cut, Splitter
 
 ZOO = Path(__file__).resolve().parents[3] / "models/zoo"
@@ -86,7 +87,7 @@ def _trained(benign: Features, calibration: Features, tail: ServedTail, file: Pa
     if file.exists():
         kept: Trained = torch.load(file, weights_only=False)  # our own, written by the line below
         return kept
-    found = train(benign, calibration, tail, Settings())
+    found = fit(benign, calibration, tail, Settings())
     torch.save(found, file)
     return found
 
@@ -122,7 +123,7 @@ def _latency(cut: Cut, trained: Trained, tail: ServedTail, test: Features) -> di
     answers = tail.scores(x)
     file = network.export(trained.net, trained.about(tensor, cut.head_exits[-1] if cut.head_exits else "", "cifar10", 0))
     few = test.part(slice(0, 300))
-    large = train(few, few, tail, Settings(variant="paper", epochs=1, vae_steps=1))
+    large = fit(few, few, tail, Settings(variant="paper", epochs=1, vae_steps=1))
     published = network.export(large.net, large.about(tensor, "", "none", 0))
     with Detector(file) as loaded:
         ours = loaded.scores(x, exits, answers)
@@ -136,8 +137,10 @@ def main(
     work: Annotated[Path, typer.Option(help="Keeps features, attacked features and results of entries.")],
     out: Annotated[Path | None, typer.Option(help="Write detection-results.md and detection.png here.")] = None,
     only: Annotated[list[str] | None, typer.Option(help="NETWORK:PLACE, repeatable; without it all that the zoo has.")] = None,
+    train: Annotated[int, typer.Option(help="Images that train.")] = Sizes.train,
     attacked: Annotated[int, typer.Option(help="Test images that are attacked.")] = Sizes.attacked,
     paper: Annotated[int, typer.Option(help="Epochs of the published pipeline's autoencoder.")] = Sizes.paper,
+    without: Annotated[list[str] | None, typer.Option(help="Attacks to leave out, repeatable (cw takes longest).")] = None,
     anew: Annotated[bool, typer.Option(help="Make entries again that are in WORK.")] = False,
 ) -> None:
     """Make the entries that are not in WORK yet, then the report of all that are."""
@@ -147,7 +150,8 @@ def main(
         name, _, place = each.partition(":")
         file = work / f"{name}-{place}.json"
         if anew or not file.exists():
-            found = entry(name, int(place), Sizes(attacked=attacked, paper=paper), work)
+            sizes = Sizes(train=train, attacked=attacked, paper=paper)
+            found = entry(name, int(place), sizes, work, [a for a in ATTACKS if a not in (without or ())])
             file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     if out is not None:
         files = [f for n in POINTS for k in range(len(POINTS[n])) if (f := work / f"{n}-{k}.json").exists()]

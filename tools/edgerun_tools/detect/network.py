@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from edgerun.detect.about import INPUTS, KEY, MODES, OUTPUTS, About
-from edgerun_tools.detect.agreement import Witness, divergence
+from edgerun_tools.detect.agreement import Divergences, Witness
 from edgerun_tools.detect.decision import Mixture
 from edgerun_tools.detect.statistics import Residuals, Summary
 
@@ -69,14 +69,15 @@ class DetectorNet(nn.Module):
         super().__init__()
         self.shape, self.classes = shape, classes
         self.summary, self.residuals, self.decision, self.witness = summary, residuals, decision, witness
+        self.divergences = Divergences()
         self.surprise = Surprise(len(PARTS))
         self.register_buffer("members", torch.tensor([[float(p in MEMBERS[m]) for m in MODES] for p in (*PARTS, "rare")]))
 
     def parts(self, features: Tensor, exit_scores: Tensor, tail_scores: Tensor) -> Tensor:
         """[n, 4] in the order of PARTS."""
         shape = self.decision(self.residuals(self.summary(features)))
-        seen, sent, answered = (logits.softmax(1) for logits in (self.witness(features), exit_scores, tail_scores))
-        return torch.cat([shape, divergence(seen, sent), divergence(seen, answered), divergence(sent, answered)], 1)
+        logits = torch.cat([self.witness(features), exit_scores, tail_scores], 1).reshape(-1, 3, self.classes)
+        return torch.cat([shape, self.divergences(logits)], 1)
 
     def combined(self, parts: Tensor) -> Tensor:
         """Parts [n, 4] -> scores [n, 4] in the order of MODES."""

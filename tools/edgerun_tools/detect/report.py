@@ -71,7 +71,8 @@ def summary(entries: Sequence[Entry]) -> str:
         b = best(e)
         held = [a for a in e["false_alarms"]["0.05"] if a["mode"] == b and a["held_out"]]
         rows.append([e["network"], _short(e["tensor"]), f"{mean(e, b):.3f}", f"{mean(e, b, turned=True):.3f}",
-                     f"{mean(e, b, ['high']):.3f}", f"{mean(e, b, ['high'], turned=True):.3f}", f"{mean(e, b, but=[KNOWING]):.3f}", f"{mean(e, b, only=KNOWING):.3f}",
+                     f"{mean(e, b, ['high']):.3f}", f"{mean(e, b, ['high'], turned=True):.3f}", f"{mean(e, b, but=[KNOWING]):.3f}",
+                     f"{mean(e, b, only=KNOWING):.3f}",
                      f"{100 * _share(held):.2f} %", f"{100 * e['latency']['compact']['share']:.0f} %"])
     values = np.array([[float(c) for c in r[2:8]] for r in rows])
     rows.append(["mean", "", *(f"{v:.3f}" for v in values.mean(0)), "", ""])
@@ -116,7 +117,8 @@ def describe(e: Entry) -> str:
     s = e["sizes"]
     return (f"Features {e['shape']}, exits on the device: {', '.join(e['exits']) or 'none'}. Accuracy of the tail under the noise: {loss}. "
             f"Budget of gradient attacks: {e['budget']:g} robust scales an element. {s['train']:,} images trained, "
-            f"{s['calibration']:,} set thresholds, {s['benign']:,} benign and {s['attacked']:,} attacked ones are compared; difference between engine and PyTorch: "
+            f"{s['calibration']:,} set thresholds, {s['benign']:,} benign and {s['attacked']:,} attacked ones are compared; difference "
+            "between engine and PyTorch: "
             f"{e['latency']['engine_torch_difference']:.1g}.\n")
 
 

@@ -17,11 +17,16 @@ from torch import Tensor, nn
 from edgerun_tools.detect.vae import AdVae
 
 Array = np.ndarray[Any, Any]
-NAMES = ("mse", "mean residual", "above 50 %", "above 80 %", "above 95 %", "latent shift", "latent distance")
+NAMES = ("mse", "latent shift", "latent distance", "mean residual", "above 50 %", "above 80 %", "above 95 %")
 """Columns of `Residuals`. "above q": a smoothed count of residuals beyond the benign quantile q, what median, MAD and high quantiles are
 made of: a quantile is where such a count crosses 1 - q, and counts need no sorting."""
 LIMIT = 6.0
 """Scaled numbers of the summary are clipped here."""
+
+
+def pooled(x: Tensor) -> Tensor:
+    """Means of the channels, [n, C]: as a pooling, which the engine computes in the layout of its convolutions."""
+    return nn.functional.adaptive_avg_pool2d(x, 1).flatten(1)
 
 
 class Summary(nn.Module):
@@ -41,12 +46,12 @@ class Summary(nn.Module):
         x = x.clamp(self.low, self.high)
         if not self.map:
             return x.flatten(1)
-        square = (x * x).mean((2, 3))
-        parts = [x.mean((2, 3)), (square + 1e-6).sqrt()]
-        if self.rough:
-            smooth = nn.functional.avg_pool2d(x, 2)
-            parts.append(((square - (smooth * smooth).mean((2, 3))).clamp_min(0) + 1e-6).sqrt())
-        return torch.cat(parts, 1)
+        square = pooled(x * x)
+        if not self.rough:
+            return torch.cat([pooled(x), square.clamp_min(1e-6).sqrt()], 1)
+        smooth = nn.functional.avg_pool2d(x, 2)
+        energies = torch.cat([square, square - pooled(smooth * smooth)], 1)
+        return torch.cat([pooled(x), energies.clamp_min(1e-6).sqrt()], 1)
 
     def forward(self, x: Tensor) -> Tensor:
         return ((self.raw(x) - self.centre) / self.scale).clamp(-LIMIT, LIMIT)
@@ -73,10 +78,10 @@ class Residuals(nn.Module):
     def forward(self, v: Tensor) -> Tensor:
         again, mu, moved = self.vae(v)
         r = v - again
-        size, shift, code = r.abs(), mu - moved, (mu - self.middle) @ self.white
-        counts = [torch.sigmoid(4 * (size / self.levels[i] - 1)).mean(1, keepdim=True) for i in range(3)]
-        return torch.cat([((r * r).mean(1, keepdim=True) + 1e-6).log(), r.mean(1, keepdim=True), *counts,
-                          ((shift * shift).mean(1, keepdim=True) + 1e-6).log(), ((code * code).mean(1, keepdim=True) + 1e-6).log()], 1)
+        code = torch.stack([mu - moved, (mu - self.middle) @ self.white], 1)
+        counts = torch.sigmoid(r.abs()[:, None, :] * (4 / self.levels)[:, None] - 4).mean(2)
+        logs = torch.cat([(r * r).mean(1, keepdim=True), (code * code).mean(2)], 1).clamp_min(1e-6).log()
+        return torch.cat([logs, r.mean(1, keepdim=True), counts], 1)
 
     def fit(self, v: Tensor) -> None:
         """Levels and the code's distribution, from benign summaries under noise."""
