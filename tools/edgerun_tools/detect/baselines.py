@@ -124,10 +124,10 @@ class _AdVae(nn.Module):
     def features(self, x: Tensor) -> Tensor:
         x = x.flatten(1) / self.scale
         z = self.mean(self.inner(x))
-        r = x - self.decoder(z)
+        r = (x - self.decoder(z)).double()  # the square of an impulse may leave float32
         middle = r.median(1, keepdim=True).values
         shift = (z - self.transformer(z)).norm(dim=1)
-        return torch.stack([r.double().square().mean(1), shift.double(), middle[:, 0].double(), (r - middle).abs().median(1).values.double()], 1)
+        return torch.stack([r.square().mean(1), shift, middle[:, 0], (r - middle).abs().median(1).values], 1)
 
 
 def _pooled(x: Array) -> Array:

@@ -50,8 +50,8 @@ class TorchTail:
     def predict(self, x: np.ndarray, batch: int = 250) -> np.ndarray:
         """Classes int64 [N] of features float32 [N, …]."""
         with torch.no_grad():
-            parts = [torch.zeros(0, dtype=torch.int64)] + [self.logits(torch.from_numpy(x[i:i + batch])).argmax(1) for i in range(0, len(x), batch)]
-        return torch.cat(parts).numpy()
+            parts = [self.logits(torch.from_numpy(x[i:i + batch])).argmax(1) for i in range(0, len(x), batch)]
+        return torch.cat([torch.zeros(0, dtype=torch.int64), *parts]).numpy()
 
 
 def _padding(x: Tensor, a: Attributes, value: float) -> Tensor:
