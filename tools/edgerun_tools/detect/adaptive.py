@@ -67,4 +67,4 @@ def _suspicion(score: Score, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _unit(slope: Tensor) -> Tensor:
-    return slope / slope.flatten(1).norm(dim=1).clamp_min(1e-12)[(slice(None), *[None] * (slope.ndim - 1))]
+    return slope / slope.flatten(1).norm(dim=1).clamp_min(1e-12).reshape(-1, *[1] * (slope.ndim - 1))

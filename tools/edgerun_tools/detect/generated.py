@@ -45,11 +45,11 @@ def generated(context: AttackContext, x: Array, target: Array, rng: np.random.Ge
     best, sure = x.copy(), np.full(len(x), -np.inf, np.float32)
     with torch.no_grad():
         for i in range(0, len(x), BATCH):
-            here = slice(i, i + BATCH)
-            wanted = torch.from_numpy(target[here])
-            for z in drawn[:, here]:
+            batch = slice(i, i + BATCH)
+            wanted = torch.from_numpy(target[batch])
+            for z in drawn[:, batch]:
                 made = context.inside(vae.decode(torch.from_numpy(z), wanted).reshape(-1, *x.shape[1:]))
                 p = context.tail.logits(made).softmax(1).gather(1, wanted[:, None])[:, 0].numpy()
-                surer = p > sure[here]
-                best[here][surer], sure[here][surer] = made.numpy()[surer], p[surer]
+                surer = p > sure[batch]
+                best[batch][surer], sure[batch][surer] = made.numpy()[surer], p[surer]
     return best

@@ -48,7 +48,7 @@ def replay(context: AttackContext, x: Array, target: Array, rng: np.random.Gener
 
 @register("random", "harm")
 def random(context: AttackContext, x: Array, target: Array, rng: np.random.Generator) -> Array:
-    return rng.uniform(context.reference.low, context.reference.high, x.shape).astype(np.float32)
+    return np.asarray(rng.uniform(context.reference.low, context.reference.high, x.shape), np.float32)
 
 
 @register("impulse", "harm")
