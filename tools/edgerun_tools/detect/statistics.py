@@ -3,7 +3,8 @@
 The summary of a map [C, H, W] has three numbers a channel: mean, root mean square, and the part of the square that is lost when
 2 x 2 neighbours are averaged (energy of high frequencies: adversarial changes are rough). Elements are clipped to the benign range,
 widened by a tenth: one impulse moves a mean of 64 elements by at most 1/64 of the range. Each number is then scaled by its benign median
-and 10-90 % quantiles, and clipped again, so that a few channels in disorder, as noise leaves them, weigh little: a manipulation moves most of them.
+and 10-90 % quantiles, and clipped again, so that a few channels in disorder, as noise leaves them, weigh little: a manipulation moves most
+of them.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from edgerun_tools.detect.vae import AdVae
 
 Array = np.ndarray[Any, Any]
 NAMES = ("latent shift", "latent distance", "residual's sign", "above 25 %", "above 50 %", "above 75 %")
-"""Columns of `Residuals`. "above q": a smoothed count of residuals beyond the benign quantile q, what median and MAD are made of: a quantile is
-where such a count crosses 1 - q, and counts need no sorting."""
+"""Columns of `Residuals`. "above q": a smoothed count of residuals beyond the benign quantile q, what median and MAD are made of: a
+quantile is where such a count crosses 1 - q, and counts need no sorting."""
 LEVELS = (0.25, 0.5, 0.75)
 LIMIT = 1.5
-"""Scaled numbers of the summary are clipped here. With 6, and counts up to 95 %, a benign burst that fills 4 % of the channels gave 46 % false
-alarms instead of 6 (nominal 5; ResNet, last cut), and attacks were found as often."""
+"""Scaled numbers of the summary are clipped here. With 6, and counts up to 95 %, a benign burst that fills 4 % of the channels gave 46 %
+false alarms instead of 6 (nominal 5; ResNet, last cut), and attacks were found as often."""
 
 
 def pooled(x: Tensor) -> Tensor:
