@@ -159,14 +159,14 @@ def of_file(detector: Detector) -> dict[str, Scorer]:
 
 
 def suspicion(net: DetectorNet, tail: TorchTail, exits: Tensor | None) -> Callable[[Tensor], Tensor]:
-    """The detector's score of features [n, …] as a differentiable function, the exit's scores being those of these messages: the sum of
-    the divergences on top of the score, which has no slope where it is 0."""
+    """The detector's score of features [n, …] as a differentiable function, the exit's scores being those of these messages: the
+    divergence that it hangs on added, as the score has no slope where it is 0."""
     mode = 2 if exits is None else 3
 
     def score(x: Tensor) -> Tensor:
         sent = torch.zeros(len(x), net.classes) if exits is None else exits
         scores, parts = net(x, sent, tail.logits(x))
-        return scores[:, mode] + parts[:, 2:mode + 1].sum(1)
+        return scores[:, mode] + parts[:, mode]
     return score
 
 
