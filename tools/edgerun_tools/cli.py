@@ -31,6 +31,7 @@ COMMANDS = {
     "keys": "serve.keys",
     "sign": "serve.sign",
     "verify": "serve.verify",
+    "detect": "detect.command",
     "inspect": "inspect",
     "bench": "bench",
     "compare": "compare",
@@ -60,6 +61,7 @@ Examples:
   edgerun keys new cam-1 --ring keys.json              a key that signs the messages of a device
   edgerun sign parts/ --key maker.pem                  a signature that `verify`, and a server, can hold a model to
   edgerun device parts/ --server https://edge.lan:8000 --input photo.jpg    the head here, the rest there
+  edgerun detect train parts/ --data photos/ -o d.onnx manipulated features, told from noisy ones
   edgerun inspect model.onnx                           steps, kernels, memory, exits
   edgerun bench model.onnx --against ort               time against other runtimes
   edgerun inject model.onnx --list                     where a fault can strike, and what comes of one

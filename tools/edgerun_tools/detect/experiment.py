@@ -1,0 +1,162 @@
+"""The whole table of docs/detection-results.md: networks x cuts x noise x attacks x detectors.
+
+    python -m edgerun_tools.detect.experiment --work work/ --out docs/
+
+`work/` keeps features, attacked features and one JSON an entry, so that a run that was stopped goes on where it was, and entries may be
+made one by one (--only cifar10_vgg:0). Needs the CIFAR-10 copy of $EDGERUN_DATA and the extra "detect".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+
+from edgerun.detect import Detector
+from edgerun_tools.common import errors
+from edgerun_tools.detect import evaluate, features_of, gradient, network, noise
+from edgerun_tools.detect.attacks import ATTACKS
+from edgerun_tools.detect.baselines import Baseline, baselines
+from edgerun_tools.detect.features_of import POINTS, Features
+from edgerun_tools.detect.report import write
+from edgerun_tools.detect.served import ServedTail
+from edgerun_tools.detect.train import Settings, Trained
+from edgerun_tools.detect.train import train as fit
+from edgerun_tools.split.cut import Cut, Splitter
+
+ZOO = Path(__file__).resolve().parents[3] / "models/zoo"
+SEED = 5
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Images: `train` and `calibration` of those parts; of the test part the first `benign` are compared with, the first `attacked`
+    attacked, and all of `test` behind `benign` are what the attacker intercepted. epochs of the rivals' networks: `mse`, `paper`."""
+
+    train: int = 8000
+    calibration: int = 5000
+    test: int = 2500
+    benign: int = 1000
+    attacked: int = 200
+    mse: int = 15
+    paper: int = 30
+
+
+def entry(name: str, place: int, sizes: Sizes, work: Path, names: Sequence[str] = ATTACKS) -> dict[str, Any]:
+    """One network cut at one place: everything that the report tells of it."""
+    torch.set_num_threads(1)
+    model, tensor = ZOO / name / "model.onnx", POINTS[name][place]
+    digest = hashlib.sha256(model.read_bytes()).hexdigest()
+    cut = Splitter(str(model)).cut([tensor])
+    tail, started = ServedTail(cut.tail), time.perf_counter()
+    cache = work / "features"
+    train_set, calibration, test = (features_of.features(model, tensor, p, cache, count=n) for p, n in (
+        ("train", sizes.train), ("calibration", sizes.calibration), ("test", sizes.test)))
+    trained = _trained(train_set, calibration, tail, work / f"{name}-{place}-{digest[:8]}.pt")
+    errors.print(f"{name} {place}: trained, {time.perf_counter() - started:.0f} s")
+    context = evaluate.Bench(tail, test, trained.reference, sizes.benign, sizes.attacked).context
+    budget = gradient.least_budget(context, samples=40)
+    bench = evaluate.Bench(tail, test, trained.reference, sizes.benign, sizes.attacked, budget, trained.net)
+    modes = tuple(m for m in trained.thresholds if m != "exit")
+    scorers = evaluate.of_net(trained.net, modes)
+    every = scorers | _rivals(train_set, calibration, trained, sizes)
+    errors.print(f"{name} {place}: rivals fitted, {time.perf_counter() - started:.0f} s")
+    key = f"{digest} {tensor}"
+    made: dict[str, Any] = {}
+    for attack in names:
+        made[attack] = bench.make(attack, cache, key)
+        errors.print(f"{name} {place}: {attack}, {time.perf_counter() - started:.0f} s")
+    rows = bench.rows(names, every, made.__getitem__)
+    known = evaluate.of_net(trained.net, tuple(trained.thresholds))
+    alarms = {f"{r:g}": bench.false_alarms(known, {m: t[f"{r:g}"] for m, t in trained.thresholds.items()}) for r in (evaluate.RATE,)}
+    return {"network": name, "tensor": tensor, "shape": list(train_set.x.shape[1:]), "exits": list(cut.head_exits), "budget": budget,
+            "accuracy": _accuracy(tail, test, trained), "rows": [r.to_dict() for r in rows], "false_alarms": alarms, "rate": evaluate.RATE,
+            "latency": _latency(cut, trained, tail, test), "seconds": time.perf_counter() - started, "sizes": vars(sizes)}
+
+
+def _trained(benign: Features, calibration: Features, tail: ServedTail, file: Path) -> Trained:
+    if file.exists():
+        kept: Trained = torch.load(file, weights_only=False)  # our own, written by the line below
+        return kept
+    found = fit(benign, calibration, tail, Settings())
+    torch.save(found, file)
+    return found
+
+
+def _rivals(benign: Features, calibration: Features, trained: Trained, sizes: Sizes) -> dict[str, evaluate.Scorer]:
+    rng = np.random.default_rng(SEED)
+    found: dict[str, evaluate.Scorer] = {}
+    x, fresh = (noise.mixture(f.x[:4000], trained.reference, rng) for f in (benign, calibration))
+    for name, rival in baselines(trained.reference, SEED).items():
+        if name in ("mse", "paper"):
+            rival._epochs = getattr(sizes, name)  # type: ignore[attr-defined]
+        rival.fit(x, fresh)
+        found[name] = partial(_alone, rival)
+    return found
+
+
+def _alone(rival: Baseline, x: Any, exits: Any, answers: Any) -> Any:
+    """A rival sees the features alone."""
+    return rival.score(x)
+
+
+def _accuracy(tail: ServedTail, test: Features, trained: Trained) -> dict[str, float]:
+    """Of the tail on benign test features under the trained noise, by strength: what the noise itself costs."""
+    rng = np.random.default_rng(SEED)
+    return {s: float((tail.predict(noise.mixture(test.x, trained.reference, rng, strengths=(s,))) == test.y).mean())
+            for s in noise.STRENGTHS}
+
+
+def _latency(cut: Cut, trained: Trained, tail: ServedTail, test: Features) -> dict[str, Any]:
+    """Of the exported file, beside the tail; and of the published sizes, whose time does not hang on what was learned."""
+    tensor, exits = cut.tensors[0]["name"], test.exits[:50, -1] if cut.head_exits else None
+    x, served = test.x[:50], cut.tail.SerializeToString()
+    answers = tail.scores(x)
+    file = network.export(trained.net, trained.about(tensor, cut.head_exits[-1] if cut.head_exits else "", "cifar10", 0))
+    few = test.part(slice(0, 300))
+    large = fit(few, few, tail, Settings(variant="paper", epochs=1, vae_steps=1))
+    published = network.export(large.net, large.about(tensor, "", "none", 0))
+    with Detector(file) as loaded:
+        ours = loaded.scores(x, exits, answers)
+        worst = float(np.abs(ours - trained.net.run(x, exits, answers)[0][:, 2 if exits is None else 3]).max())
+    return {"compact": evaluate.latency(file, served, x, exits, answers),
+            "paper": evaluate.latency(published, served, x, exits, answers, 50),
+            "bytes": {"compact": len(file), "paper": len(published)}, "engine_torch_difference": worst}
+
+
+def main(
+    work: Annotated[Path, typer.Option(help="Keeps features, attacked features and results of entries.")],
+    out: Annotated[Path | None, typer.Option(help="Write detection-results.md and detection.png here.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="NETWORK:PLACE, repeatable; without it all that the zoo has.")] = None,
+    train: Annotated[int, typer.Option(help="Images that train.")] = Sizes.train,
+    attacked: Annotated[int, typer.Option(help="Test images that are attacked.")] = Sizes.attacked,
+    paper: Annotated[int, typer.Option(help="Epochs of the published pipeline's autoencoder.")] = Sizes.paper,
+    without: Annotated[list[str] | None, typer.Option(help="Attacks to leave out, repeatable (cw takes longest).")] = None,
+    anew: Annotated[bool, typer.Option(help="Make entries again that are in WORK.")] = False,
+) -> None:
+    """Make the entries that are not in WORK yet, then the report of all that are."""
+    work.mkdir(parents=True, exist_ok=True)
+    wanted = only or [f"{n}:{k}" for n in POINTS for k in range(len(POINTS[n])) if (ZOO / n / "model.onnx").exists()]
+    for each in wanted:
+        name, _, place = each.partition(":")
+        file = work / f"{name}-{place}.json"
+        if anew or not file.exists():
+            sizes = Sizes(train=train, attacked=attacked, paper=paper)
+            found = entry(name, int(place), sizes, work, [a for a in ATTACKS if a not in (without or ())])
+            file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    if out is not None:
+        files = [f for n in POINTS for k in range(len(POINTS[n])) if (f := work / f"{n}-{k}.json").exists()]
+        write([json.loads(f.read_text(encoding="utf-8")) for f in files], out)
+
+
+if __name__ == "__main__":
+    typer.run(main)
