@@ -4,6 +4,7 @@ number of chunks. uvicorn parses (h11) and runs the application; the sockets are
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import ssl
@@ -160,7 +161,8 @@ class Listener:
             return
         self._server.close()
         for connection in list(self._state.connections):
-            connection.shutdown()
+            with contextlib.suppress(h11.LocalProtocolError):  # one that sent nonsense, and is being closed
+                connection.shutdown()
         if self._state.tasks:
             _, late = await asyncio.wait(set(self._state.tasks), timeout=1.0)
             for task in late:
