@@ -133,6 +133,12 @@ def test_what_does_not_start(case, capsys):
     assert word in text and "Traceback" not in text, text
 
 
+def test_a_config_with_a_value_of_another_type(tmp_path, capsys):
+    (tmp_path / "c.toml").write_text('http-port = "many"\ninsecure = true\n')
+    assert main(["serve", str(DIGITS), "--config", str(tmp_path / "c.toml")]) == 2
+    assert "many" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("text", ["colour = 1", "models = 3", "models = {a = 1}", "[limits]\nsize = 1", "limits = 3", "checks = ",
                                   "model = 3", "[model]\na = 1", "[model.a]\nworkers = 3"])
 def test_a_config_with_something_unknown(tmp_path, text):

@@ -241,7 +241,8 @@ def test_limits_that_are_none(wrong):
         ServeLimits(**wrong)
 
 
-@pytest.mark.parametrize("wrong", [{"fpr": 0}, {"fpr": 2}, {"workers": 0}, {"on_attack": "ignore"}])
+@pytest.mark.parametrize("wrong", [{"fpr": 0}, {"fpr": 2}, {"workers": 0}, {"on_attack": "ignore"}, {"fpr": "5 %"}, {"threads": 1.5},
+                                   {"judge": "never"}, {"checks": None}])
 def test_options_that_are_none(wrong):
     with pytest.raises(OptionError):
         ModelOptions(**wrong)

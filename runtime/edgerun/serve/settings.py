@@ -79,6 +79,12 @@ class ModelOptions:
     session: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name in ("exit_policy", "checks", "on_fault", "on_attack", "judge"):
+            if not isinstance(getattr(self, name), str):
+                raise OptionError(f"{name}: expected text; found {getattr(self, name)!r}")
+        for name, value in (("threads", self.threads), ("workers", self.workers or 1), ("fpr", self.fpr)):
+            if isinstance(value, bool) or not isinstance(value, (int, float) if name == "fpr" else int):
+                raise OptionError(f"{name}: expected a number; found {value!r}")
         if self.on_attack not in ("refuse", "flag"):
             raise OptionError(f"on_attack: expected refuse or flag; found {self.on_attack!r}")
         if self.judge not in ("after", "before"):

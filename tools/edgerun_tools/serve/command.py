@@ -83,13 +83,13 @@ def command(
     Exit codes: 0 drained; 1 requests had to be cancelled; 2 options (or an address that cannot be had); 3 a model;
     7 a model that is not signed as --verify-key asks."""
     from edgerun_tools.serve.config import models as named
-    from edgerun_tools.serve.config import read
+    from edgerun_tools.serve.config import read, typed
 
     options = dict(ctx.params)
     entries = read(options.pop("config"), [k for k in options if k not in ("models", "detector")]) if config else {}
     for name in set(options) & set(entries) - {"models"}:
         if ctx.get_parameter_source(name).name == "DEFAULT":  # type: ignore[union-attr]
-            options[name] = entries[name]
+            options[name] = typed(name, entries[name], options[name])
     options["models"] = entries.get("models", {}) | named(models or [])
     options["detectors"] = entries.get("detectors", {}) | named(detector or [])
     options["limits"], options["model"] = entries.get("limits", {}), entries.get("model", {})

@@ -55,6 +55,19 @@ def read(path: str, options: Sequence[str]) -> dict[str, Any]:
     return found
 
 
+NUMBERS: dict[str, type] = {"workers": int, "rate": float, "drain": float, "max_age": float}
+"""Options that are not set are text, but for these."""
+
+
+def typed(name: str, value: Any, default: Any) -> Any:
+    """An option of the file, which has to be of its default's type. OptionError."""
+    kind = NUMBERS.get(name, str) if default is None else type(default)
+    value = float(value) if kind is float and type(value) is int else value
+    if type(value) is not kind:
+        raise OptionError(f"--config: {name}: expected a value like {default!r}, {kind.__name__}; found {value!r}")
+    return value
+
+
 def of_models(entries: Any, common: ModelOptions) -> dict[str, ModelOptions]:
     """The tables [model.NAME]: options of one model, the rest as in `common`. OptionError."""
     legal = sorted(set(ModelOptions.__dataclass_fields__) - {"workers", "session"})
