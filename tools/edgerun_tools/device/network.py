@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from edgerun.errors import OptionError
+from edgerun.errors import EdgeRunError, OptionError
 from edgerun.splits.keys import DeviceKey
 from edgerun.splits.ring import Entry, write_ring
 from edgerun_tools import cli, common
@@ -123,5 +123,15 @@ def command(
         print(table(found, links), end="")
 
 
+def main() -> int:
+    """The command; errors as one line and their exit code."""
+    try:
+        typer.run(command)
+    except EdgeRunError as e:
+        common.fail("error", str(e))
+        return e.exit_code
+    return 0
+
+
 if __name__ == "__main__":
-    typer.run(command)
+    sys.exit(main())
