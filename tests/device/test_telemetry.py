@@ -190,6 +190,23 @@ def test_kill_9_loses_and_doubles_nothing(tmp_path, mosquitto, victim):
             assert [n for _, b, n in stored if b == boot][:told] == list(range(1, told + 1))
 
 
+def test_what_a_killed_broker_held_for_an_absent_collector_is_sent_again(tmp_path, mosquitto):
+    """The broker has acknowledged everything, has passed on nothing, and forgets it: the reason for confirm="collector"."""
+    with ExitStack() as stack:
+        collector = _collector(stack, tmp_path / "c.db", mosquitto.port)
+        collector.kill()
+        collector.wait()
+        child, boot = _sender(stack, tmp_path / "s.db", mosquitto.port, 100)
+        while int(child.stdout.readline()) < 100:
+            pass
+        time.sleep(0.5)
+        mosquitto.kill()
+        mosquitto.start()
+        _collector(stack, tmp_path / "c.db", mosquitto.port)
+        assert child.stdout.read().splitlines()[-1] == "done 0"
+        assert _stored(tmp_path / "c.db") == [("cam-1", boot, n) for n in range(1, 101)]
+
+
 @pytest.mark.parametrize("text", ["", "http://x", "x:y", "mqtt://", "mqtts://h/path"])
 def test_a_broker_that_is_none_is_refused(text):
     with pytest.raises(OptionError, match="expected HOST"):

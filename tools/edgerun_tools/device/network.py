@@ -19,10 +19,11 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from edgerun.errors import OptionError
+from edgerun.errors import EdgeRunError, OptionError
 from edgerun.splits.keys import DeviceKey
 from edgerun.splits.ring import Entry, write_ring
 from edgerun_tools import cli, common
+from edgerun_tools.data import data_root
 from edgerun_tools.device import namespaces, uml
 from edgerun_tools.device.namespaces import DEVICE_NS, LINKS, SERVER_IP, SERVER_NS, Link
 from edgerun_tools.serve import tls
@@ -97,7 +98,7 @@ def table(found: dict[str, Any], links: list[Link]) -> str:
 def command(
     model: Annotated[str, typer.Option("--model", metavar="MODEL", help="With early exits.")] = "models/zoo/cifar10_resnet18/model.onnx",
     at: Annotated[str, typer.Option("--at", metavar="TENSOR", help="Where it is cut.")] = "/segments.2/segments.2.1/relu/Relu_output_0",
-    data: Annotated[str, typer.Option("--data", metavar="SET", help="Real inputs.")] = "../shared/data/sets/cifar10_test_5k.npz",
+    data: Annotated[str, typer.Option("--data", metavar="SET", help="Real inputs.")] = str(data_root() / "sets/cifar10_test_5k.npz"),
     policy: Annotated[str, typer.Option("--exit-policy")] = "dart",
     scale: Annotated[int, typer.Option("--device-scale", min=1, help="The device computes every run so many times over.")] = 20,
     inputs: Annotated[int, typer.Option("--inputs", min=1, help="A quarter of them on links below 1 Mbit/s.")] = 100,
@@ -122,5 +123,15 @@ def command(
         print(table(found, links), end="")
 
 
+def main() -> int:
+    """The command; errors as one line and their exit code."""
+    try:
+        typer.run(command)
+    except EdgeRunError as e:
+        common.fail("error", str(e))
+        return e.exit_code
+    return 0
+
+
 if __name__ == "__main__":
-    typer.run(command)
+    sys.exit(main())
