@@ -10,6 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from edgerun_tools.train import augment, export, loop, nets, recipes  # noqa: E402
+from edgerun_tools.train.replicas import Replicas  # noqa: E402
 
 RECIPE = recipes.RECIPES["mnist_alexnet"]
 
@@ -38,6 +39,22 @@ def test_loss_weights_grow_with_the_exit():
     z, y = torch.randn(8, 10), torch.randint(0, 10, (8,))
     one = loop.joint_loss((z,), y, RECIPE, 0.0)
     assert loop.joint_loss((z, z, z), y, RECIPE, 0.0).item() == pytest.approx(2 * one.item(), rel=1e-5)
+
+
+def test_bfloat16_gradients_are_near_those_of_float32():
+    """Of MobileNet's whole net (depthwise convolutions stay float32); parameters and gradients are float32 either way."""
+    torch.manual_seed(0)
+    net, recipe = nets.cifar10_mobilenet(), recipes.RECIPES["cifar10_mobilenet"]
+    x, y = torch.randn(16, 3, 16, 16), torch.arange(16) % 10
+    found = []
+    for bf16 in (False, True):
+        replicas = Replicas(net, 1, bf16)
+        replicas.backward(x, y, lambda z, t: loop.joint_loss(z, t, recipe, 0.0))
+        replicas.close()
+        assert {p.grad.dtype for p in net.parameters()} == {torch.float32}
+        found.append(torch.cat([p.grad.flatten() for p in net.parameters()]))
+    assert torch.cosine_similarity(*found, dim=0) > 0.9
+    assert not torch.equal(*found)
 
 
 def test_distillation_does_not_move_the_last_exit():

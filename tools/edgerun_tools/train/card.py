@@ -85,7 +85,7 @@ def _recipe(recipe: Recipe, facts: dict) -> list[str]:
         "augmentation": _AUGMENTATION[recipe.augment],
         "optimiser": f"SGD, Nesterov momentum {recipe.momentum}, weight decay {recipe.weight_decay} (weights only); "
                      f"one-cycle learning rate over {cycles}; {recipe.replicas} replica{'s' * (recipe.replicas > 1)}"
-                     + ("; convolutions and linear layers in bfloat16" if recipe.bf16 else ""),
+                     + ("; autocast to bfloat16, depthwise convolutions excepted" if recipe.bf16 else ""),
         "loss": f"sum over exits i of i/N times cross-entropy (label smoothing {recipe.smoothing}); for early exits "
                 f"{100 * recipe.distil:.0f} % of it is replaced by T² KL from the last exit "
                 f"(T = {recipe.temperature:g}) after {100 * recipe.distil_from:.0f} % of the first cycle",

@@ -64,7 +64,7 @@ class Recipe:
     distil_from: float = 0.12           # fraction of the first cycle after which distillation starts
     temperature: float = 3.0
     replicas: int = 2                   # data-parallel replicas, one core each
-    bf16: bool = False                  # convolutions and linear layers in bfloat16 while training (parameters stay float32)
+    bf16: bool = False                  # autocast to bfloat16 while training; parameters, losses and depthwise convolutions stay float32
     note: str = ""                      # what the card should say about how this recipe came about
     seed: int = 2026
 
