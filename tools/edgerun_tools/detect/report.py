@@ -34,8 +34,8 @@ RIVALS = "Mean AUROC over manipulated features: of all strengths, and at the hig
 ALARMS = """Percent of benign test messages above the deployed threshold of 5 %, over all strengths, and at the highest. Laplace, drift and
 bursts were met neither in training nor in calibration.
 """
-DECISIONS = """On the same six statistics of the features alone: mean AUROC over manipulated features, and false alarms under noise never met of
-a threshold for 5 % under the trained kinds. The file holds the mixture.
+DECISIONS = """On the same six statistics of the features alone: mean AUROC over manipulated features, and false alarms under noise never
+met of a threshold for 5 % under the trained kinds. The file holds the mixture.
 """
 TIMES = """Microseconds on one thread, median (least) of calls in turns on a shared machine: `Detector.score` as the server calls it, and
 `Session.run` of the tail.
@@ -47,8 +47,11 @@ def write(entries: Sequence[Entry], out: Path) -> None:
     """Both files into a folder."""
     text = [HEAD, "## In short\n", summary(entries), SHORT, "## Against the rivals\n", rivals(entries), RIVALS, "## False alarms\n",
             alarms(entries), ALARMS, "## One-class decisions\n", decisions(entries), DECISIONS, "## Time\n", times(entries), TIMES]
+    every = {r["attack"] for e in entries for r in e["rows"]}
     for e in entries:
-        text += [f"## {e['network']}, cut at `{e['tensor']}`\n", describe(e), table(e)]
+        missing = sorted(every - {r["attack"] for r in e["rows"]})
+        text += [f"## {e['network']}, cut at `{e['tensor']}`\n", describe(e) + (f"Not made here: {', '.join(missing)}.\n" if missing else ""),
+                 table(e)]
     out.mkdir(parents=True, exist_ok=True)
     (out / "detection-results.md").write_text("\n".join(text), encoding="utf-8")
     figure(entries, str(out / "detection.png"))
