@@ -50,8 +50,8 @@ def write(entries: Sequence[Entry], out: Path) -> None:
     every = {r["attack"] for e in entries for r in e["rows"]}
     for e in entries:
         missing = sorted(every - {r["attack"] for r in e["rows"]})
-        text += [f"## {e['network']}, cut at `{e['tensor']}`\n", describe(e) + (f"Not made here: {', '.join(missing)}.\n" if missing else ""),
-                 table(e)]
+        lacks = f"Not made here: {', '.join(missing)}.\n" if missing else ""
+        text += [f"## {e['network']}, cut at `{e['tensor']}`\n", describe(e) + lacks, table(e)]
     out.mkdir(parents=True, exist_ok=True)
     (out / "detection-results.md").write_text("\n".join(text), encoding="utf-8")
     figure(entries, str(out / "detection.png"))
