@@ -84,7 +84,8 @@ def test_a_missing_key_names_the_command(tmp_path):
 
 
 @pytest.mark.parametrize("sig", [
-    OLD.sign(b"other"), NEW.sign(b"message"), b"", bytes(64), OLD.sign(b"message")[:-1], OLD.sign(b"message") + b"\0"])
+    OLD.sign(b"other"), NEW.sign(b"message"), b"", bytes(64), OLD.sign(b"message")[:-1], OLD.sign(b"message") + b"\0"],
+    ids=["another message", "another key", "empty", "zeros", "short", "long"])
 def test_other_signatures_do_not_hold(sig):
     assert verified(OLD.public, OLD.sign(b"message"), b"message") and not verified(OLD.public, sig, b"message")
 
@@ -102,7 +103,8 @@ def test_a_key_has_its_time(ring, change, now, reason):
         assert refused.value.reason == reason and isinstance(refused.value, SignatureError)
 
 
-@pytest.mark.parametrize(("device", "key"), [("cam-2", OLD.id), ("cam-1", NEW.id), ("", ""), ("CAM-1", OLD.id)])
+@pytest.mark.parametrize(("device", "key"), [("cam-2", OLD.id), ("cam-1", NEW.id), ("", ""), ("CAM-1", OLD.id)],
+                         ids=["another device", "another key", "neither", "capitals"])
 def test_a_key_is_of_one_device(ring, device, key):
     with pytest.raises(KeyRefused) as refused:
         ring.find(device, key, 0)

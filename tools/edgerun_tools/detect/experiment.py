@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,8 +26,10 @@ from edgerun_tools.common import errors
 from edgerun_tools.detect import evaluate, features_of, gradient, network, noise
 from edgerun_tools.detect.attacks import ATTACKS
 from edgerun_tools.detect.baselines import Baseline, baselines
+from edgerun_tools.detect.decision import RIVALS
 from edgerun_tools.detect.features_of import POINTS, Features
-from edgerun_tools.detect.report import write
+from edgerun_tools.detect.measure import auroc
+from edgerun_tools.detect.report import GENUINE, KNOWING, write
 from edgerun_tools.detect.served import ServedTail
 from edgerun_tools.detect.train import Settings, Trained
 from edgerun_tools.detect.train import train as fit
@@ -76,10 +78,12 @@ def entry(name: str, place: int, sizes: Sizes, work: Path, names: Sequence[str] 
         made[attack] = bench.make(attack, cache, key)
         errors.print(f"{name} {place}: {attack}, {time.perf_counter() - started:.0f} s")
     rows = bench.rows(names, every, made.__getitem__)
+    errors.print(f"{name} {place}: compared, {time.perf_counter() - started:.0f} s")
     known = evaluate.of_net(trained.net, tuple(trained.thresholds))
     alarms = {f"{r:g}": bench.false_alarms(known, {m: t[f"{r:g}"] for m, t in trained.thresholds.items()}) for r in (evaluate.RATE,)}
     return {"network": name, "tensor": tensor, "shape": list(train_set.x.shape[1:]), "exits": list(cut.head_exits), "budget": budget,
             "accuracy": _accuracy(tail, test, trained), "rows": [r.to_dict() for r in rows], "false_alarms": alarms, "rate": evaluate.RATE,
+            "decisions": _decisions(trained, train_set, test.part(slice(0, sizes.benign)), made),
             "latency": _latency(cut, trained, tail, test), "seconds": time.perf_counter() - started, "sizes": vars(sizes)}
 
 
@@ -101,6 +105,28 @@ def _rivals(benign: Features, calibration: Features, trained: Trained, sizes: Si
             rival._epochs = getattr(sizes, name)  # type: ignore[attr-defined]
         rival.fit(x, fresh)
         found[name] = partial(_alone, rival)
+    return found
+
+
+def _decisions(trained: Trained, benign: Features, test: Features, made: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """One-class decisions on the same statistics of the features alone: mean AUROC over the attacks under the trained noise, and false
+    alarms under noise never met of a threshold for 5 % under the trained."""
+    rng, net = np.random.default_rng(SEED + 1), trained.net
+
+    def statistics(x: Any, kinds: Sequence[str]) -> Any:
+        with torch.no_grad():
+            noisy = torch.from_numpy(noise.mixture(x, trained.reference, rng, kinds))
+            return torch.cat([net.residuals(net.summary(p)) for p in noisy.split(250)]).numpy()
+
+    known, fresh, unknown = (statistics(x, k) for x, k in (
+        (benign.x[:3000], noise.TRAINED), (test.x, noise.TRAINED), (test.x, noise.HELD_OUT)))
+    attacked = {n: statistics(x, noise.TRAINED) for n, x in made.items() if n not in (*GENUINE, KNOWING)}
+    found = {}
+    for rival, fitted in RIVALS.items():
+        score = fitted(known)
+        usual = score(fresh).astype(np.float64)
+        values = [auroc(usual, score(a).astype(np.float64)).value for a in attacked.values()]
+        found[rival] = {"auroc": float(np.mean(values)), "false": float((score(unknown) > np.quantile(usual, 0.95)).mean())}
     return found
 
 
