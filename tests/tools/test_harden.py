@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from edgerun import Session
 from edgerun.importer.read import read
@@ -127,6 +127,18 @@ def test_weight_faults_that_change_an_answer_are_flagged(mnist, where, level):
     assert found["silent"] == 0
     missed = [f for f in flips if f.outcome == "noticeable" and not f.flagged]
     assert len(missed) <= 2
+
+
+def test_a_fault_that_the_runtime_refuses_to_load_is_told():
+    """A flipped scale of Resize, which ONNX Runtime does not take."""
+    held = [numpy_helper.from_array(np.full((1, 1, 1, 1), 0.7, np.float32), "w"), numpy_helper.from_array(np.float32([1, 1, 2, 2]), "s")]
+    nodes = [helper.make_node("Conv", ["x", "w"], ["c"]), helper.make_node("Resize", ["c", "", "s"], ["y"], mode="linear")]
+    infos = [[helper.make_tensor_value_info(n, TensorProto.FLOAT, d)] for n, d in (("x", [1, 1, 4, 4]), ("y", [1, 1, 8, 8]))]
+    model = helper.make_model(helper.make_graph(nodes, "g", *infos, held), opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    x = np.random.default_rng(0).random((1, 1, 4, 4), np.float32)
+    flips = campaign(harden_model(model).model, [{"x": x}], 60, where="file")
+    assert [f for f in flips if f.outcome == "refused" and f.tensor == "s"]
+    assert all(f.flagged for f in flips if f.outcome == "refused")
 
 
 @pytest.mark.parametrize("level", LEVELS)

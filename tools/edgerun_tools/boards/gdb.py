@@ -14,7 +14,8 @@ from pathlib import Path
 
 from edgerun_tools.boards.errors import BoardError
 
-POLL = 0.01
+POLL, START = 0.01, 60.0
+"""Seconds between two tries to connect, and for all of them."""
 
 
 class Ended(Exception):
@@ -25,9 +26,11 @@ class Gdb:
     """A connection to a stub. Addresses in bytes; values are unsigned integers of the target's width, little endian."""
 
     def __init__(self, path: Path, *, timeout: float) -> None:
-        """Connect to the stub's socket as soon as it is there. BoardError when it does not come, or speaks otherwise."""
-        self._until = time.monotonic() + timeout
+        """Connect to the stub's socket as soon as it is there. BoardError when it does not come, or speaks otherwise. timeout: seconds from
+        then on; the emulator's own start has START, since a busy machine may take longer for it than for a run."""
+        self._until = time.monotonic() + START
         self._socket = self._connect(path)
+        self._until = time.monotonic() + timeout
         self._buffer = b""
         self._breakpoints: set[int] = set()
         self._ask("qSupported:xmlRegisters=arm")

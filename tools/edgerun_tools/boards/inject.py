@@ -155,11 +155,11 @@ def run_with_faults(board: Board, image: Image, work: Path, faults: Sequence[Fau
 
 def _with_debugger(board: Board, image: Image, work: Path, faults: Sequence[Fault], timeout: float,
                    path: Path) -> tuple[emulate.End, list[Hit]]:
-    started = time.monotonic()
     process = emulate.start(board, image, work, gdb=str(path))
     hits: list[Hit] = []
     try:
         gdb = Gdb(path, timeout=timeout)
+        started = time.monotonic()
         try:
             _Injection(gdb, board, image, faults, hits).follow()
         except Ended:
