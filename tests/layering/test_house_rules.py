@@ -17,7 +17,7 @@ SOURCES = sorted(p for root in ("runtime", "kernels", "tools", "cmake") for p in
 pytestmark = pytest.mark.skipif(not (ROOT / "kernels" / "cpp").is_dir(), reason="needs the source tree")
 
 LAYERS = [
-    {"edgerun.ort_compat"},
+    {"edgerun.ort_compat", "edgerun.detect"},
     {"edgerun.session"},
     {"edgerun.plans", "edgerun.stream"},
     {"edgerun.describe", "edgerun.feeds", "edgerun.ledger", "edgerun.result", "edgerun.preprocess"},
