@@ -131,8 +131,9 @@ def describe(e: Entry) -> str:
     return (f"Features {e['shape']}, exits on the device: {', '.join(e['exits']) or 'none'}. Accuracy of the tail under the noise: {loss}. "
             f"Budget of gradient attacks: {e['budget']:g} robust scales an element. {s['train']:,} images trained, "
             f"{s['calibration']:,} set thresholds, {s['benign']:,} benign and {s['attacked']:,} attacked ones are compared; difference "
-            "between engine and PyTorch: "
-            f"{e['latency']['engine_torch_difference']:.1g}.\n")
+            f"between engine and PyTorch: {e['latency']['engine_torch_difference']:.1g}. Epochs of the rivals' networks: {s['mse']} (MSE), "
+            f"{s['paper']} (four features). Options: `--only {e['network']}:N --train {s['train']} --attacked {s['attacked']} "
+            f"--paper {s['paper']}`.\n")
 
 
 def table(e: Entry) -> str:
@@ -166,8 +167,9 @@ def figure(entries: Sequence[Entry], path: str) -> None:
         panel.axhline(0.95, color="grey", linewidth=0.6)
         panel.set(title=f"{e['network']}, {_short(e['tensor'])}", ylim=(0.3, 1.02), xlabel="noise", ylabel="mean AUROC")
         panel.title.set_fontsize(9)
-    axes.flat[0].legend(fontsize=7, loc="lower left")
-    drawn.tight_layout()
+    marks, names = axes.flat[0].get_legend_handles_labels()
+    drawn.tight_layout(rect=(0, 0.05, 1, 1))
+    drawn.legend(marks, names, fontsize=8, loc="lower center", ncols=4)
     plots.save(drawn, path)
 
 
