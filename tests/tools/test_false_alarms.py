@@ -19,10 +19,10 @@ pytestmark = pytest.mark.skipif(not engine.available(), reason="the C++ engine i
 
 
 def test_clean_runs_of_every_family_and_setting(capsys, tmp_path):
-    words = ["--runs", "60", "--only", "zoo/mnist", "--zoo", str(ZOO), "--data", str(tmp_path), "--threads", "1,2", "--json"]
+    words = ["--runs", "240", "--only", "zoo/mnist", "--zoo", str(ZOO), "--data", str(tmp_path), "--threads", "1,2", "--json"]
     assert false_alarms.main(words) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert {r["threads"] for r in rows} == {1, 2} and sum(r["clean"] for r in rows) >= 60
+    assert {r["threads"] for r in rows} == {1, 2} and sum(r["clean"] for r in rows) >= 240
     assert all(r["false"] == 0 and r["schema"] == false_alarms.SCHEMA for r in rows)
     assert {"zeros", "denormals", "1e30", "noise"} <= set(rows[0]["families"])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
@@ -67,6 +68,8 @@ RECIPES = (
     Recipe("dtln_2", low=-1.0),
     Recipe("handgesture*", low=-1.0),
 )
+SPECTRUM = {"ad01": 640, "strww": 1200}
+"""Numbers in an input of these networks."""
 SHAPES = {"yunet_s_dynamic": {"input": (1, 3, 320, 320)}}
 """Models whose height and width are symbolic → the shapes they are run with."""
 
@@ -97,7 +100,7 @@ def inputs_of(name: str, session: Session, data: Path) -> Inputs:
         quantised = _quantised(session.proto.graph, info)
         return Inputs(recipe.set, len(items), lambda k: {info.name: quantised(prepare(k))},
                       labels if recipe.labels is not None else None)
-    if recipe.sound and sounds.present():
+    if recipe.sound and math.prod(d if isinstance(d, int) else 1 for d in info.shape) == SPECTRUM[recipe.sound] and sounds.present():
         return _spoken(recipe.sound, session, info)
     if recipe.low is None:
         return Inputs(probe(session, 0)[0].replace("seed 0", "seeds 0…"), 1000, lambda k: probe(session, k)[1])
