@@ -139,7 +139,8 @@ class Site:
         full = f"step{self.index}_{name}"
         where = ("ER_PAGE" if paged else "ER_FLASH") if self.program.harvard else ""
         self.program.tables.append(array(full, c_type, values, where))
-        self.program.images.append((self.index, full, np.ascontiguousarray(values, NUMPY_TYPES[c_type]).tobytes()))
+        if np.size(values):  # er_scrub would go round blocks without bytes for ever
+            self.program.images.append((self.index, full, np.ascontiguousarray(values, NUMPY_TYPES[c_type]).tobytes()))
         self._count(values.size * np.dtype(NUMPY_TYPES[c_type]).itemsize)
         return full
 
