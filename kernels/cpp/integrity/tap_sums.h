@@ -119,12 +119,16 @@ static EDGERUN_NOINLINE void add_block(const PixelBlock& b, int64_t channels, fl
   const auto left = static_cast<int>(channels - c);
   if (left == 0) return;
   vf s = zero(), m = zero();
-  for (int64_t i = 0; i < b.high; ++i)
+  for (int64_t i = 0; i < b.high; ++i) {
+    vf row = zero(), far = zero();  // a row by itself, as in sum_lanes: the bound counts wide + high roundings
     for (int64_t j = 0; j < b.wide; ++j) {
       const vf x = load_partial(b.x + i * b.row_stride + j * b.stride + c, left);
-      s = add(s, x);
-      m = add(m, abs(x));
+      row = add(row, x);
+      far = add(far, abs(x));
     }
+    s = add(s, row);
+    m = add(m, far);
+  }
   store_partial(sum + c, add(load_partial(sum + c, left), s), left);
   store_partial(size + c, add(load_partial(size + c, left), m), left);
 }
