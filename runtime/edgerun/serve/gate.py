@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,7 +15,7 @@ Body = bytes | bytearray | memoryview
 @dataclass(frozen=True)
 class Principal:
     """Who a message is from, and what the envelope binds it to. key, model, sent_ms: None without an envelope. digest: 64 hex, SHA-256
-    of the body as received."""
+    of the body as received; "" without an envelope, as nothing is bound to it then."""
 
     device: str
     key: str | None = None
@@ -43,7 +42,7 @@ class OpenGate:
     """Admits everything, as device `peer` or "anonymous": for loopback trials, and where mutual TLS says enough."""
 
     async def admit(self, header: str | None, body: Body, method: str, target: str, peer: str) -> Principal:
-        return Principal(peer or "anonymous", digest=hashlib.sha256(body).hexdigest())
+        return Principal(peer or "anonymous")
 
 
 __all__ = ["ENVELOPE", "Body", "Gate", "OpenGate", "Principal", "Refused"]
