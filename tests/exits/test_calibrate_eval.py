@@ -139,8 +139,11 @@ def test_simulation_agrees_with_the_executor(calibrated, folder, digits) -> None
                                                                           session.calibration.difficulty.tau_edge))
         policy = session.policy
     assert [r.difficulty for r in runs] == pytest.approx(list(alpha), abs=2e-3)
-    simulated = leave_at(policy, type(records)(records.logits, records.labels, alpha, records.costs))
-    assert np.mean([r.exit.index for r in runs] == simulated) > 0.99
+    taken = np.array([r.exit.index for r in runs])
+    own, calibrations = (leave_at(policy, type(records)(records.logits, records.labels, a, records.costs))
+                         for a in (np.array([r.difficulty for r in runs]), alpha))
+    assert np.mean(taken == own) > 0.997  # but for logits within float32's rounding of a threshold
+    assert np.mean(taken == calibrations) > 0.99
 
 
 def test_evaluating_on_the_calibration_images_warns(calibrated, folder, capsys) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from edgerun.exits.records import Array, Records
+from edgerun.exits.records import SCORE_STEP, Array, Records
 from edgerun.planner.decide import NEVER
 
 GRID = np.concatenate([np.arange(0.02, 0.99, 0.02), [0.985, 0.99, 0.995, 0.9975]])
@@ -35,7 +35,8 @@ class View:
     levels: Array = field(init=False)
 
     def __post_init__(self) -> None:
-        self.levels = np.quantile(self.score[:-1], GRID, axis=1).T
+        # Between two steps, where rounding decides for no score: many lie within an ulp of 1, where float32 ends.
+        self.levels = (np.floor(np.quantile(self.score[:-1], GRID, axis=1).T / SCORE_STEP) + 0.5) * SCORE_STEP
 
     @classmethod
     def of(cls, records: Records, mix: float = 0.0, temperature: tuple[float, ...] = ()) -> View:

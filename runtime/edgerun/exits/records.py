@@ -15,6 +15,10 @@ from edgerun.errors import PolicyError
 
 Array = NDArray[np.float64]
 
+SCORE_STEP = 2.0**-16
+"""Scores and the thresholds between them are told apart in steps of this. Many scores lie near 1, about as many in each
+decade of 1 - s; a threshold there would be decided by the rounding of a float32 softmax, some 1e-7."""
+
 
 @dataclass(frozen=True)
 class Records:
@@ -66,20 +70,24 @@ class Records:
         return np.asarray(trust * self.correct + (1 - trust) * soft)
 
     def scores(self, mix: float = 0.0, temperature: Sequence[float] = ()) -> Array:
-        """Confidence s of each exit, [E,N], in [0,1]; an empty `temperature` is 1 everywhere. Rounded to float32, in which
-        executors decide: scores that are equal to them must not look different to the search."""
+        """Confidence s of each exit, [E,N], in [0,1]; an empty `temperature` is 1 everywhere. Rounded to SCORE_STEP: scores that
+        differ less are one to executors, who decide in float32, and must not look different to the search."""
         t = np.asarray(temperature or [1.0] * self.exits, np.float64)[:, None, None]
         p = softmax(self.logits / t)
         best = p.max(axis=2)
         if mix == 0:
-            return np.asarray(best.astype(np.float32), np.float64)
+            return _on_steps(best)
         entropy = -np.sum(p * np.log(np.maximum(p, 1e-300)), axis=2)
         score = (1 - mix) * best + mix * (1 - entropy / np.log(p.shape[2]))
-        return np.asarray(score.astype(np.float32), np.float64)
+        return _on_steps(score)
 
     def take(self, index: NDArray[np.int64]) -> Records:
         """The records of some of the images."""
         return replace(self, logits=self.logits[:, index], labels=self.labels[index], alpha=self.alpha[index])
+
+
+def _on_steps(score: Array) -> Array:
+    return np.asarray(np.round(score / SCORE_STEP) * SCORE_STEP)
 
 
 def softmax(z: Array) -> Array:
