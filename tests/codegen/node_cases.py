@@ -46,7 +46,7 @@ def plans(case: conformance.Case, checks: str = "off") -> list[tuple[Plan, list[
     return found
 
 
-def outcome(case: conformance.Case, folder: Path, checks: str = "off") -> str:
+def outcome(case: conformance.Case, folder: Path, checks: str = "off", selftest: bool = True) -> str:
     """"" where C agrees with the case, "refused: …" where the generator does not take it, else what disagrees."""
     reason = "refused: no static plan"
     for plan, inputs in plans(case, checks):
@@ -55,7 +55,7 @@ def outcome(case: conformance.Case, folder: Path, checks: str = "off") -> str:
         except EdgeRunError as e:
             reason = f"refused: {e}"
             continue
-        found = build(firmware, folder, flags=PLAIN).run([inputs])[0]
+        found = build(firmware, folder, flags=PLAIN).run([inputs], selftest)[0]
         return conformance.difference(case.outputs, [f.astype(e.dtype) if f.dtype.kind == "b" else f
                                                      for f, e in zip(found, case.outputs, strict=True)])
     return reason

@@ -47,5 +47,6 @@ def lower(node: ir.Node, ctx: Lowering) -> None:
         ctx.step("batch_norm_f32", [ctx.use(v) for v in node.inputs], [ctx.use(y)], epilogue(node))
         return
     column = (-1, *(1,) * (rank - axis - 1))
-    ctx.step("mul_f32", [ctx.use(x), ctx.const(scale.reshape(column))], [ctx.use(y)])
-    ctx.step("add_f32", [ctx.use(y), ctx.const(shift.reshape(column))], [ctx.use(y)], epilogue(node))
+    scaled = ctx.between(y)
+    ctx.step("mul_f32", [ctx.use(x), ctx.const(scale.reshape(column))], [scaled])
+    ctx.step("add_f32", [scaled, ctx.const(shift.reshape(column))], [ctx.use(y)], epilogue(node))

@@ -72,6 +72,10 @@ class Lowering(Protocol):
     def const(self, array: np.ndarray, name: str = "") -> int:
         """Slot of a new constant."""
 
+    def between(self, value: ir.Value) -> int:
+        """Slot for a result between two steps of a node, of a value's shape and type. No step writes over its operands by itself:
+        it could not be computed again (`in_place` of planner.make_plan)."""
+
     def view(self, slot: int, shape: Sequence[int]) -> int:
         """Slot with the same bytes and another shape."""
 

@@ -122,6 +122,9 @@ class Draft:
 
     _alive: list[np.ndarray] = field(default_factory=list)  # keys are ids: the arrays must outlive them
 
+    def between(self, value: ir.Value) -> int:
+        return self.add(value.name or "", dtype_of(value), shape_of(value), "arena")
+
     def view(self, slot: int, shape: Sequence[int]) -> int:
         viewed = self.slots[slot]
         if viewed.shape == tuple(shape):
