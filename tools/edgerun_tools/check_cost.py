@@ -32,9 +32,10 @@ from edgerun_tools.timing import Call, interleave
 
 SCHEMA = "edgerun.check-cost/1"
 _MEASURED = {
-    "mlperf_ad01", "mlperf_dscnn_kws", "mlperf_resnet8", "mlperf_vww96", "mobilenetv1_025_224", "zoo/mnist_alexnet", "zoo/cifar10_alexnet",
-    "zoo/cifar10_resnet18", "mlperf_ad01_int8qdq", "mlperf_dscnn_kws_int8qdq", "mlperf_resnet8_cifar10_int8qdq", "mlperf_vww96_int8qdq",
-    "mlperf_strww_int8qdq", "coral_mobilenetv2_100_224_uint8qdq",
+    "mlperf_ad01", "mlperf_dscnn_kws", "mlperf_resnet8", "mlperf_strww", "mlperf_vww96", "mobilenetv1_025_224", "zoo/mnist_alexnet",
+    "zoo/cifar10_alexnet", "zoo/cifar10_resnet18", "zoo/cifar10_vgg", "zoo/cifar10_mobilenet", "mlperf_ad01_int8qdq",
+    "mlperf_dscnn_kws_int8qdq", "mlperf_resnet8_cifar10_int8qdq", "mlperf_vww96_int8qdq", "mlperf_strww_int8qdq",
+    "coral_mobilenetv2_100_224_uint8qdq",
 }
 REFERENCES: tuple[Reference, ...] = tuple(r for r in (*MODELS, *INT8) if r.name in _MEASURED)
 

@@ -35,8 +35,9 @@ from edgerun_tools.speed import locate
 
 SCHEMA = "edgerun.false-alarms/1"
 SMALL = frozenset({
-    "mlperf_ad01", "mlperf_dscnn_kws", "mlperf_resnet8", "mlperf_vww96", "zoo/mnist_alexnet", "zoo/cifar10_alexnet", "mlperf_ad01_int8qdq",
-    "mlperf_dscnn_kws_int8qdq", "mlperf_resnet8_cifar10_int8qdq", "mlperf_vww96_int8qdq", "mlperf_strww_int8qdq",
+    "mlperf_ad01", "mlperf_dscnn_kws", "mlperf_resnet8", "mlperf_strww", "mlperf_vww96", "zoo/mnist_alexnet", "zoo/cifar10_alexnet",
+    "zoo/cifar10_vgg", "zoo/cifar10_mobilenet", "mlperf_ad01_int8qdq", "mlperf_dscnn_kws_int8qdq", "mlperf_resnet8_cifar10_int8qdq",
+    "mlperf_vww96_int8qdq", "mlperf_strww_int8qdq",
 })
 """Of check_cost.REFERENCES those that a million runs can be made of."""
 TICK = 500

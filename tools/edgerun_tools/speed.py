@@ -43,6 +43,7 @@ MODELS = (
     Reference("mlperf_ad01", "models/mlperf_ad01_fp32.onnx", "tflite/ad01_fp32.tflite"),
     Reference("mlperf_dscnn_kws", "models/mlperf_dscnn_kws_fp32.onnx", "tflite/dscnn_kws_fp32.tflite"),
     Reference("mlperf_resnet8", "models/mlperf_resnet8_cifar10_fp32.onnx", "tflite/resnet8_fp32.tflite"),
+    Reference("mlperf_strww", "models/mlperf_strww_fp32.onnx"),
     Reference("mlperf_vww96", "models/mlperf_vww96_fp32.onnx", "tflite/vww96_fp32.tflite"),
     Reference("mobilenetv1_025_224", "models/st_mobilenetv1_025_imagenet224_fp32.onnx"),
     Reference("ultraface_slim320", "models/ultraface_slim320.onnx"),
@@ -50,6 +51,8 @@ MODELS = (
     Reference("zoo/mnist_alexnet", "zoo/mnist_alexnet/model.onnx"),
     Reference("zoo/cifar10_alexnet", "zoo/cifar10_alexnet/model.onnx"),
     Reference("zoo/cifar10_resnet18", "zoo/cifar10_resnet18/model.onnx"),
+    Reference("zoo/cifar10_vgg", "zoo/cifar10_vgg/model.onnx"),
+    Reference("zoo/cifar10_mobilenet", "zoo/cifar10_mobilenet/model.onnx"),
 )
 
 
