@@ -42,9 +42,8 @@ def sign(path: str | Path, private_key: str | Path) -> Path:
     path, package = _there(path), _package()
     read_private(private_key)
     signature = signature_of(path)
-    hashing = _hashing().set_ignored_paths(paths=[signature], ignore_git_paths=False)
     try:
-        config = package.signing.Config().set_hashing_config(hashing).use_elliptic_key_signer(private_key=private_key)
+        config = package.signing.Config().set_hashing_config(_hashing()).use_elliptic_key_signer(private_key=private_key)
     except Exception as e:  # the package lets those of cryptography pass
         raise OptionError(f"{private_key}: expected a private key of the curve P-256, P-384 or P-521 in PEM; found: {e}; "
                           "`edgerun keys maker` makes one") from e
@@ -125,9 +124,10 @@ def _verifying(key: str | Path) -> Any:
 
 
 def _hashing() -> Any:
-    """SHA-256 of every file, those of Git, which the package would leave out, with them."""
+    """SHA-256 of every file but the signature, those of Git, which the package would leave out, with them. The package takes the path of
+    the signature for one in the folder: a relative one with the folder's name in it would not be found again."""
     config = _package().hashing.Config().use_file_serialization(hashing_algorithm="sha256")
-    return config.set_ignored_paths(paths=(), ignore_git_paths=False)
+    return config.set_ignored_paths(paths=(IN_FOLDER,), ignore_git_paths=False)
 
 
 def _there(path: str | Path) -> Path:
