@@ -78,7 +78,7 @@ class Answer:
 class Device:
     """Run the head of a split model, and ask a server for the rest.
 
-        with Device("parts/", "https://edge.lan:8000", name="cam-1", key=DeviceKey.load("cam-1.pem"), state="/var/lib/cam-1",
+        with Device("parts/", "https://edge.lan:8000", name="cam-1", key=DeviceKey.load("cam-1.key"), state="/var/lib/cam-1",
                     exit_policy="dart", tls=Tls(ca="ca.pem")) as device:
             answer = device.infer(x)
             print(answer.where, answer.best(1))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import importlib
 import json
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -84,7 +85,7 @@ class Verifier:
                 try:
                     _verifying(key).verify(path, copy)
                 except Exception as e:  # a signature is untrusted input to the package; whatever comes of it, it does not hold
-                    reasons.append(f"{Path(key).name}: {str(e) or type(e).__name__}"[:300])
+                    reasons.append(f"{Path(key).name}: {_why(e)}"[:300])
                 else:
                     return _files(path, bundle)
         raise SignatureError(f"{path}: expected a signature by a trusted key over these very files; found: {'; '.join(reasons)}; get the "
@@ -102,6 +103,13 @@ class Verifier:
         if len(bundle) > LONGEST:
             raise SignatureError(f"{signature}: expected at most {LONGEST >> 20} MiB; found more")
         return bundle
+
+
+def _why(e: Exception) -> str:
+    """What the package says, without the bytes of digests."""
+    said = str(e).replace("\\'", "'")
+    differs = re.findall(r"Hash mismatch for '[^']+'|(?:Extra files found|Missing files) in model '[^']*': [^\"'\]]+", said)
+    return "; ".join(differs) or said or type(e).__name__
 
 
 def _files(path: Path, bundle: bytes) -> dict[Path, str]:

@@ -28,7 +28,7 @@ def command(
     model: Annotated[str | None, typer.Option("--model", show_default="name of the folder", help="Name of the tail at the server.")] = None,
     name: Annotated[str, typer.Option("--name", metavar="ID", show_default=False, help=(
         "Name of this device, as the server's key ring has it; needed with --key and --mqtt."))] = "",
-    key: Annotated[str | None, typer.Option("--key", metavar="FILE.pem", show_default=False, help=(
+    key: Annotated[str | None, typer.Option("--key", metavar="FILE.key", show_default=False, help=(
         "Private key of this device (`edgerun keys new`): every message is signed."))] = None,
     state: Annotated[str | None, typer.Option("--state", metavar="DIR", show_default=False, help=(
         "Folder of this device alone: the number of its last start, and events not yet delivered. Needed with --key and --mqtt."))] = None,
@@ -70,7 +70,7 @@ def command(
 
       edgerun device parts/ --server http://127.0.0.1:8000 --input digit.png              on this machine, a trial
 
-      edgerun device parts/ --server https://edge.lan:8000 --ca ca.pem --name cam-1 --key cam-1.pem --state /var/lib/cam-1 \\
+      edgerun device parts/ --server https://edge.lan:8000 --ca ca.pem --name cam-1 --key cam-1.key --state /var/lib/cam-1 \\
           --exit-policy dart --watch /run/frames --mqtt mqtts://broker.lan --json
 
     Exit codes: 0 answered, 2 options, 3 model, 4 input, 5 a fault that was not cured, 8 no answer."""

@@ -53,7 +53,7 @@ def command(
     detector: Annotated[list[str] | None, typer.Option("--detector", metavar="NAME=DETECTOR.onnx", help=(
         "Attack detector of a model (repeatable); a split folder's detector.onnx is found by itself."))] = None,
     on_attack: Annotated[str, typer.Option("--on-attack", metavar="refuse|flag", help=(
-        "refuse: 422, the model does not run; flag: answered, with the parameter attack."))] = "refuse",
+        "refuse: 422 and no answer; flag: answered, with the parameter attack."))] = "refuse",
     judge: Annotated[str, typer.Option("--judge", metavar="after|before", help=(
         "after: the detector sees the tail's answer, too, which is surer; before: an alarm keeps the tail from running."))] = "after",
     fpr: Annotated[float, typer.Option("--fpr", help="False alarms of the detector, one of the rates that it was trained for.")] = 0.05,
@@ -67,7 +67,7 @@ def command(
     mqtt_cert: Annotated[str | None, typer.Option("--mqtt-cert", metavar="PEM", help="Our certificate for the broker.")] = None,
     mqtt_key: Annotated[str | None, typer.Option("--mqtt-key", metavar="PEM", help="Its key.")] = None,
     config: Annotated[str | None, typer.Option("--config", metavar="FILE.toml", help=(
-        "These options by their long names, models, detectors and [limits] (docs/serving.md). The command line wins."))] = None,
+        "These options by their long names, models, detectors and \\[limits] (docs/serving.md). The command line wins."))] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No line for every request.")] = False,
 ) -> None:
     """Serve models by the Open Inference Protocol v2, over HTTP and gRPC: `tritonclient` works unchanged.
