@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import threading
 import time
@@ -67,12 +68,16 @@ class Answer:
         return [(self.labels[k] if k < len(self.labels) else str(k), float(p[k])) for k in np.argsort(-p, kind="stable")[:count].tolist()]
 
     def event(self) -> dict[str, Any]:
-        """What telemetry reports of it."""
+        """What telemetry reports of it; numbers that are not finite are None, as JSON has none."""
         top = self.best(1)
-        said = {k: v for k, v in self.parameters.items() if k in ("attack_score", "attack", "findings", "queue_ms", "repeated")}
+        said = {k: _finite(v) for k, v in self.parameters.items() if k in ("attack_score", "attack", "findings", "queue_ms", "repeated")}
         return {"where": self.where, "exit": self.exit, "reason": self.reason, "ms": round(self.ms, 3), "head_ms": round(self.head_ms, 3),
                 "remote_ms": round(self.remote_ms, 3), "attempts": self.attempts, "findings": [f.check for f in self.findings],
-                "top": {"label": top[0][0], "probability": round(top[0][1], 6)} if top else None, "server": said}
+                "top": {"label": top[0][0], "probability": _finite(round(top[0][1], 6))} if top else None, "server": said}
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class Device:
@@ -212,7 +217,7 @@ class Device:
         if self.telemetry is not None:
             try:
                 self.telemetry.emit(answer.event())
-            except (DataError, InputError):  # a full disk, or NaN among what the server says, must not take the answer along
+            except (DataError, InputError):  # a full disk must not take the answer along
                 self._count("unreported")
 
     def _count(self, name: str) -> None:

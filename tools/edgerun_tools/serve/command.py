@@ -61,7 +61,8 @@ def command(
     drain: Annotated[float | None, typer.Option("--drain", metavar="SECONDS", show_default="10", help=(
         "Time for accepted requests after SIGTERM."))] = None,
     mqtt: Annotated[str | None, typer.Option("--mqtt", metavar="BROKER", show_default=False, help=(
-        "Collect what devices report (`edgerun device --mqtt`) from mqtts://USER:PASSWORD@HOST:PORT, or HOST:PORT without TLS."))] = None,
+        "Collect what devices report (`edgerun device --mqtt`), and show it on the page. A broker as mqtts://USER:PASSWORD@HOST:PORT, or "
+        "HOST:PORT without TLS."))] = None,
     mqtt_store: Annotated[str, typer.Option("--mqtt-store", metavar="FILE", help="SQLite file for the reports, each once.")] = "events.db",
     mqtt_ca: Annotated[str | None, typer.Option("--mqtt-ca", metavar="PEM", help="Authority of the broker.")] = None,
     mqtt_cert: Annotated[str | None, typer.Option("--mqtt-cert", metavar="PEM", help="Our certificate for the broker.")] = None,
@@ -132,7 +133,9 @@ async def _serve(o: dict[str, Any]) -> int:
         from edgerun.broker import Broker
         from edgerun.serve.collector import Collector
 
-        collector = Collector(o["mqtt_store"], Broker.parse(o["mqtt"], ca=o["mqtt_ca"], cert=o["mqtt_cert"], key=o["mqtt_key"]))
+        collector = Collector(o["mqtt_store"], Broker.parse(o["mqtt"], ca=o["mqtt_ca"], cert=o["mqtt_cert"], key=o["mqtt_key"]),
+                              on_event=server.monitor.reports)
+        server.monitor.reports.counts = lambda: collector.counts
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
