@@ -71,7 +71,7 @@ class App:
                 reply = await self._manage(scope, path, method)
         except Refused as e:
             reply = refusal(e, "POST" if infer else "GET, HEAD")
-        await _send(send, reply, close=reply.status >= 400 or self.core.draining)  # of a refused body not all was read
+        await send_reply(send, reply, close=reply.status >= 400 or self.core.draining)  # of a refused body not all was read
 
     def _health(self, path: str) -> Reply:
         if path.endswith("live"):
@@ -87,7 +87,7 @@ class App:
             model = None if page else self._health(path) if path in HEALTH else self._described(path)
             if method not in ("GET", "HEAD"):
                 raise Refused("method", "expected GET or HEAD")
-            if path not in HEALTH and not peer and not _is_local(scope):
+            if path not in HEALTH and not peer and not is_local(scope):
                 await self.core.trust(_headers(scope).get(ENVELOPE), b"", method, _target(scope), peer)
             return await page(scope) if page else model  # type: ignore[return-value]
         except Refused as refused:
@@ -206,7 +206,7 @@ def refusal(e: Refused, allow: str) -> Reply:
     return Reply.of({"error": e.detail, "reason": e.reason}, status.of(e.reason).http, headers)
 
 
-async def _send(send: Send, reply: Reply, close: bool) -> None:
+async def send_reply(send: Send, reply: Reply, close: bool) -> None:
     headers = [(b"content-type", reply.content_type.encode()), (b"content-length", str(len(reply.body)).encode()),
                (b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
     headers += [(k.lower().encode("ascii"), v.encode("latin-1")) for k, v in reply.headers.items()]
@@ -245,7 +245,7 @@ def _peer(scope: Scope) -> str:
     return str((scope.get("state") or {}).get("edgerun_peer", ""))
 
 
-def _is_local(scope: Scope) -> bool:
+def is_local(scope: Scope) -> bool:
     """Loopback, a Unix socket, or an application that calls this one directly."""
     client = scope.get("client")
     if client is None:

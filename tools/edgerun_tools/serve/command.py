@@ -25,6 +25,9 @@ def command(
         "/metrics on a port of its own, on 127.0.0.1; 0: any free one; -1: none."))] = 8002,
     insecure: Annotated[bool, typer.Option("--insecure", help=(
         "Serve anybody, without TLS and keys: for trials, on loopback addresses only."))] = False,
+    allowed_host: Annotated[list[str] | None, typer.Option("--allowed-host", metavar="NAME", help=(
+        "Answer plain HTTP requests from this machine whose Host is NAME, too, as of a proxy here that hands it on (repeatable; *: any)."))
+    ] = None,
     tls_cert: Annotated[str | None, typer.Option("--tls-cert", metavar="PEM", help="Certificate chain of this server.")] = None,
     tls_key: Annotated[str | None, typer.Option("--tls-key", metavar="PEM", help="Its key.")] = None,
     client_ca: Annotated[str | None, typer.Option("--client-ca", metavar="PEM", help=(
@@ -125,6 +128,7 @@ async def _serve(o: dict[str, Any]) -> int:
         raise OptionError("--replay, --max-age, --power-safe, --gateway: expected --keys beside them; found none")
     server = Server(o["models"], host=o["host"], http_port=_port(o["http_port"]), grpc_port=_port(o["grpc_port"]),
                     metrics_port=_port(o["metrics_port"]), tls=tls, insecure=o["insecure"], options=settings,
+                    allowed_hosts=o["allowed_host"] or (),
                     limits=config.limits(o["limits"], {"rate": o["rate"], "drain_s": o["drain"]}), detectors=o["detectors"],
                     model_options=config.of_models(o["model"], settings),
                     gate=gate, verify=Verifier(o["verify_key"]) if o["verify_key"] else None, observers=[] if o["quiet"] else [log])
