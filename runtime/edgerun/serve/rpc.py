@@ -81,6 +81,7 @@ def _inferring(core: Core, most: int) -> Callable[[AsyncIterator[bytes], Any], A
     async def infer(received: AsyncIterator[bytes], context: Any) -> bytes:
         try:
             with core.message("grpc", _peer(context)) as m:
+                core.room(_metadata_of(context).get(ENVELOPE))
                 body = await _body(received, most, core.limits.body_s, m)
                 who = await core.admit(m, _metadata_of(context).get(ENVELOPE), body, "GRPC", f"/{SERVICE}/ModelInfer")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +13,8 @@ from edgerun.errors import OptionError
 from edgerun_tools.common import fail
 
 DRAINED_LATE = 1
+SWITCH_S = 5e-4
+"""A worker that is done waits so long for the interpreter while the event loop is busy; Python's own 5 ms are longer than many a run."""
 
 
 def command(
@@ -99,6 +102,7 @@ def command(
     options["limits"], options["model"] = entries.get("limits", {}), entries.get("model", {})
     if not options["models"]:
         raise OptionError("expected at least one model: edgerun serve MODEL.onnx --insecure")
+    sys.setswitchinterval(SWITCH_S)
     late = asyncio.run(_serve(options))
     if late:
         fail("error", f"{late} requests were not done within the time for draining, and were cancelled")
