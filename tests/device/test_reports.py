@@ -65,7 +65,7 @@ def field(server, mosquitto, parts, tmp_path):
 @needs_mosquitto
 @in_browser
 def test_exits_spells_and_faults_of_devices_are_on_the_page(server, field, digits, chromium):  # noqa: F811
-    assert status(server) == {"collected": {}, "devices_seen": 0, "devices": []}
+    assert status(server) == {"connected": True, "collected": {}, "devices_seen": 0, "devices": []}
     steady, _ = field("cam-1", server.url, exit_policy="confidence", thresholds=(0.95, 0.95))
     answers = [steady.infer(x) for x in digits]
     lost, _ = field("cam-2", f"http://127.0.0.1:{free_port()}")

@@ -122,6 +122,9 @@ WRONG = {
     "an exit policy for a model without exits": ([str(DIGITS), "--insecure", "--exit-policy", "dart"], 2, "exits"),
     "a wrong reaction": ([str(DIGITS), "--insecure", "--on-attack", "shout"], 2, "refuse"),
     "a config that is not there": (["--config", "nothing.toml"], 2, "nothing.toml"),
+    "a broker's authority without a broker": ([str(DIGITS), "--insecure", "--mqtt-ca", "ca.pem"], 2, "--mqtt "),
+    "a detector without a name": ([str(DIGITS), "--insecure", "--detector", "detector.onnx"], 2, "--detector model=FILE"),
+    "a host that is an address of the web": ([str(DIGITS), "--insecure", "--allowed-host", "http://a"], 2, "plant.example"),
     "a name that cannot stand in a path": ([f"a b={DIGITS}", "--insecure"], 2, "letters"),
 }
 

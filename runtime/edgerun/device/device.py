@@ -37,7 +37,7 @@ class Answer:
     """One answer.
 
     where        name of the exit on the device, "server", or "fallback": the deepest exit of the head, in want of the server
-    reason       of a fallback: why the server gave no answer (see `edgerun.errors.OffloadError`); else ""
+    reason       of a fallback: why the server gave no answer (see `edgerun.errors.OffloadError`); else "". detail: more of it, for people
     outputs      by the names of the whole model: exits in front of the cut, and what the server computed
     scores       [1, classes] of the exit that answered; None where the model names none
     exit         its name, "" where the model has no exits
@@ -57,6 +57,7 @@ class Answer:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     labels: tuple[str, ...] = ()
+    detail: str = ""
 
     def best(self, count: int = 5) -> list[tuple[str, float]]:
         """The most probable (label, probability) pairs, numbers where there are no labels; empty where no classes are known."""
@@ -187,7 +188,7 @@ class Device:
                 raise
             deepest = self._exits[-1]
             return Answer(FALLBACK, exits, local.outputs[deepest], deepest, 0.0, head_ms, 1e3 * (time.perf_counter() - began),
-                          reason=e.reason, findings=local.checks.findings, labels=tuple(self.session.labels))
+                          reason=e.reason, findings=local.checks.findings, labels=tuple(self.session.labels), detail=e.detail)
         tail, computed = self.manifest.tail, asked.reply.outputs
         scored = asked.reply.parameters.get("exit", (tail.exits or tail.outputs)[-1])
         scores = computed[scored] if tail.exits or self.session.labels else None

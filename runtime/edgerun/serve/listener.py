@@ -176,7 +176,8 @@ class Listener:
         try:
             sock = _bound(host, port)
         except OSError as e:
-            raise OptionError(f"HTTP: expected to listen on {host}:{port}; found: {e.strerror or e}") from e
+            raise OptionError(f"HTTP: expected to listen on {host}:{port}; found: {e.strerror or e}; choose another port "
+                              "(--http-port, --metrics-port; 0: any free one)") from e
         self.port = sock.getsockname()[1]
         times: dict[str, Any] = {} if context is None else {"ssl_handshake_timeout": self._limits.header_s, "ssl_shutdown_timeout": 2.0}
         if sys.version_info < (3, 11):

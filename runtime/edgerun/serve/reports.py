@@ -6,12 +6,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from edgerun.serve.collector import Reported
+from edgerun.serve.collector import Collector, Reported
 from edgerun.serve.condition import OTHERS
 from edgerun.serve.metrics import KINDS
 from edgerun.serve.rings import Names, Ring
@@ -41,11 +41,12 @@ class Reports:
     """`Collector(on_event=server.monitor.reports)`. Windows are of the arrival here, so what waited on a device while the broker was away
     counts when it comes; lengths of spells are by the device's clock. Thread-safe.
 
-    counts: the collector's, asked for each snapshot; None: nobody collects, and there is nothing to show until something comes.
+    collector: who is asked for counts and connection at each snapshot; None: nobody collects, and there is nothing to show until
+    something comes.
     devices: how many are kept; the one silent for longest makes room. clock: seconds that never go back (tests)."""
 
     def __init__(self, devices: int = 128, clock: Callable[[], float] = time.monotonic) -> None:
-        self.counts: Callable[[], Mapping[str, int]] | None = None
+        self.collector: Collector | None = None
         self._most, self._clock = devices, clock
         self._exits = Names(EXITS, OTHERS)
         self._rows: OrderedDict[str, _Row] = OrderedDict()
@@ -93,14 +94,15 @@ class Reports:
 
     def snapshot(self, window: str) -> dict[str, Any] | None:
         """The part "reports" of edgerun.status/1 (docs/monitoring.md); None where nobody collects and nothing came."""
-        counts = self.counts
+        collector = self.collector
         with self._lock:
-            if counts is None and not self._rows:
+            if collector is None and not self._rows:
                 return None
             now = self._clock()
             listed = [self._listed(name, row, window, now) for name, row in self._rows.items()]
         listed.sort(key=lambda d: (not d["offline"]["now"], -d["findings"], -d["offline"]["spells"], -d["reports"], d["device"]))
-        return {"collected": dict(counts()) if counts else {}, "devices_seen": len(listed), "devices": listed[:SHOWN]}
+        return {"connected": collector.connected if collector else None, "collected": collector.counts if collector else {},
+                "devices_seen": len(listed), "devices": listed[:SHOWN]}
 
     def _listed(self, name: str, row: _Row, window: str, now: float) -> dict[str, Any]:
         ring = row.rings[window]

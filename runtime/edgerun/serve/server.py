@@ -85,7 +85,8 @@ class Server:
     def _load(self, models: Models, own: dict[str, ModelOptions], detectors: dict[str, str | Path], verify: Verify | None) -> Repository:
         unknown = sorted((set(detectors) | set(own)) - set(models))
         if unknown:
-            raise OptionError(f"detectors, options of a model: expected names among {', '.join(models)}; found {', '.join(unknown)}")
+            raise OptionError(f"detectors, options of a model: expected names of models that are served ({', '.join(models)}), as "
+                              f"--detector {next(iter(models), 'NAME')}=FILE; found {', '.join(unknown)}")
         loaded = []
         for full, path in models.items():
             name, _, version = full.partition(":")

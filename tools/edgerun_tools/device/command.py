@@ -142,7 +142,7 @@ def _answer(device: Device, sample: Sample, top: int, as_json: bool) -> bool:
 
 def to_dict(answer: Answer, top: int) -> dict[str, Any]:
     """The JSON form, schema "edgerun.device/1": the event of telemetry, and more of the classes."""
-    return {**answer.event(), "top": [{"label": label, "probability": p} for label, p in answer.best(top)]}
+    return {**answer.event(), "detail": answer.detail, "top": [{"label": label, "probability": p} for label, p in answer.best(top)]}
 
 
 def _show(source: str, answer: Answer, top: int) -> None:
@@ -151,4 +151,5 @@ def _show(source: str, answer: Answer, top: int) -> None:
     answers.print(f"{escape(Path(source).name)}: {classes} · {escape(where)} · {answer.ms:.1f} ms (here {answer.head_ms:.1f}, "
                   f"server {answer.remote_ms:.1f})", soft_wrap=True)
     if answer.reason:
-        errors.print(f"[yellow]no answer of the server:[/yellow] {escape(answer.reason)}", soft_wrap=True)
+        detail = f" ({escape(answer.detail)})" if answer.detail else ""
+        errors.print(f"[yellow]no answer of the server:[/yellow] {escape(answer.reason)}{detail}", soft_wrap=True)

@@ -143,14 +143,20 @@ async def _serve(o: dict[str, Any]) -> int:
 
         collector = Collector(o["mqtt_store"], Broker.parse(o["mqtt"], ca=o["mqtt_ca"], cert=o["mqtt_cert"], key=o["mqtt_key"]),
                               on_event=server.monitor.reports)
-        server.monitor.reports.counts = lambda: collector.counts
+        server.monitor.reports.collector = collector
+    elif o["mqtt_ca"] or o["mqtt_cert"] or o["mqtt_key"]:
+        raise OptionError("--mqtt-ca, --mqtt-cert, --mqtt-key: expected --mqtt beside them; found none")
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     await server.start()
     log.say("ready", host=server.host, http=server.http_port, grpc=server.grpc_port, metrics=server.metrics_port,
-            models={s.name: s.sha256 for s in server.models}, workers=server.core.pool.workers, insecure=o["insecure"])
+            models={s.name: s.sha256 for s in server.models}, detectors=[s.name for s in server.models if s.detectors],
+            workers=server.core.pool.workers, insecure=o["insecure"])
+    watching = asyncio.create_task(_broker(collector, log)) if collector is not None else None
     await ended.wait()
+    if watching is not None:
+        watching.cancel()
     log.say("draining", messages=server.core.messages)
     late = await server.stop()
     if gate is not None:
@@ -160,6 +166,16 @@ async def _serve(o: dict[str, Any]) -> int:
         await asyncio.to_thread(collector.close)
     log.say("stopped", cancelled=late)
     return late
+
+
+async def _broker(collector: Any, log: Any) -> None:
+    """Say whether the broker is reached: after some seconds, and whenever that changes."""
+    said = None
+    while True:
+        await asyncio.sleep(3 if said is None else 1)
+        if (now := collector.connected) != said:
+            said = now
+            log.say("broker", connected=now)
 
 
 def _port(number: int) -> int | None:

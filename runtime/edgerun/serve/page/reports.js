@@ -50,7 +50,7 @@ export function reports(s) {
   box.querySelector(".empty").hidden = r.devices.length > 0;
   box.querySelector(".empty").textContent = "No device reported anything since the server started.";
   const heard = Object.entries(r.collected).filter(([name, n]) => n && HEARD[name] !== "").map(([name, n]) => `${count(n)} ${HEARD[name] ?? name.replace("_", ": ")}`);
-  $("reports-count").textContent = [`${count(r.devices_seen)} by MQTT`, `${count(r.collected.stored ?? 0)} events stored`, ...heard].join(", ");
+  $("reports-count").textContent = [r.connected === false ? `${SHAPES.error} the broker is not reached` : "", `${count(r.devices_seen)} by MQTT`, `${count(r.collected.stored ?? 0)} events stored`, ...heard].filter(Boolean).join(", ");
 }
 
 $("reports").querySelector("thead tr").append(...COLUMNS.map((label) => {
