@@ -195,7 +195,7 @@ def test_kill_9_of_the_server_under_way_loses_no_answer_and_runs_nothing_twice(o
             list(pool.map(work, range(k, k + 20)))
             k += 20
     thread.join()
-    assert len(found) == k and {a.where for a in found.values()} == {"server"}
+    assert len(found) == k and {(a.where, a.reason, a.detail) for a in found.values()} == {("server", "", "")}
     assert all(np.array_equal(a.scores, expected[i % len(digits)].scores) for i, a in found.items())
     ran = [e[0] for e in doomed.events() if e[1] == "ok" and e[3] > 0]
     again = len(ran) - len(set(ran))
