@@ -77,5 +77,5 @@ def doomed(tmp_path, parts):
 def open_device(parts, tmp_path):
     """The function that opens a device of a service, closed at the end."""
     with ExitStack() as stack:
-        yield lambda service, kind="http", **options: stack.enter_context(closing(Device(parts, service.url(kind), **{
+        yield lambda service, kind="http", url="", **options: stack.enter_context(closing(Device(parts, url or service.url(kind), **{
             "model": "digits", "name": "cam-1", "key": service.key, "state": tmp_path / "state", **options})))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import signal
 import threading
 import time
@@ -194,7 +195,7 @@ def test_kill_9_of_the_server_under_way_loses_no_answer_and_runs_nothing_twice(o
             list(pool.map(work, range(k, k + 20)))
             k += 20
     thread.join()
-    assert len(found) == k and {a.where for a in found.values()} == {"server"}
+    assert len(found) == k and {(a.where, a.reason, a.detail) for a in found.values()} == {("server", "", "")}
     assert all(np.array_equal(a.scores, expected[i % len(digits)].scores) for i, a in found.items())
     ran = [e[0] for e in doomed.events() if e[1] == "ok" and e[3] > 0]
     again = len(ran) - len(set(ran))
@@ -233,15 +234,26 @@ def test_an_answer_that_does_not_fit_the_tail_is_none(open_device, service, digi
     assert (answer.where, answer.reason) == ("fallback", "bad_answer")
 
 
-def test_what_cannot_be_reported_does_not_cost_the_answer(open_device, service, digits, monkeypatch, spool_at, tmp_path):
-    """NaN among the server's numbers has no JSON."""
+def test_numbers_that_json_has_not_do_not_cost_the_report(open_device, service, digits, monkeypatch, spool_at, tmp_path):
+    """Those of a device that computes NaN, above all."""
     device = open_device(service, telemetry=Telemetry(spool_at(tmp_path / "s.db"), Broker("127.0.0.1", 9)))
     send = device.remote._transport.send
-    said = {"attack_score": float("nan")}
+    said = {"attack_score": float("nan"), "attack": True}
     monkeypatch.setattr(device.remote._transport, "send", lambda *a: (replace((found := send(*a))[0], parameters=said), found[1]))
     with device.telemetry:
         assert device.infer(digits[0]).where == "server"
-    assert device.counts["unreported"] == 1
+        [entry] = device.telemetry.spool.after(0, 9)
+    assert json.loads(entry.body)["event"]["server"] == {"attack_score": None, "attack": True}
+    assert "unreported" not in device.counts
+
+
+def test_what_cannot_be_reported_does_not_cost_the_answer(open_device, service, digits, spool_at, tmp_path):
+    device = open_device(service, telemetry=Telemetry(spool_at(tmp_path / "s.db"), Broker("127.0.0.1", 9)))
+    with device.telemetry:
+        disk = device.telemetry.spool._db
+        disk.execute(f"PRAGMA max_page_count={disk.execute('PRAGMA page_count').fetchone()[0]}")  # full
+        assert {device.infer(x).where for x in digits[:60]} == {"server"}
+    assert device.counts["unreported"] >= 1
 
 
 def test_features_that_the_encoding_cannot_hold_stay_here(open_device, service, digits):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from servers import CUT, MODEL, ROOT
 
+from edgerun.errors import OptionError
 from edgerun_tools.device import namespaces, network, uml
 
 
@@ -28,8 +29,17 @@ def test_answers_over_a_slow_link_are_those_of_the_whole_model(tmp_path):
     ways = json.loads(done.stdout)["ways"]["LTE"]
     assert all(w["bits"] == 4 for name, w in ways.items() if "int8" not in name)
     assert all(w["same"] == 4 for name, w in ways.items() if "early" not in name)
-    assert min(ways["server only"]["ms"]) > 50 and min(ways["split, fp32"]["ms"]) > 50  # the round trip was there
-    assert ways["split, fp32"]["where"] == {"server": 4}
+    for transport in ("HTTP", "gRPC"):
+        server, split = ways[f"server only, {transport}"], ways[f"split, fp32, {transport}"]
+        assert min(server["ms"]) > 50 and min(split["ms"]) > 50  # the round trip was there
+        assert server["where"] == split["where"] == {"server": 4}
+    assert len(ways) == 2 + 2 * 5
+
+
+@pytest.mark.parametrize("said", ["", "quic", "http,quic", "http,"])
+def test_an_unknown_transport_is_refused_before_anything_is_done(said):
+    with pytest.raises(OptionError, match="transport"):
+        network.command(transport=said)
 
 
 def test_the_table_says_what_was_measured():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
@@ -121,6 +122,9 @@ WRONG = {
     "an exit policy for a model without exits": ([str(DIGITS), "--insecure", "--exit-policy", "dart"], 2, "exits"),
     "a wrong reaction": ([str(DIGITS), "--insecure", "--on-attack", "shout"], 2, "refuse"),
     "a config that is not there": (["--config", "nothing.toml"], 2, "nothing.toml"),
+    "a broker's authority without a broker": ([str(DIGITS), "--insecure", "--mqtt-ca", "ca.pem"], 2, "--mqtt "),
+    "a detector without a name": ([str(DIGITS), "--insecure", "--detector", "detector.onnx"], 2, "--detector model=FILE"),
+    "a host that is an address of the web": ([str(DIGITS), "--insecure", "--allowed-host", "http://a"], 2, "plant.example"),
     "a name that cannot stand in a path": ([f"a b={DIGITS}", "--insecure"], 2, "letters"),
 }
 
@@ -151,6 +155,42 @@ def test_a_config_with_something_unknown(tmp_path, text):
 
     with pytest.raises(OptionError):
         read()
+
+
+def test_paths_of_a_config_are_those_of_its_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir("/")
+    (tmp_path / "c.toml").write_text('keys = "keys.json"\nreplay = "redis://cache:6379/0"\ntls-cert = "/etc/server.pem"\n'
+                                     'verify-key = ["ours.pub", "theirs.pub"]\nhost = "localhost"\nmodels = { a = "a.onnx" }\n')
+    found = config.read(str(tmp_path / "c.toml"), ["keys", "replay", "tls_cert", "verify_key", "host"])
+    assert found == {"keys": str(tmp_path / "keys.json"), "replay": "redis://cache:6379/0", "tls_cert": "/etc/server.pem", "detectors": {},
+                     "verify_key": [str(tmp_path / n) for n in ("ours.pub", "theirs.pub")], "host": "localhost",
+                     "models": {"a": str(tmp_path / "a.onnx")}}
+
+
+@pytest.mark.parametrize(("value", "found"), [("a", ["a"]), (["a", "b"], ["a", "b"]), ([], [])])
+def test_options_that_may_be_repeated_are_lists_in_a_config(value, found):
+    assert config.typed("verify_key", value, None) == config.typed("allowed_host", value, None) == found
+
+
+@pytest.mark.parametrize("value", [3, [3], [["a"]], {"a": 1}])
+def test_and_nothing_else(value):
+    with pytest.raises(OptionError, match="list of texts"):
+        config.typed("allowed_host", value, None)
+
+
+def test_a_config_names_the_host_and_the_maker_s_key(tmp_path):
+    """Both are used: another Host is answered, and a model that nobody signed is not served."""
+    pytest.importorskip("model_signing", reason="needs the extra signing")
+    assert main(["keys", "maker", "-o", str(tmp_path / "maker.pem")]) == 0
+    (tmp_path / "c.toml").write_text('insecure = true\nallowed-host = "plant.example"\n')
+    with served(str(DIGITS), "--config", str(tmp_path / "c.toml"), "--quiet") as (_, ready, _):
+        for host, code in (("plant.example", 200), ("other.example", 421)):
+            connection = http.client.HTTPConnection("127.0.0.1", ready["http"], timeout=10)
+            connection.request("GET", "/v2", headers={"Host": host})
+            assert connection.getresponse().status == code
+            connection.close()
+    (tmp_path / "d.toml").write_text('insecure = true\nverify-key = "maker.pem.pub"\n')
+    assert main(["serve", str(DIGITS), "--config", str(tmp_path / "d.toml"), *PORTS]) == 7
 
 
 def test_names_of_models(tmp_path):

@@ -169,7 +169,7 @@ def test_binary(server, good, case):
 
 # -- HTTP itself ------------------------------------------------------------------------------------------------------
 
-HEAD = f"POST {PATH} HTTP/1.1\r\nHost: a\r\n".encode()
+HEAD = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\n".encode()
 RAW = {
     "no HTTP": ("bad_http", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"),
     "two lengths": ("bad_http", HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}"),
@@ -207,7 +207,7 @@ def test_chunked_and_length_together_are_read_as_chunked_once(server):
     """RFC 9112 6.3: the length is ignored and the connection closed; so the rest is no second request."""
     before = len(server.events)
     answer = exchange(server.http, HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
-                                          b"GET /v2 HTTP/1.1\r\nHost: a\r\n\r\n")
+                                          b"GET /v2 HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert answer.count(b"HTTP/1.1 ") == 1
     assert server.reasons(before) == ["syntax"]
 
@@ -227,7 +227,7 @@ def test_pipelined_requests_are_answered_in_order(server, good):
 
 
 def test_a_websocket_is_not_opened(server):
-    answer = exchange(server.http, b"GET /v2 HTTP/1.1\r\nHost: a\r\nConnection: upgrade, close\r\nUpgrade: websocket\r\n"
+    answer = exchange(server.http, b"GET /v2 HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade, close\r\nUpgrade: websocket\r\n"
                                    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 200 ") and b"upgrade" not in answer.lower()
 

@@ -106,7 +106,7 @@ def test_too_many_messages_at_once_are_503(body):
         waiting = []
         for _ in range(4):
             s = socket.create_connection((host, int(port)), 10)
-            s.sendall(f"POST {PATH} HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{{".encode())
+            s.sendall(f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{{".encode())
             waiting.append(s)
         server.wait_for(lambda: server.server.core.messages == 4)
         code, _, out = post_resnet(server, body)

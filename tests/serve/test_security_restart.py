@@ -34,7 +34,7 @@ def test_kill_9_between_accept_and_answer(tmp_path):
     and serves the next."""
     write_ring(tmp_path / "keys.json", [Entry("cam-1", KEY.public.hex())])
     args = (f"tail={RESNET}", "--keys", tmp_path / "keys.json", "--checks", "full", "--workers", "1")
-    x = sample(RESNET, "cat.png")
+    x = sample(RESNET, "cat.png").repeat(8, axis=0)
     with edgerun.Session(RESNET) as session:
         name = session.inputs[0].name
     model = hashlib.sha256(RESNET.read_bytes()).hexdigest()

@@ -72,7 +72,7 @@ def spoken(server: Running, certificates: Certificates, pair: tuple[str, str] | 
 
 def infer() -> bytes:
     body = json.dumps(request_of(sample(DIGITS), "image")).encode()
-    return f"POST {PATH} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+    return f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 def test_http_with_a_certificate(mutual, certificates):

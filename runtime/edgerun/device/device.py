@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import threading
 import time
@@ -36,7 +37,7 @@ class Answer:
     """One answer.
 
     where        name of the exit on the device, "server", or "fallback": the deepest exit of the head, in want of the server
-    reason       of a fallback: why the server gave no answer (see `edgerun.errors.OffloadError`); else ""
+    reason       of a fallback: why the server gave no answer (see `edgerun.errors.OffloadError`); else "". detail: more of it, for people
     outputs      by the names of the whole model: exits in front of the cut, and what the server computed
     scores       [1, classes] of the exit that answered; None where the model names none
     exit         its name, "" where the model has no exits
@@ -56,6 +57,7 @@ class Answer:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     labels: tuple[str, ...] = ()
+    detail: str = ""
 
     def best(self, count: int = 5) -> list[tuple[str, float]]:
         """The most probable (label, probability) pairs, numbers where there are no labels; empty where no classes are known."""
@@ -67,18 +69,22 @@ class Answer:
         return [(self.labels[k] if k < len(self.labels) else str(k), float(p[k])) for k in np.argsort(-p, kind="stable")[:count].tolist()]
 
     def event(self) -> dict[str, Any]:
-        """What telemetry reports of it."""
+        """What telemetry reports of it; numbers that are not finite are None, as JSON has none."""
         top = self.best(1)
-        said = {k: v for k, v in self.parameters.items() if k in ("attack_score", "attack", "findings", "queue_ms", "repeated")}
+        said = {k: _finite(v) for k, v in self.parameters.items() if k in ("attack_score", "attack", "findings", "queue_ms", "repeated")}
         return {"where": self.where, "exit": self.exit, "reason": self.reason, "ms": round(self.ms, 3), "head_ms": round(self.head_ms, 3),
                 "remote_ms": round(self.remote_ms, 3), "attempts": self.attempts, "findings": [f.check for f in self.findings],
-                "top": {"label": top[0][0], "probability": round(top[0][1], 6)} if top else None, "server": said}
+                "top": {"label": top[0][0], "probability": _finite(round(top[0][1], 6))} if top else None, "server": said}
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class Device:
     """Run the head of a split model, and ask a server for the rest.
 
-        with Device("parts/", "https://edge.lan:8000", name="cam-1", key=DeviceKey.load("cam-1.pem"), state="/var/lib/cam-1",
+        with Device("parts/", "https://edge.lan:8000", name="cam-1", key=DeviceKey.load("cam-1.key"), state="/var/lib/cam-1",
                     exit_policy="dart", tls=Tls(ca="ca.pem")) as device:
             answer = device.infer(x)
             print(answer.where, answer.best(1))
@@ -182,7 +188,7 @@ class Device:
                 raise
             deepest = self._exits[-1]
             return Answer(FALLBACK, exits, local.outputs[deepest], deepest, 0.0, head_ms, 1e3 * (time.perf_counter() - began),
-                          reason=e.reason, findings=local.checks.findings, labels=tuple(self.session.labels))
+                          reason=e.reason, findings=local.checks.findings, labels=tuple(self.session.labels), detail=e.detail)
         tail, computed = self.manifest.tail, asked.reply.outputs
         scored = asked.reply.parameters.get("exit", (tail.exits or tail.outputs)[-1])
         scores = computed[scored] if tail.exits or self.session.labels else None
@@ -212,7 +218,7 @@ class Device:
         if self.telemetry is not None:
             try:
                 self.telemetry.emit(answer.event())
-            except (DataError, InputError):  # a full disk, or NaN among what the server says, must not take the answer along
+            except (DataError, InputError):  # a full disk must not take the answer along
                 self._count("unreported")
 
     def _count(self, name: str) -> None:

@@ -10,6 +10,10 @@ from edgerun.device.transport import ANSWER_MOST, NEVER, SAME, Address, Tls, Tro
 from edgerun.errors import OptionError
 from edgerun.splits.oip_messages import SERVICE
 
+CONNECT_MS = 10_000
+"""For connection and handshake: what gRPC calls the least pause between two attempts is the time that an attempt has. On a slow radio the
+handshake takes seconds."""
+
 
 class Rpc:
     """One channel, which threads share."""
@@ -25,7 +29,7 @@ class Rpc:
         self._grpc, self._model, self._version = grpc, model, version
         options = [("grpc.max_receive_message_length", answer_most), ("grpc.max_send_message_length", -1),
                    ("grpc.enable_retries", 0), ("grpc.enable_http_proxy", 0),
-                   ("grpc.initial_reconnect_backoff_ms", 100), ("grpc.min_reconnect_backoff_ms", 100),
+                   ("grpc.initial_reconnect_backoff_ms", 100), ("grpc.min_reconnect_backoff_ms", CONNECT_MS),
                    ("grpc.max_reconnect_backoff_ms", 1000)]  # the breaker holds back; gRPC's own pauses come on top
         if address.tls:
             files = tls or Tls()

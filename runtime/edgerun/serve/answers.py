@@ -7,9 +7,10 @@ import time
 from collections import OrderedDict
 from dataclasses import replace
 
-from edgerun.errors import Refused
+from edgerun.errors import InputError, Refused
 from edgerun.serve.gate import Principal
 from edgerun.serve.oip import InferResponse
+from edgerun.splits.envelope import Envelope
 
 Key = tuple[str, str | None, int, int, str]
 
@@ -51,6 +52,16 @@ class Answers:
             raise Refused("replay", "this sequence number was used before")
         answer = await asyncio.shield(entry[1])
         return replace(answer, parameters={**answer.parameters, "repeated": True})
+
+    def holds(self, header: str | None) -> bool:
+        """Whether there is an answer to what an envelope claims to be, which nobody has verified yet."""
+        if header is None or not self._kept:
+            return False
+        try:
+            e = Envelope.parse(header)
+        except InputError:
+            return False
+        return (e.device, e.key, e.epoch, e.seq, e.digest) in self._kept
 
     def _trim(self) -> None:
         now = time.monotonic()

@@ -83,6 +83,11 @@ class Collector:
         with self._lock:
             return dict(self._counts)
 
+    @property
+    def connected(self) -> bool:
+        """Whether the broker is reached now."""
+        return bool(self._client.is_connected())
+
     def wait_ready(self, timeout_s: float) -> bool:
         """Whether the broker has taken the subscription."""
         return self._ready.wait(timeout_s)

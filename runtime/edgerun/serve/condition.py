@@ -33,8 +33,8 @@ class Condition:
 Asked = Callable[[], Condition]
 
 UNPROVEN = frozenset({
-    "bad_http", "not_found", "method", "too_large", "media", "headers_too_large", "slow", "certificate", "forbidden", "envelope_missing",
-    "envelope_syntax", "key_unknown", "key_revoked", "key_time", "signature", "digest", "clock"})
+    "bad_http", "not_found", "method", "too_large", "media", "headers_too_large", "host", "slow", "certificate", "forbidden",
+    "envelope_missing", "envelope_syntax", "key_unknown", "key_revoked", "key_time", "signature", "digest", "clock"})
 """Reasons (status.REASONS) to refuse a message before it is known who sent it: a device it may name is a claim, and is not told of."""
 UNVERIFIED, OTHERS, UNKNOWN = "(unverified)", "(others)", "(unknown)"
 """Stand for devices that are not known, for more of them than are told apart, and for models that are not served. No device id has

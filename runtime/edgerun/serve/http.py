@@ -28,6 +28,8 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 JSON_LENGTH = "inference-header-content-length"
+LATER, SHORT = (429, 503), 256 << 10
+"""Refusals after which the connection is kept, where a body has at most so many bytes: what has not arrived is read, and thrown away."""
 HEALTH = ("/v2/health/live", "/v2/health/ready")
 EXTENSIONS = ["binary_tensor_data", "edgerun_features", "edgerun_exits", "edgerun_checks", "edgerun_attack"]
 _MODEL = re.compile(r"/v2/models/([^/]{1,64})(?:/versions/([^/]{1,64}))?(/ready|/infer)?")
@@ -71,7 +73,8 @@ class App:
                 reply = await self._manage(scope, path, method)
         except Refused as e:
             reply = refusal(e, "POST" if infer else "GET, HEAD")
-        await _send(send, reply, close=reply.status >= 400 or self.core.draining)  # of a refused body not all was read
+        again = reply.status in LATER and _is_short(scope)  # the sender will come again: a new connection would cost more than all the rest
+        await send_reply(send, reply, close=(reply.status >= 400 and not again) or self.core.draining)  # not all of the body was read
 
     def _health(self, path: str) -> Reply:
         if path.endswith("live"):
@@ -87,7 +90,7 @@ class App:
             model = None if page else self._health(path) if path in HEALTH else self._described(path)
             if method not in ("GET", "HEAD"):
                 raise Refused("method", "expected GET or HEAD")
-            if path not in HEALTH and not peer and not _is_local(scope):
+            if path not in HEALTH and not peer and not is_local(scope):
                 await self.core.trust(_headers(scope).get(ENVELOPE), b"", method, _target(scope), peer)
             return await page(scope) if page else model  # type: ignore[return-value]
         except Refused as refused:
@@ -118,6 +121,7 @@ class App:
         with core.message("http", _peer(scope)) as m:
             served = core.models.find(name, version)
             m.model = served.name
+            core.room(headers.get(ENVELOPE))
             json_length = _length(headers.get(JSON_LENGTH), JSON_LENGTH)
             size = sum(len(k) + len(v) for k, v in scope["headers"])
             if len(scope["headers"]) > core.limits.headers or size > core.limits.header:
@@ -206,7 +210,7 @@ def refusal(e: Refused, allow: str) -> Reply:
     return Reply.of({"error": e.detail, "reason": e.reason}, status.of(e.reason).http, headers)
 
 
-async def _send(send: Send, reply: Reply, close: bool) -> None:
+async def send_reply(send: Send, reply: Reply, close: bool) -> None:
     headers = [(b"content-type", reply.content_type.encode()), (b"content-length", str(len(reply.body)).encode()),
                (b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
     headers += [(k.lower().encode("ascii"), v.encode("latin-1")) for k, v in reply.headers.items()]
@@ -245,7 +249,7 @@ def _peer(scope: Scope) -> str:
     return str((scope.get("state") or {}).get("edgerun_peer", ""))
 
 
-def _is_local(scope: Scope) -> bool:
+def is_local(scope: Scope) -> bool:
     """Loopback, a Unix socket, or an application that calls this one directly."""
     client = scope.get("client")
     if client is None:
@@ -254,6 +258,14 @@ def _is_local(scope: Scope) -> bool:
         return ipaddress.ip_address(client[0]).is_loopback
     except ValueError:
         return False
+
+
+def _is_short(scope: Scope) -> bool:
+    """Whether a body has a known length that can be thrown away when it comes; who waits for leave to send it may never send it."""
+    headers = _headers(scope)
+    length = headers.get("content-length", "0")
+    known = "expect" not in headers and "transfer-encoding" not in headers
+    return known and length.isascii() and length.isdecimal() and len(length) < 10 and int(length) <= SHORT
 
 
 def _length(text: str | None, name: str) -> int | None:

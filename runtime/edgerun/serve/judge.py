@@ -33,7 +33,10 @@ class Judge:
             make = importlib.import_module("edgerun.detect").Detector
         except ImportError as e:
             raise OptionError(f"{name}: expected edgerun.detect for this detector; found none: {e}") from e
-        self._detector: Any = make(blob, rate=rate)
+        try:
+            self._detector: Any = make(blob, rate=rate)
+        except OptionError as e:
+            raise OptionError(f"{name}: {str(e).removeprefix('model bytes: ')} (--fpr)") from e
         if self._detector.about.tail and not self._detector.belongs_to(tail):
             raise ModelFormatError(f"{name}: expected the detector of the model with sha256 {tail[:12]}…; found one of "
                                    f"{self._detector.about.tail[:12]}…; train one: edgerun detect train")

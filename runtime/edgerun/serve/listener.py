@@ -47,6 +47,32 @@ class _Connection(h11.Connection):
         return event
 
 
+class _Joined:
+    """A transport that sends what is written in one turn of the event loop at once: head and body of an answer are one packet, not two."""
+
+    def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport, self._loop = transport, loop
+        self._held: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        if not self._held:
+            self._loop.call_soon(self.flush)
+        self._held.append(data)
+
+    def flush(self) -> None:
+        """Send what was written."""
+        if self._held:
+            held, self._held = self._held, []
+            self._transport.write(b"".join(held))
+
+    def close(self) -> None:
+        self.flush()
+        self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
 class _Protocol(H11Protocol):
     """One connection. The peer's certificate name goes to the application as state "edgerun_peer"."""
 
@@ -66,6 +92,7 @@ class _Protocol(H11Protocol):
     def connection_made(self, transport: Any) -> None:
         self._made = True
         super().connection_made(transport)
+        self.transport = _Joined(transport, self.loop)  # type: ignore[assignment]
         if len(self.connections) > self.limits.connections:
             self.on_reject("overload")
             transport.write(b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n")
@@ -77,16 +104,23 @@ class _Protocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
+        ended = self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0] and not self.transport.is_closing()
+        if ended and self.cycle is not None and self.cycle.response_complete:
+            self._unset_keepalive_if_required()  # the rest of a body whose answer was given before has come
+            self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
         self._watch()
 
     def on_response_complete(self) -> None:
+        self.transport.flush()  # type: ignore[attr-defined]
         super().on_response_complete()
         self._watch()
 
     def _watch(self, restart: bool = False) -> None:
-        """A timer runs while a header is incomplete. Between messages uvicorn's own timer closes the connection."""
+        """A timer runs while a header is incomplete, or a body that was refused. Between messages uvicorn's own timer closes the
+        connection."""
         between = self.cycle is not None and not self.conn.trailing_data[0]
-        waiting = self.conn.their_state is h11.IDLE and not between and not self.transport.is_closing()
+        unread = self.conn.their_state is h11.SEND_BODY and self.conn.our_state is h11.DONE
+        waiting = (unread or (self.conn.their_state is h11.IDLE and not between)) and not self.transport.is_closing()
         if self._timer is not None and (restart or not waiting):
             self._timer.cancel()
             self._timer = None
@@ -96,7 +130,7 @@ class _Protocol(H11Protocol):
     def _late(self) -> None:
         if self.transport.is_closing():
             return
-        if self.conn.trailing_data[0]:
+        if self.conn.trailing_data[0] and self.conn.their_state is h11.IDLE:
             self.on_reject("slow")
             self.transport.write(b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
         self.transport.close()
@@ -142,7 +176,8 @@ class Listener:
         try:
             sock = _bound(host, port)
         except OSError as e:
-            raise OptionError(f"HTTP: expected to listen on {host}:{port}; found: {e.strerror or e}") from e
+            raise OptionError(f"HTTP: expected to listen on {host}:{port}; found: {e.strerror or e}; choose another port "
+                              "(--http-port, --metrics-port; 0: any free one)") from e
         self.port = sock.getsockname()[1]
         times: dict[str, Any] = {} if context is None else {"ssl_handshake_timeout": self._limits.header_s, "ssl_shutdown_timeout": 2.0}
         if sys.version_info < (3, 11):

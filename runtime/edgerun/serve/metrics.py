@@ -83,6 +83,9 @@ class Metrics:
                 for transport in ("http", "grpc"):
                     self._requests.labels(model, transport, outcome)
             self._above.labels(model)
+        for model, its in condition().models.items():
+            if its.detector:
+                self._score.labels(model)
         registry.register(Asking(metrics_core, condition, self._triton))
 
     def __call__(self, event: Event) -> None:

@@ -12,6 +12,7 @@ from edgerun.serve.core import Core
 from edgerun.serve.events import Event
 from edgerun.serve.http import Page, Reply, Scope
 from edgerun.serve.metrics import CONTENT_TYPE, Metrics
+from edgerun.serve.reports import Reports
 from edgerun.serve.served import Served
 from edgerun.serve.stats import Stats
 
@@ -19,11 +20,13 @@ STATUS = "/edgerun/v1/status"
 
 
 class Monitor:
-    """An observer of the events of `core`. pages: path → Page for its HTTP interface."""
+    """An observer of the events of `core`. pages: path → Page for its HTTP interface. reports: for `Collector(on_event=…)`, what devices
+    say of themselves."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
-        self.metrics, self.stats = Metrics(self.condition), Stats(self.condition)
+        self.reports = Reports()
+        self.metrics, self.stats = Metrics(self.condition), Stats(self.condition, reports=self.reports)
         self.pages: dict[str, Page] = {"/metrics": self._metrics, STATUS: self._status}
         self.pages |= dict.fromkeys(page.PATHS, self._file)
 

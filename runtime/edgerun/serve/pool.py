@@ -39,8 +39,7 @@ class Pool:
     async def run(self, work: Callable[[int], T], wait_s: float) -> Done[T]:
         """The work's result, or what it raises. Refused("overload") where the queue is full, Refused("deadline") after wait_s of waiting.
         Work that has begun goes on whatever happens: a cancelled caller leaves it running, its place stays taken until it ends."""
-        if self.pending >= self.workers + self.waiting:
-            raise Refused("overload", "the queue is full; try again later", retry_after=self.wait_estimate())
+        self.room()
         asked = time.perf_counter()
 
         def on_thread() -> tuple[T, float]:
@@ -61,6 +60,11 @@ class Pool:
         value, queued = await asyncio.shield(wrapped)
         self._mean_s += 0.1 * (time.perf_counter() - asked - queued - self._mean_s)
         return Done(value, queued)
+
+    def room(self) -> None:
+        """Refused("overload") where the queue is full."""
+        if self.pending >= self.workers + self.waiting:
+            raise Refused("overload", "the queue is full; try again later", retry_after=self.wait_estimate())
 
     def wait_estimate(self) -> float:
         """Seconds until all that is pending now is done, at least 1."""

@@ -63,7 +63,7 @@ def listen(server: grpc.aio.Server, address: str, tls: TlsFiles | None) -> int:
         credentials = grpc.ssl_server_credentials([(key, cert)], ca, require_client_auth=ca is not None)
         return server.add_secure_port(address, credentials)
     except RuntimeError as e:
-        raise OptionError(f"gRPC: expected to listen on {address}; found: {e}") from e
+        raise OptionError(f"gRPC: expected to listen on {address}; found: {e}; choose another port (--grpc-port; 0: any free one)") from e
 
 
 def _read(path: str) -> bytes:
@@ -81,6 +81,7 @@ def _inferring(core: Core, most: int) -> Callable[[AsyncIterator[bytes], Any], A
     async def infer(received: AsyncIterator[bytes], context: Any) -> bytes:
         try:
             with core.message("grpc", _peer(context)) as m:
+                core.room(_metadata_of(context).get(ENVELOPE))
                 body = await _body(received, most, core.limits.body_s, m)
                 who = await core.admit(m, _metadata_of(context).get(ENVELOPE), body, "GRPC", f"/{SERVICE}/ModelInfer")
 

@@ -50,6 +50,8 @@ def understand(served: Served, request: InferRequest) -> Asked:
     symbols: dict[str, int] = {}
     for info in served.inputs:
         feeds[info.name] = _array(served, info, given[info.name], symbols)
+    if request.parameters.get("sequence_id"):  # 0 and "" are Triton's words for none
+        raise Refused("parameter", "sequence_id: expected none, as nothing is kept from one request to the next; found one")
     exit_scores = _scores(scores) if scores is not None else _listed_scores(request.parameters.get(EXIT_SCORES))
     return Asked(feeds, exit_scores, _wanted(served, request), _wait(request.parameters.get("timeout")))
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -24,6 +24,7 @@ from edgerun.serve import status
 from edgerun.serve.core import Core
 from edgerun.serve.events import Event, Observer, Observers
 from edgerun.serve.gate import Gate, OpenGate
+from edgerun.serve.hosts import Hosts
 from edgerun.serve.http import App, Page, Reply, Scope
 from edgerun.serve.monitor import Monitor
 from edgerun.serve.repository import Repository
@@ -47,6 +48,7 @@ class Server:
     observers      called with every event, besides `monitor` (metrics, page); pages: path → Page, added to the HTTP interface
     verify         called with each model's path before it is read (edgerun.serve.signing.Verifier); raises SignatureError
                    where the file is not to be trusted
+    allowed_hosts  names that the Host of a plain HTTP request from this machine may have besides localhost (edgerun.serve.hosts)
 
     Raises OptionError, ModelError, SignatureError; `start` also OptionError for addresses that cannot be had, and for a model that failed
     its self-test."""
@@ -56,7 +58,7 @@ class Server:
                  insecure: bool = False, options: ModelOptions | None = None, limits: ServeLimits | None = None,
                  model_options: Mapping[str, ModelOptions] | None = None, detectors: Models | None = None,
                  observers: Iterable[Observer] = (), pages: Mapping[str, Page] | None = None,
-                 verify: Verify | None = None) -> None:
+                 verify: Verify | None = None, allowed_hosts: Sequence[str] = ()) -> None:
         if http_port is not None or grpc_port is not None:
             check_trust(host, tls, gate is not None, insecure)
         if metrics_port is not None and not is_loopback(metrics_host):
@@ -72,6 +74,7 @@ class Server:
         self.observers.add(self.monitor)
         self.pages: dict[str, Page] = {**self.monitor.pages, **(pages or {})}
         self.app = App(self.core, self.pages)
+        self._fronts = [Hosts(app, allowed_hosts, self._rejected) for app in (self.app, _Metrics(self.app))]
         self._running: list[Any] = []
         self._grpc: Any = None
 
@@ -82,7 +85,8 @@ class Server:
     def _load(self, models: Models, own: dict[str, ModelOptions], detectors: dict[str, str | Path], verify: Verify | None) -> Repository:
         unknown = sorted((set(detectors) | set(own)) - set(models))
         if unknown:
-            raise OptionError(f"detectors, options of a model: expected names among {', '.join(models)}; found {', '.join(unknown)}")
+            raise OptionError(f"detectors, options of a model: expected names of models that are served ({', '.join(models)}), as "
+                              f"--detector {next(iter(models), 'NAME')}=FILE; found {', '.join(unknown)}")
         loaded = []
         for full, path in models.items():
             name, _, version = full.partition(":")
@@ -110,12 +114,12 @@ class Server:
             from edgerun.serve.listener import Listener
 
             if self.http_port is not None:
-                http = Listener(self.app, self.limits, self._rejected)
+                http = Listener(self._fronts[0], self.limits, self._rejected)
                 self._running.append(http)
                 await http.start(self.host, self.http_port, context)
                 self.http_port = http.port
             if self.metrics_port is not None:
-                metrics = Listener(_Metrics(self.app), self.limits, self._rejected)
+                metrics = Listener(self._fronts[1], self.limits, self._rejected)
                 self._running.append(metrics)
                 await metrics.start(self.metrics_host, self.metrics_port, None)
                 self.metrics_port = metrics.port
@@ -169,8 +173,8 @@ class _Metrics:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
-        from edgerun.serve.http import _send
+        from edgerun.serve.http import send_reply
 
         page = self._app.pages.get("/metrics") if scope["path"] == "/metrics" and scope["method"] in ("GET", "HEAD") else None
         reply = await page(scope) if page else Reply.of({"error": "no such route", "reason": "not_found"}, 404)
-        await _send(send, reply, close=False)
+        await send_reply(send, reply, close=False)

@@ -62,7 +62,7 @@ class ServeLimits:
 @dataclass(frozen=True)
 class ModelOptions:
     """How models run. exit_policy, checks, on_fault, threads: as `edgerun.options.Options` (threads of one worker). workers: sessions of a
-    model, and runs at once in all; None: the physical cores. on_attack: "refuse" (422, the model does not run) or "flag" (answered, with
+    model, and runs at once in all; None: the physical cores. on_attack: "refuse" (422, no answer) or "flag" (answered, with
     the parameter attack). fpr: the detector's rate of false alarms, one of those it has thresholds for. judge: "after", the detector sees
     the tail's answer, too, which is surer; "before": an alarm keeps the tail from running. labels: class names instead of the
     model's. session: other options of a session by name."""

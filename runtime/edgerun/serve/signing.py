@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import importlib
 import json
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -42,9 +43,8 @@ def sign(path: str | Path, private_key: str | Path) -> Path:
     path, package = _there(path), _package()
     read_private(private_key)
     signature = signature_of(path)
-    hashing = _hashing().set_ignored_paths(paths=[signature], ignore_git_paths=False)
     try:
-        config = package.signing.Config().set_hashing_config(hashing).use_elliptic_key_signer(private_key=private_key)
+        config = package.signing.Config().set_hashing_config(_hashing()).use_elliptic_key_signer(private_key=private_key)
     except Exception as e:  # the package lets those of cryptography pass
         raise OptionError(f"{private_key}: expected a private key of the curve P-256, P-384 or P-521 in PEM; found: {e}; "
                           "`edgerun keys maker` makes one") from e
@@ -85,7 +85,7 @@ class Verifier:
                 try:
                     _verifying(key).verify(path, copy)
                 except Exception as e:  # a signature is untrusted input to the package; whatever comes of it, it does not hold
-                    reasons.append(f"{Path(key).name}: {str(e) or type(e).__name__}"[:300])
+                    reasons.append(f"{Path(key).name}: {_why(e)}"[:300])
                 else:
                     return _files(path, bundle)
         raise SignatureError(f"{path}: expected a signature by a trusted key over these very files; found: {'; '.join(reasons)}; get the "
@@ -103,6 +103,13 @@ class Verifier:
         if len(bundle) > LONGEST:
             raise SignatureError(f"{signature}: expected at most {LONGEST >> 20} MiB; found more")
         return bundle
+
+
+def _why(e: Exception) -> str:
+    """What the package says, without the bytes of digests."""
+    said = str(e).replace("\\'", "'")
+    differs = re.findall(r"Hash mismatch for '[^']+'|(?:Extra files found|Missing files) in model '[^']*': [^\"'\]]+", said)
+    return "; ".join(differs) or said or type(e).__name__
 
 
 def _files(path: Path, bundle: bytes) -> dict[Path, str]:
@@ -125,9 +132,10 @@ def _verifying(key: str | Path) -> Any:
 
 
 def _hashing() -> Any:
-    """SHA-256 of every file, those of Git, which the package would leave out, with them."""
+    """SHA-256 of every file but the signature, those of Git, which the package would leave out, with them. The package takes the path of
+    the signature for one in the folder: a relative one with the folder's name in it would not be found again."""
     config = _package().hashing.Config().use_file_serialization(hashing_algorithm="sha256")
-    return config.set_ignored_paths(paths=(), ignore_git_paths=False)
+    return config.set_ignored_paths(paths=(IN_FOLDER,), ignore_git_paths=False)
 
 
 def _there(path: str | Path) -> Path:

@@ -16,6 +16,7 @@ from typing import Any
 from edgerun.errors import OptionError
 from edgerun.serve.condition import OTHERS, UNKNOWN, UNVERIFIED, Asked, device_of
 from edgerun.serve.events import OUTCOMES, Event
+from edgerun.serve.reports import Reports
 from edgerun.serve.rings import BUCKETS, Names, Ring, bucket
 from edgerun.serve.scores import Scores
 from edgerun.serve.snapshot import FINDINGS, FIRST_BUCKET, FIRST_NAME, Row, rounded, window_of
@@ -33,10 +34,11 @@ class Stats:
     """Counts every `Event` given to it. Thread-safe.
 
     condition: asked for every snapshot. devices: how many are kept apart; the one silent for longest makes room for a new one.
-    clock: seconds that never go back (tests)."""
+    clock: seconds that never go back (tests). reports: what devices report by MQTT, for snapshots."""
 
-    def __init__(self, condition: Asked, devices: int = 128, clock: Callable[[], float] = time.monotonic) -> None:
-        self._condition, self._most, self._clock = condition, devices, clock
+    def __init__(self, condition: Asked, devices: int = 128, clock: Callable[[], float] = time.monotonic,
+                 reports: Reports | None = None) -> None:
+        self._condition, self._most, self._clock, self._reports = condition, devices, clock, reports
         self._lock = threading.Lock()
         self._since = clock()
         self._exits = Names(EXITS)
@@ -124,7 +126,8 @@ class Stats:
                   for name, m in condition.models.items()}
         server = {"ready": condition.ready, "draining": condition.draining, "inflight": condition.inflight, "pending": condition.pending,
                   "workers": condition.workers, "uptime_s": round(now - self._since, 1), "models": models}
-        return {"schema": "edgerun.status/1", "time": round(time.time(), 3), "server": server, "windows": list(WINDOWS), **made[1]}
+        return {"schema": "edgerun.status/1", "time": round(time.time(), 3), "server": server, "windows": list(WINDOWS),
+                "reports": self._reports.snapshot(window) if self._reports else None, **made[1]}
 
     def json(self, window: str = "60s") -> bytes:
         """`snapshot` as JSON."""

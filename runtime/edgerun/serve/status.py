@@ -22,6 +22,7 @@ REASONS: dict[str, Status] = {
     "method": Status(405, "UNIMPLEMENTED", "not a method of this route"),
     "too_large": Status(413, "RESOURCE_EXHAUSTED", "the body is larger than any input of the model can be"),
     "media": Status(415, "INVALID_ARGUMENT", "a content type or encoding that is not served"),
+    "host": Status(421, "INVALID_ARGUMENT", "a Host that does not name this machine: perhaps a page from elsewhere in a browser here"),
     "headers_too_large": Status(431, "RESOURCE_EXHAUSTED", "too many header fields, or too long"),
     "slow": Status(408, "DEADLINE_EXCEEDED", "the message did not arrive in time"),
     "tls": Status(401, "UNAUTHENTICATED", "no TLS handshake with a valid certificate; nothing can be answered"),

@@ -18,8 +18,8 @@ def check_trust(host: str, tls: TlsFiles | None, has_gate: bool, insecure: bool)
                               "and give --tls-cert, --tls-key and --client-ca, or keys of the devices")
         return
     if not has_gate and (tls is None or tls.client_ca is None):
-        raise OptionError("expected to know who may speak: --tls-cert, --tls-key and --client-ca (client certificates), or keys of the "
-                          "devices; found neither; for a trial on this machine only: --insecure")
+        raise OptionError("expected to know who may speak: --tls-cert, --tls-key and --client-ca (client certificates), or --keys (of the "
+                          "devices); found neither; docs/security.md has an example; for a trial on this machine only: --insecure")
 
 
 def is_loopback(host: str) -> bool:

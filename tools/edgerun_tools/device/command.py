@@ -28,7 +28,7 @@ def command(
     model: Annotated[str | None, typer.Option("--model", show_default="name of the folder", help="Name of the tail at the server.")] = None,
     name: Annotated[str, typer.Option("--name", metavar="ID", show_default=False, help=(
         "Name of this device, as the server's key ring has it; needed with --key and --mqtt."))] = "",
-    key: Annotated[str | None, typer.Option("--key", metavar="FILE.pem", show_default=False, help=(
+    key: Annotated[str | None, typer.Option("--key", metavar="FILE.key", show_default=False, help=(
         "Private key of this device (`edgerun keys new`): every message is signed."))] = None,
     state: Annotated[str | None, typer.Option("--state", metavar="DIR", show_default=False, help=(
         "Folder of this device alone: the number of its last start, and events not yet delivered. Needed with --key and --mqtt."))] = None,
@@ -70,7 +70,7 @@ def command(
 
       edgerun device parts/ --server http://127.0.0.1:8000 --input digit.png              on this machine, a trial
 
-      edgerun device parts/ --server https://edge.lan:8000 --ca ca.pem --name cam-1 --key cam-1.pem --state /var/lib/cam-1 \\
+      edgerun device parts/ --server https://edge.lan:8000 --ca ca.pem --name cam-1 --key cam-1.key --state /var/lib/cam-1 \\
           --exit-policy dart --watch /run/frames --mqtt mqtts://broker.lan --json
 
     Exit codes: 0 answered, 2 options, 3 model, 4 input, 5 a fault that was not cured, 8 no answer."""
@@ -142,7 +142,7 @@ def _answer(device: Device, sample: Sample, top: int, as_json: bool) -> bool:
 
 def to_dict(answer: Answer, top: int) -> dict[str, Any]:
     """The JSON form, schema "edgerun.device/1": the event of telemetry, and more of the classes."""
-    return {**answer.event(), "top": [{"label": label, "probability": p} for label, p in answer.best(top)]}
+    return {**answer.event(), "detail": answer.detail, "top": [{"label": label, "probability": p} for label, p in answer.best(top)]}
 
 
 def _show(source: str, answer: Answer, top: int) -> None:
@@ -151,4 +151,5 @@ def _show(source: str, answer: Answer, top: int) -> None:
     answers.print(f"{escape(Path(source).name)}: {classes} · {escape(where)} · {answer.ms:.1f} ms (here {answer.head_ms:.1f}, "
                   f"server {answer.remote_ms:.1f})", soft_wrap=True)
     if answer.reason:
-        errors.print(f"[yellow]no answer of the server:[/yellow] {escape(answer.reason)}", soft_wrap=True)
+        detail = f" ({escape(answer.detail)})" if answer.detail else ""
+        errors.print(f"[yellow]no answer of the server:[/yellow] {escape(answer.reason)}{detail}", soft_wrap=True)

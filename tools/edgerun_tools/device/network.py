@@ -28,12 +28,13 @@ from edgerun_tools.device import namespaces, uml
 from edgerun_tools.device.namespaces import DEVICE_NS, LINKS, SERVER_IP, SERVER_NS, Link
 from edgerun_tools.serve import tls
 
-PORT, NAME = 8000, "device"
+PORTS, NAME = {"http": 8000, "grpc": 8001}, "device"
 SLOW_KBIT = 1000
 """Links below that get a quarter of the inputs: an answer takes seconds."""
 
 
-def trial(model: str, at: str, data: str, policy: str, scale: int, inputs: int, links: list[Link]) -> dict[str, Any]:
+def trial(model: str, at: str, data: str, policy: str, scale: int, inputs: int, links: list[Link],
+          transports: list[str]) -> dict[str, Any]:
     """By link and way: see `ways.measure`. Mutual TLS and signed messages, as in the field."""
     if reason := namespaces.why_not():
         raise OptionError(f"network trial: {reason}; --uml boots a kernel that has it")
@@ -48,14 +49,16 @@ def trial(model: str, at: str, data: str, policy: str, scale: int, inputs: int, 
         key.save(folder / "key.pem")
         write_ring(ring, [Entry(NAME, key.public.hex())])
         stack.enter_context(namespaces.cable())
-        words = ["serve", f"whole={model}", f"parts={parts}", "--host", SERVER_IP, "--http-port", str(PORT), "--grpc-port", "-1",
-                 "--metrics-port", "-1", "--tls-cert", str(files["server"]), "--tls-key", str(files["server key"]),
-                 "--client-ca", str(files["authority"]), "--keys", str(ring), "--checks", "maed", "--workers", "1", "--quiet"]
+        ports = [w for t, port in PORTS.items() for w in (f"--{t}-port", str(port if t in transports else -1))]
+        words = ["serve", f"whole={model}", f"parts={parts}", "--host", SERVER_IP, *ports, "--metrics-port", "-1", "--tls-cert",
+                 str(files["server"]), "--tls-key", str(files["server key"]), "--client-ca", str(files["authority"]), "--keys", str(ring),
+                 "--checks", "maed", "--workers", "1", "--quiet"]
         server = stack.enter_context(subprocess.Popen(
             namespaces.inside(SERVER_NS, [sys.executable, "-m", "edgerun_tools", *words]), stderr=subprocess.DEVNULL))
         stack.callback(server.terminate)
-        _wait_for(server)
-        plan = {"model": model, "parts": str(parts), "data": data, "scale": scale, "server": f"https://{SERVER_IP}:{PORT}", "name": NAME,
+        _wait_for(server, PORTS[transports[-1]])  # gRPC listens last
+        plan = {"model": model, "parts": str(parts), "data": data, "scale": scale, "name": NAME,
+                "servers": {t: f"{t}s://{SERVER_IP}:{PORTS[t]}" for t in transports},
                 "key": str(folder / "key.pem"), "exit_policy": policy, "state": str(folder / "state"),
                 "tls": [str(files[k]) for k in ("authority", NAME, f"{NAME} key")]}
         found = {}
@@ -71,8 +74,8 @@ def trial(model: str, at: str, data: str, policy: str, scale: int, inputs: int, 
     return found
 
 
-def _wait_for(server: subprocess.Popen[bytes]) -> None:
-    code = f"import socket; socket.create_connection(('{SERVER_IP}', {PORT}), 1)"
+def _wait_for(server: subprocess.Popen[bytes], port: int) -> None:
+    code = f"import socket; socket.create_connection(('{SERVER_IP}', {port}), 1)"
     end = time.monotonic() + 120
     while server.poll() is None and time.monotonic() < end:
         if subprocess.run(namespaces.inside(SERVER_NS, [sys.executable, "-c", code]), stderr=subprocess.DEVNULL).returncode == 0:
@@ -104,19 +107,26 @@ def command(
     inputs: Annotated[int, typer.Option("--inputs", min=1, help="A quarter of them on links below 1 Mbit/s.")] = 100,
     link: Annotated[list[str] | None, typer.Option("--link", metavar="NAME", show_default="all", help=(
         ", ".join(link.name for link in LINKS)))] = None,
+    transport: Annotated[str, typer.Option("--transport", metavar="http,grpc", help=(
+        "How features travel: each of these ways for each of the transports."))] = "http,grpc",
     boot: Annotated[bool, typer.Option("--uml", help="In a user-mode Linux (apt install user-mode-linux kmod).")] = False,
     as_json: common.AsJson = False,
 ) -> None:
-    """End-to-end latency of device only, server only, split, and split with early exit over several links, as a table in Markdown."""
+    """End-to-end latency of device only, server only, split, and split with early exit over several links, by HTTP and gRPC, as a table
+    in Markdown."""
     links = [one for one in LINKS if not link or one.name in link]
     if not links:
         raise OptionError(f"--link: expected one of {', '.join(one.name for one in LINKS)}; found {', '.join(link or [])}")
+    transports = [t for t in PORTS if t in transport.split(",")]
+    if not transports or set(transport.split(",")) - set(PORTS):
+        raise OptionError(f"--transport: expected http, grpc or both, with a comma; found {transport!r}")
     if boot:
         words = ["--model", model, "--at", at, "--data", data, "--exit-policy", policy, "--device-scale", str(scale),
-                 "--inputs", str(inputs), *(w for one in links for w in ("--link", one.name)), *(["--json"] if as_json else [])]
+                 "--inputs", str(inputs), "--transport", transport,
+                 *(w for one in links for w in ("--link", one.name)), *(["--json"] if as_json else [])]
         print(uml.run([sys.executable, "-m", "edgerun_tools.device.network", *words]), end="")
         return
-    found = trial(model, at, data, policy, scale, inputs, links)
+    found = trial(model, at, data, policy, scale, inputs, links, transports)
     if as_json:
         common.print_json({"schema": "edgerun.network/1", "ways": found})
     else:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ Found = tuple[np.ndarray, str, str]
 """Scores, the exit that gave them, and where: device, server or fallback."""
 Way = Callable[[Mapping[str, np.ndarray]], Found]
 POLICY = "exit_policy"
+WORDS = {"http": "HTTP", "grpc": "gRPC"}
+"""Transports, and what the table calls them."""
 
 
 def slowed(session: Session, times: int) -> Session:
@@ -40,9 +43,9 @@ def slowed(session: Session, times: int) -> Session:
 
 
 def measure(plan: Mapping[str, Any]) -> dict[str, Any]:
-    """plan: model, parts, data, inputs, scale, server, tls, name, key, state, exit_policy. By way: milliseconds of every input, how many
-    answers have the bits that the whole model has at the exit that answered, how many name the class of its last exit, and where they
-    came from."""
+    """plan: model, parts, data, inputs, scale, servers {transport: URL}, tls, name, key, state, exit_policy. By way: milliseconds of every
+    input, how many answers have the bits that the whole model has at the exit that answered, how many name the class of its last exit,
+    and where they came from."""
     key, tls = DeviceKey.load(plan["key"]), Tls(*plan["tls"])
     options: dict[str, Any] = {"checks": "maed", "threads": 1}
     remote: dict[str, Any] = {"timeout_s": 120.0, "retries": 3}
@@ -54,15 +57,17 @@ def measure(plan: Mapping[str, Any]) -> dict[str, Any]:
         found = {"device only": trial.timed(lambda x: _local(whole.run(x), trial.last)),
                  "device only, early exit": trial.timed(lambda x: _local(leaving.run(x), trial.last))}
     digest = hashlib.sha256(Path(plan["model"]).read_bytes()).hexdigest()
-    with closing(State(plan["state"])) as state, \
-            Remote(plan["server"], "whole", signer=Signer(plan["name"], key, state.epoch), sha256=digest, tls=tls, **remote) as there:
-        found["server only"] = trial.timed(lambda x: _far(there, x, trial.last))
-    for encoding in ("fp32", "int8"):
-        for policy in ("none", plan[POLICY]):
-            with Device(plan["parts"], plan["server"], model="parts", name=plan["name"], key=key, state=plan["state"], tls=tls,
-                        encoding=encoding, exit_policy=policy, remote=remote, **options) as device:
-                slowed(device.session, plan["scale"])
-                found[f"split, {encoding}" + (", early exit" if policy != "none" else "")] = trial.timed(_split(device))
+    for transport, server in plan["servers"].items():
+        with closing(State(plan["state"])) as state, \
+                Remote(server, "whole", signer=Signer(plan["name"], key, state.epoch), sha256=digest, tls=tls, **remote) as there:
+            found[f"server only, {WORDS[transport]}"] = trial.timed(partial(_far, there, trial.last))
+        for encoding in ("fp32", "int8"):
+            for policy in ("none", plan[POLICY]):
+                with Device(plan["parts"], server, model="parts", name=plan["name"], key=key, state=plan["state"], tls=tls,
+                            encoding=encoding, exit_policy=policy, remote=remote, **options) as device:
+                    slowed(device.session, plan["scale"])
+                    early = ", early exit" if policy != "none" else ""
+                    found[f"split, {encoding}{early}, {WORDS[transport]}"] = trial.timed(_split(device))
     return found
 
 
@@ -92,7 +97,7 @@ def _local(result: Result, last: str) -> Found:
     return result.outputs[end], end, "device"
 
 
-def _far(remote: Remote, x: Mapping[str, np.ndarray], last: str) -> Found:
+def _far(remote: Remote, last: str, x: Mapping[str, np.ndarray]) -> Found:
     return remote.ask([tensor_of(n, a) for n, a in x.items()]).reply.outputs[last], last, "server"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +13,8 @@ from edgerun.errors import OptionError
 from edgerun_tools.common import fail
 
 DRAINED_LATE = 1
+SWITCH_S = 5e-4
+"""A worker that is done waits so long for the interpreter while the event loop is busy; Python's own 5 ms are longer than many a run."""
 
 
 def command(
@@ -25,6 +28,9 @@ def command(
         "/metrics on a port of its own, on 127.0.0.1; 0: any free one; -1: none."))] = 8002,
     insecure: Annotated[bool, typer.Option("--insecure", help=(
         "Serve anybody, without TLS and keys: for trials, on loopback addresses only."))] = False,
+    allowed_host: Annotated[list[str] | None, typer.Option("--allowed-host", metavar="NAME", help=(
+        "Answer plain HTTP requests from this machine whose Host is NAME, too, as of a proxy here that hands it on (repeatable; *: any)."))
+    ] = None,
     tls_cert: Annotated[str | None, typer.Option("--tls-cert", metavar="PEM", help="Certificate chain of this server.")] = None,
     tls_key: Annotated[str | None, typer.Option("--tls-key", metavar="PEM", help="Its key.")] = None,
     client_ca: Annotated[str | None, typer.Option("--client-ca", metavar="PEM", help=(
@@ -53,7 +59,7 @@ def command(
     detector: Annotated[list[str] | None, typer.Option("--detector", metavar="NAME=DETECTOR.onnx", help=(
         "Attack detector of a model (repeatable); a split folder's detector.onnx is found by itself."))] = None,
     on_attack: Annotated[str, typer.Option("--on-attack", metavar="refuse|flag", help=(
-        "refuse: 422, the model does not run; flag: answered, with the parameter attack."))] = "refuse",
+        "refuse: 422 and no answer; flag: answered, with the parameter attack."))] = "refuse",
     judge: Annotated[str, typer.Option("--judge", metavar="after|before", help=(
         "after: the detector sees the tail's answer, too, which is surer; before: an alarm keeps the tail from running."))] = "after",
     fpr: Annotated[float, typer.Option("--fpr", help="False alarms of the detector, one of the rates that it was trained for.")] = 0.05,
@@ -61,13 +67,14 @@ def command(
     drain: Annotated[float | None, typer.Option("--drain", metavar="SECONDS", show_default="10", help=(
         "Time for accepted requests after SIGTERM."))] = None,
     mqtt: Annotated[str | None, typer.Option("--mqtt", metavar="BROKER", show_default=False, help=(
-        "Collect what devices report (`edgerun device --mqtt`) from mqtts://USER:PASSWORD@HOST:PORT, or HOST:PORT without TLS."))] = None,
+        "Collect what devices report (`edgerun device --mqtt`), and show it on the page. A broker as mqtts://USER:PASSWORD@HOST:PORT, or "
+        "HOST:PORT without TLS."))] = None,
     mqtt_store: Annotated[str, typer.Option("--mqtt-store", metavar="FILE", help="SQLite file for the reports, each once.")] = "events.db",
     mqtt_ca: Annotated[str | None, typer.Option("--mqtt-ca", metavar="PEM", help="Authority of the broker.")] = None,
     mqtt_cert: Annotated[str | None, typer.Option("--mqtt-cert", metavar="PEM", help="Our certificate for the broker.")] = None,
     mqtt_key: Annotated[str | None, typer.Option("--mqtt-key", metavar="PEM", help="Its key.")] = None,
     config: Annotated[str | None, typer.Option("--config", metavar="FILE.toml", help=(
-        "These options by their long names, models, detectors and [limits] (docs/serving.md). The command line wins."))] = None,
+        "These options by their long names, models, detectors and \\[limits] (docs/serving.md). The command line wins."))] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No line for every request.")] = False,
 ) -> None:
     """Serve models by the Open Inference Protocol v2, over HTTP and gRPC: `tritonclient` works unchanged.
@@ -95,6 +102,7 @@ def command(
     options["limits"], options["model"] = entries.get("limits", {}), entries.get("model", {})
     if not options["models"]:
         raise OptionError("expected at least one model: edgerun serve MODEL.onnx --insecure")
+    sys.setswitchinterval(SWITCH_S)
     late = asyncio.run(_serve(options))
     if late:
         fail("error", f"{late} requests were not done within the time for draining, and were cancelled")
@@ -124,6 +132,7 @@ async def _serve(o: dict[str, Any]) -> int:
         raise OptionError("--replay, --max-age, --power-safe, --gateway: expected --keys beside them; found none")
     server = Server(o["models"], host=o["host"], http_port=_port(o["http_port"]), grpc_port=_port(o["grpc_port"]),
                     metrics_port=_port(o["metrics_port"]), tls=tls, insecure=o["insecure"], options=settings,
+                    allowed_hosts=o["allowed_host"] or (),
                     limits=config.limits(o["limits"], {"rate": o["rate"], "drain_s": o["drain"]}), detectors=o["detectors"],
                     model_options=config.of_models(o["model"], settings),
                     gate=gate, verify=Verifier(o["verify_key"]) if o["verify_key"] else None, observers=[] if o["quiet"] else [log])
@@ -132,14 +141,22 @@ async def _serve(o: dict[str, Any]) -> int:
         from edgerun.broker import Broker
         from edgerun.serve.collector import Collector
 
-        collector = Collector(o["mqtt_store"], Broker.parse(o["mqtt"], ca=o["mqtt_ca"], cert=o["mqtt_cert"], key=o["mqtt_key"]))
+        collector = Collector(o["mqtt_store"], Broker.parse(o["mqtt"], ca=o["mqtt_ca"], cert=o["mqtt_cert"], key=o["mqtt_key"]),
+                              on_event=server.monitor.reports)
+        server.monitor.reports.collector = collector
+    elif o["mqtt_ca"] or o["mqtt_cert"] or o["mqtt_key"]:
+        raise OptionError("--mqtt-ca, --mqtt-cert, --mqtt-key: expected --mqtt beside them; found none")
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     await server.start()
     log.say("ready", host=server.host, http=server.http_port, grpc=server.grpc_port, metrics=server.metrics_port,
-            models={s.name: s.sha256 for s in server.models}, workers=server.core.pool.workers, insecure=o["insecure"])
+            models={s.name: s.sha256 for s in server.models}, detectors=[s.name for s in server.models if s.detectors],
+            workers=server.core.pool.workers, insecure=o["insecure"])
+    watching = asyncio.create_task(_broker(collector, log)) if collector is not None else None
     await ended.wait()
+    if watching is not None:
+        watching.cancel()
     log.say("draining", messages=server.core.messages)
     late = await server.stop()
     if gate is not None:
@@ -149,6 +166,16 @@ async def _serve(o: dict[str, Any]) -> int:
         await asyncio.to_thread(collector.close)
     log.say("stopped", cancelled=late)
     return late
+
+
+async def _broker(collector: Any, log: Any) -> None:
+    """Say whether the broker is reached: after some seconds, and whenever that changes."""
+    said = None
+    while True:
+        await asyncio.sleep(3 if said is None else 1)
+        if (now := collector.connected) != said:
+            said = now
+            log.say("broker", connected=now)
 
 
 def _port(number: int) -> int | None:

@@ -34,11 +34,13 @@ else:
 
 
 TABLES = ("models", "detectors", "limits", "model")
+PATHS = ("tls_cert", "tls_key", "client_ca", "keys", "replay", "verify_key", "mqtt_store", "mqtt_ca", "mqtt_cert", "mqtt_key")
+"""Options that are files, unless they are addresses (redis://)."""
 
 
 def read(path: str, options: Sequence[str]) -> dict[str, Any]:
-    """The entries by name, "-" as "_"; relative paths of models and detectors are those of the file's folder. OptionError for what is not
-    known. options: legal names beside models, detectors and limits."""
+    """The entries by name, "-" as "_"; relative paths are those of the file's folder. OptionError for what is not known.
+    options: legal names beside models, detectors and limits."""
     try:
         raw = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as e:
@@ -52,15 +54,29 @@ def read(path: str, options: Sequence[str]) -> dict[str, Any]:
         if not isinstance(entries, dict) or not all(isinstance(v, str) for v in entries.values()):
             raise OptionError(f"--config {path}: {name}: expected a table of names and paths; found {entries!r}")
         found[name] = {k: str(Path(path).parent / v) for k, v in entries.items()}
-    return found
+    return found | {k: _beside(path, found[k]) for k in PATHS if k in found}
+
+
+def _beside(path: str, value: Any) -> Any:
+    """A path, or a list of them, from the folder of the file `path`; what is none is left for `typed` to tell."""
+    if isinstance(value, list):
+        return [_beside(path, v) for v in value]
+    return str(Path(path).parent / value) if isinstance(value, str) and value and "://" not in value else value
 
 
 NUMBERS: dict[str, type] = {"workers": int, "rate": float, "drain": float, "max_age": float}
 """Options that are not set are text, but for these."""
+LISTS = ("verify_key", "allowed_host")
+"""Options that may be given several times: a text, or a list of them."""
 
 
 def typed(name: str, value: Any, default: Any) -> Any:
     """An option of the file, which has to be of its default's type. OptionError."""
+    if name in LISTS:
+        several = value if isinstance(value, list) else [value]
+        if not all(isinstance(v, str) for v in several):
+            raise OptionError(f"--config: {name}: expected a text, or a list of texts; found {value!r}")
+        return several
     kind = NUMBERS.get(name, str) if default is None else type(default)
     value = float(value) if kind is float and type(value) is int else value
     if type(value) is not kind:

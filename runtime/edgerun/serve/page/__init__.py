@@ -10,7 +10,8 @@ from functools import cache
 from importlib.resources import files
 
 PREFIX = "/edgerun/page/"
-_FILES = {"/": "index.html"} | {PREFIX + name: name for name in ("page.css", "page.js", "charts.js", "panels.js", "format.js")}
+_FILES = {"/": "index.html"} | {
+    PREFIX + name: name for name in ("page.css", "page.js", "charts.js", "panels.js", "reports.js", "format.js")}
 _MEDIA = {"html": "text/html; charset=utf-8", "css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8"}
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "

@@ -2,6 +2,7 @@
 import { choosing, SHAPES } from "./charts.js";
 import { ago, count, ms, NONE, number, span } from "./format.js";
 import { $, exits, latency, scores, text, tiles, traffic } from "./panels.js";
+import { reports } from "./reports.js";
 
 const EVERY_MS = 2000, PATIENCE_MS = 5000, SLOWEST_MS = 15000;
 const KIND = { attack: "attack", fault: "fault", internal: "error" };
@@ -128,6 +129,7 @@ function draw() {
   reasons(s);
   recent(s);
   devices(s);
+  reports(s);
   const server = s.server, models = Object.entries(server.models);
   $("facts").textContent = [models.map(([name, m]) => name + (m.ready ? "" : " (not ready)")).join(", ") || "no models", `up ${span(server.uptime_s)}`,
     `${server.workers} ${server.workers === 1 ? "worker" : "workers"}`, `${server.inflight} in flight`, `${server.pending} waiting`].join(" · ");
