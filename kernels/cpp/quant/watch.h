@@ -82,26 +82,6 @@ EDGERUN_SIMD bool same_bytes(const uint8_t* a, const uint8_t* b, int n) {
   return differs == 0;
 }
 
-// Four vectors of floats as bytes from kDown to kDown + 255, rounded down, saturated, one after the other.
-#if defined(EDGERUN_SIMD_AVX512)
-inline constexpr int32_t kDown = -128;
-EDGERUN_SIMD v8 narrow_floats(vf a, vf b, vf c, vf d) {
-  const auto whole = [](vf x) __attribute__((always_inline)) {
-    return _mm512_maskz_cvt_roundps_epi32(0xffff, x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-  };
-  const __m512i y = _mm512_packs_epi16(_mm512_packs_epi32(whole(a), whole(b)), _mm512_packs_epi32(whole(c), whole(d)));
-  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-  return (v8)_mm512_maskz_permutexvar_epi32(0xffff, order, y);
-}
-EDGERUN_SIMD v8 bounded(v8 a, v8 low, v8 high) { return (v8)EDGERUN_X86(max_epi8, EDGERUN_X86(min_epi8, a, high), low); }
-#else
-inline constexpr int32_t kDown = 0;
-EDGERUN_SIMD v8 narrow_floats(vf a, vf b, vf c, vf d) {  // what is below 0 may be rounded up: it saturates
-  return narrow_ints_in_order(truncate_int(a), truncate_int(b), truncate_int(c), truncate_int(d));
-}
-EDGERUN_SIMD v8 bounded(v8 a, v8 low, v8 high) { return max_bytes(min_bytes(a, high), low); }
-#endif
-
 // Bytes that float32 foretells for kRows x kVectors vectors of sums, row after row, in vectors of as many rows as they hold.
 template <int kRows, int kVectors>
 struct Foretold {
@@ -112,35 +92,63 @@ struct Foretold {
   v8 bytes[kQuads]{};
   vf factor[kVectors]{}, half{};
   v8 flips{}, low{}, high{};
-  bool adjusts = false;  // bytes are not those that narrow_floats gives
+  bool bounded = false;  // low and high are not those of every byte
 
   EDGERUN_INLINE Foretold(const IntProduct& g, int64_t column) {
     if (EDGERUN_LIKELY(!g.verify)) return;
-    const int32_t down = g.narrow.is_signed ? kDown + 128 : kDown;  // of a byte, to be one of narrow_floats
-    flips = broadcast_byte(static_cast<uint8_t>(down)), low = broadcast_byte(static_cast<uint8_t>(g.narrow.low + down));
-    high = broadcast_byte(static_cast<uint8_t>(g.narrow.high + down));
-    half = broadcast(static_cast<float>(g.narrow.zero + down) + 0.5f);
-    adjusts = down != 0 || g.narrow.high - g.narrow.low != 255;
+    const uint8_t flip = g.narrow.is_signed ? 0x80 : 0;  // as 0 to 255: truncating rounds down, and floats are finest next to 0
+    flips = broadcast_byte(flip), low = broadcast_byte(static_cast<uint8_t>(g.narrow.low + flip));
+    high = broadcast_byte(static_cast<uint8_t>(g.narrow.high + flip));
+    half = broadcast(static_cast<float>(g.narrow.zero + flip) + 0.5f);
+    bounded = g.narrow.high - g.narrow.low != 255;
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) factor[v] = factor_at(g, column + v * kLanes);
   }
   EDGERUN_INLINE void from(const vi (&acc)[kRows][kVectors]) {
 #pragma GCC unroll 8
     for (int i = 0; i < kQuads; ++i) {
-      vf q[4];
+      vi q[4];
 #pragma GCC unroll 4
       for (int k = 0; k < 4; ++k) {
         const int at = i * 4 + k, row = at / kVectors < kRows ? at / kVectors : kRows - 1;  // behind the last row: that once more
-        q[k] = fma(to_float(acc[row][at % kVectors]), factor[at % kVectors], half);
+        q[k] = truncate_int(fma(to_float(acc[row][at % kVectors]), factor[at % kVectors], half));
       }
-      bytes[i] = narrow_floats(q[0], q[1], q[2], q[3]);
+      bytes[i] = narrow_ints_in_order(q[0], q[1], q[2], q[3]);
+      if (bounded) bytes[i] = max_bytes(min_bytes(bytes[i], high), low);
+      bytes[i] ^= flips;
     }
-    if (!adjusts) return;
-#pragma GCC unroll 8
-    for (int i = 0; i < kQuads; ++i) bytes[i] = bounded(bytes[i], low, high) ^ flips;
   }
+#if defined(EDGERUN_SIMD_AVX512)
+  // The same for all rows, by masks.
+  EDGERUN_INLINE bool matches_part(const uint8_t* c, int64_t ldc, int columns) const {
+    const auto mask = static_cast<uint32_t>((uint64_t{1} << columns) - 1);
+    const uint64_t two = mask | uint64_t{mask} << 32, all = kWidth == 32 ? two : two | two << 16;
+    const auto row = [&](int r) __attribute__((always_inline)) { return c + (r < kRows ? r : kRows - 1) * ldc; };
+    __m512i differs{};
+#pragma GCC unroll 8
+    for (int i = 0; i < kQuads; ++i) {
+      __m512i y{};
+      if constexpr (kWidth == 32) {
+        y = _mm512_maskz_inserti64x4(0xff, y, _mm256_maskz_loadu_epi8(mask, row(2 * i)), 0);
+        y = _mm512_maskz_inserti64x4(0xff, y, _mm256_maskz_loadu_epi8(mask, row(2 * i + 1)), 1);
+      } else {
+        const auto part = static_cast<__mmask16>(mask);
+        y = _mm512_maskz_inserti32x4(0xffff, y, _mm_maskz_loadu_epi8(part, row(4 * i)), 0);
+        y = _mm512_maskz_inserti32x4(0xffff, y, _mm_maskz_loadu_epi8(part, row(4 * i + 1)), 1);
+        y = _mm512_maskz_inserti32x4(0xffff, y, _mm_maskz_loadu_epi8(part, row(4 * i + 2)), 2);
+        y = _mm512_maskz_inserti32x4(0xffff, y, _mm_maskz_loadu_epi8(part, row(4 * i + 3)), 3);
+      }
+      differs = _mm512_or_si512(differs, _mm512_xor_si512(y, (__m512i)bytes[i]));
+    }
+    return _mm512_test_epi8_mask(differs, _mm512_maskz_set1_epi8(all, -1)) == 0;
+  }
+#endif
   // Whether the first `rows` rows at c are these, `columns` bytes of each.
   EDGERUN_INLINE bool matches(const uint8_t* c, int64_t ldc, int rows, int columns) const {
+#if defined(EDGERUN_SIMD_AVX512)
+    if constexpr (kWidth < kBytes)
+      if (EDGERUN_UNLIKELY(columns < kWidth && rows == kRows)) return matches_part(c, ldc, columns);
+#endif
     if (EDGERUN_UNLIKELY(columns < kWidth || rows < kRows)) {
       uint8_t all[kQuads * kBytes];
 #pragma GCC unroll 8
