@@ -214,6 +214,8 @@ static EDGERUN_NOINLINE void edge_tile(const Row& row, int64_t ox, int64_t whole
       at[ky][j] = ix >= 0 && ix < s.width ? row.x + (row.top + row.ky0 + ky) * line + ix * channels : row.zeros;
     }
   const float* weights = row.w + row.ky0 * kWidth * kLanes;
+  const int64_t ldc = g.ldc;
+  float* const out = g.c + pixel * ldc;
   const ActVectors act(g.act);
   Checker seen;
   SeenSum sum;
@@ -242,7 +244,7 @@ static EDGERUN_NOINLINE void edge_tile(const Row& row, int64_t ox, int64_t whole
       emit(g, acc, pixel, c, kLanes);
     } else {
 #pragma GCC unroll 8
-      for (int i = 0; i < kPixels; ++i) storeu(g.c + (pixel + i) * g.ldc + c, activate<kCode, true>(acc[i][0], act, seen));
+      for (int i = 0; i < kPixels; ++i) storeu(out + i * ldc + c, activate<kCode, true>(acc[i][0], act, seen));
     }
   }
   if (kCode != kAtTheEnd) fold(seen, g.sink, g.flat + pixel * g.ldc, 0);
@@ -258,9 +260,7 @@ EDGERUN_NOINLINE void pixels(const Row& row, int64_t from) {
   const int64_t line = s.width * s.channels, m = row.p->multiplier, first = row.oy * s.out_width;
   const ActVectors act(g.act);
   Checker seen;
-  SeenSum sum;
-  vf part = zero();
-  int terms = 0;
+  TileSum sum;
   for (int64_t ox = 0; ox < s.out_width; ++ox) {
     const int64_t left = ox * s.stride_w - s.pad_left;
     const int64_t kx0 = left < 0 ? ceil_div(-left, s.dilation_w) : 0;
@@ -285,8 +285,7 @@ EDGERUN_NOINLINE void pixels(const Row& row, int64_t from) {
         }
       }
       if constexpr (kEarly) {
-        part = add(part, acc[0][0]);
-        if (++terms == kTileTerms) sum.add(part), part = zero(), terms = 0;
+        sum.take(acc[0][0]);
         float* to = g.c + (first + ox) * g.ldc + c;
         const vf y = activate<kCode, true>(acc[0][0], act, seen);
         if (n == kLanes) storeu(to, y);
@@ -297,7 +296,6 @@ EDGERUN_NOINLINE void pixels(const Row& row, int64_t from) {
     }
   }
   if (!kEarly) return;
-  sum.add(part);
   fold(seen, g.sink, g.flat + first * g.ldc, 0);
   if (g.seen) sum.to(g.seen);
 }

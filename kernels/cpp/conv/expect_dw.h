@@ -5,6 +5,21 @@
 EDGERUN_ISA_BEGIN
 namespace {
 
+// Accumulators one by one, summed as long as the bound allows (kTileTerms) before they become doubles.
+struct TileSum {
+  SeenSum sum;
+  vf part = zero();
+  int terms = 0;
+  EDGERUN_INLINE void take(vf acc) {
+    part = add(part, acc);
+    if (++terms == kTileTerms) sum.add(part), part = zero(), terms = 0;
+  }
+  EDGERUN_INLINE void to(double* seen) {
+    sum.add(part);
+    sum.to(seen);
+  }
+};
+
 // The weights of each cell's taps summed, channel by channel; |w| summed over all taps; sums of the bias and of its size by lane.
 void pack_own_audit(const Request& r, const Audit& a, int64_t channels, float* out) {
   const int64_t cells = audit_cells(a);

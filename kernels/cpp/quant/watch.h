@@ -86,7 +86,8 @@ EDGERUN_SIMD bool same_bytes(const uint8_t* a, const uint8_t* b, int n) {
 template <int kRows, int kVectors>
 struct Foretold {
   static constexpr int kAll = kRows * kVectors, kWidth = kVectors * kLanes, kQuads = (kAll + 3) / 4;
-  static constexpr int kHigh = kWidth < kBytes ? kBytes / kWidth : 1, kWide = kWidth < kBytes ? 1 : kWidth / kBytes;  // of a vector; vectors of a row
+  static constexpr int kHigh = kWidth < kBytes ? kBytes / kWidth : 1;  // rows of a vector
+  static constexpr int kWide = kWidth < kBytes ? 1 : kWidth / kBytes;  // vectors of a row
   static constexpr int kRest = kRows % kHigh == 0 ? kHigh : kRows % kHigh;
   static_assert(kBytes == 4 * kLanes && (kVectors < 3 || kVectors % 4 == 0), "a vector of bytes is whole rows, or a row whole vectors");
   v8 bytes[kQuads]{};
