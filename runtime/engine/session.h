@@ -223,6 +223,7 @@ class Session {
   const char* lies(const Buffers::Range&) const;
   void sum(const SumItem* items, size_t count);
   static void sum_chunk(const void* job, int32_t chunk, int32_t thread);
+  static void sum_segments(WordSum sum, const SumItem& item, size_t begin, size_t end);
   void deliver(size_t output, void* to);
   void shadow(const LiveStep& step, int32_t threads);
   void compare(const LiveStep& step, size_t index);

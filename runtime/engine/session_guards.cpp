@@ -84,19 +84,24 @@ void Session::sum_chunk(const void* job, int32_t chunk, int32_t) {
   const SumJob& j = *static_cast<const SumJob*>(job);
   const auto n = static_cast<size_t>(j.chunks), c = static_cast<size_t>(chunk);
   for (size_t i = 0; i < j.count; ++i) {
-    const SumItem& item = j.items[i];
-    const size_t all = segments(item.bytes);
-    for (size_t k = all * c / n; k < all * (c + 1) / n; ++k)
-      j.sum(item.data + k * kSumSegment, std::min(kSumSegment, item.bytes - k * kSumSegment), item.sums + 2 * k);
+    const size_t all = segments(j.items[i].bytes);
+    sum_segments(j.sum, j.items[i], all * c / n, all * (c + 1) / n);
   }
 }
 
+void Session::sum_segments(WordSum sum, const SumItem& item, size_t begin, size_t end) {
+  for (size_t k = begin; k < end; ++k)
+    sum(item.data + k * kSumSegment, std::min(kSumSegment, item.bytes - k * kSumSegment), item.sums + 2 * k);
+}
+
 void Session::sum(const SumItem* items, size_t count) {
-  SumJob job{word_sum_, items, count, 1};
   size_t bytes = 0;
   for (size_t i = 0; i < count; ++i) bytes += items[i].bytes;
-  if (!team_ || bytes < kParallelSum) return sum_chunk(&job, 0, 0);
-  job.chunks = team_->threads();
+  if (!team_ || bytes < kParallelSum) {
+    for (size_t i = 0; i < count; ++i) sum_segments(word_sum_, items[i], 0, segments(items[i].bytes));
+    return;
+  }
+  const SumJob job{word_sum_, items, count, team_->threads()};
   team_->run(&Session::sum_chunk, &job, job.chunks);
 }
 
@@ -120,7 +125,9 @@ void Session::verify(Buffers::Range& r, const char* data) {
 void Session::hold_against(Buffers::Range& r, const uint64_t* is) {
   r.read = false;
   uint64_t* was = &buffers_.sums[r.sums_at];
-  if (__builtin_expect(std::equal(is, is + r.sums, was), 1)) return;
+  uint64_t differs = 0;  // few: a call of memcmp costs more
+  for (size_t k = 0; k < r.sums; ++k) differs |= is[k] ^ was[k];
+  if (__builtin_expect(differs == 0, 1)) return;
   const auto at = static_cast<size_t>(std::mismatch(is, is + r.sums, was).first - is) / 2 * kSumSegment;
   std::copy(is, is + r.sums, was);
   add_finding({r.input ? std::max(r.reader, 0) : r.writer, kBuffer, static_cast<int64_t>(at / r.element), kNone, kNone, kNone});

@@ -6,6 +6,7 @@
 // kernel widths, the last partial vector of channels and m > 1 take one pixel at a time.
 // Weights are packed [channel vector][tap][kLanes]. NaN in, NaN out. |error| <= taps eps sum |x||w|.
 #include "conv/conv_shape.h"
+#include "conv/expect_dw.h"
 #include "matmul/gemm.h"
 #include "matmul/tile.h"
 
@@ -68,116 +69,6 @@ Status query(const Request& r, Need* need) {
   return Status::ok;
 }
 
-// The weights of each cell's taps summed, channel by channel; |w| summed over all taps; sums of the bias and of its size by lane.
-void pack_own_audit(const Request& r, const Params& p, float* out) {
-  const Audit& a = p.audit;
-  const int64_t channels = p.s.out_channels, cells = audit_cells(a);
-  const float* w = r.in[1].as<const float>();
-  float *size = out + cells * channels, *sums = size + channels;
-  __builtin_memset(out, 0, static_cast<size_t>((cells + 1) * channels + 2 * kLanes) * 4);
-  for (int64_t c = 0; c < channels; ++c) {
-    for (int64_t cell = 0; cell < cells; ++cell) {
-      double sum = 0;
-      each_tap(a.rows, a.across, static_cast<int32_t>(cell / a.across.runs), static_cast<int32_t>(cell % a.across.runs),
-               [&](int64_t t) { sum += w[t * channels + c]; });
-      out[cell * channels + c] = static_cast<float>(sum);
-    }
-    for (int64_t t = 0; t < a.k; ++t) size[c] += (w[t * channels + c] < 0 ? -w[t * channels + c] : w[t * channels + c]) + 1e-37f;
-    if (!r.has(2)) continue;
-    const float b = r.in[2].as<const float>()[c];
-    sums[c % kLanes] += b, sums[kLanes + c % kLanes] += b < 0 ? -b : b;
-  }
-  spread_bias(a, sums);
-}
-
-// What cells let channels [c, c + kVectors * kLanes) expect, all cells of a run of rows in registers while its rows pass by. kAhead
-// pixels at once, or additions would wait for each other.
-template <bool kSigned, int kVectors, int kRuns, int kAhead>
-EDGERUN_SIMD void expect(const Run& r, const Audit& a, int64_t c, const float* w, const float* far, SeenSum& expected, vf& magnitude,
-                         vf& sizes) {
-  const int64_t channels = a.channels, line = a.across.size * channels, step = a.across.step * channels;
-  const float* x = r.in[0].as<const float>() + c;
-  vf size[kVectors], total = zero();
-  for (int v = 0; v < kVectors; ++v) size[v] = zero();
-  for (int32_t i = 0; i < a.rows.runs; ++i) {
-    vf sum[kRuns][kVectors];
-    for (int j = 0; j < kRuns; ++j)
-      for (int v = 0; v < kVectors; ++v) sum[j][v] = zero();
-    each_span(a.rows, i, r.begin, r.end, [&](int64_t row, int64_t high) __attribute__((always_inline)) {
-      for (int64_t y = 0; y < high; ++y)
-#pragma GCC unroll 4
-        for (int j = 0; j < kRuns; ++j) {
-          const float* at = x + (row + y * a.rows.step) * line + a.across.run[j].begin * channels;
-          int32_t k = a.across.run[j].count;
-          if (kAhead > 1 && k >= kAhead) {
-            vf part[kAhead][kVectors], far_part[kAhead][kVectors];
-            for (int i = 0; i < kAhead; ++i)
-              for (int v = 0; v < kVectors; ++v) part[i][v] = far_part[i][v] = zero();
-            for (; k >= kAhead; k -= kAhead, at += kAhead * step)
-#pragma GCC unroll 4
-              for (int i = 0; i < kAhead; ++i)
-#pragma GCC unroll 4
-                for (int v = 0; v < kVectors; ++v) {
-                  const vf value = loadu(at + i * step + v * kLanes);
-                  part[i][v] = add(part[i][v], value);
-                  if (kSigned) far_part[i][v] = add(far_part[i][v], abs(value));
-                }
-            for (int i = 0; i < kAhead; ++i)
-              for (int v = 0; v < kVectors; ++v) {
-                sum[j][v] = add(sum[j][v], part[i][v]);
-                if (kSigned) size[v] = add(size[v], far_part[i][v]);
-              }
-          }
-          for (; k > 0; --k, at += step)
-#pragma GCC unroll 4
-            for (int v = 0; v < kVectors; ++v) {
-              const vf value = loadu(at + v * kLanes);
-              sum[j][v] = add(sum[j][v], value);
-              if (kSigned) size[v] = add(size[v], abs(value));
-            }
-        }
-    });
-    const float* of_taps = w + i * kRuns * channels + c;
-#pragma GCC unroll 4
-    for (int j = 0; j < kRuns; ++j)
-#pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) {
-        total = fma(sum[j][v], loadu(of_taps + j * channels + v * kLanes), total);
-        if (!kSigned) size[v] = add(size[v], sum[j][v]);
-      }
-  }
-  expected.add(total);
-  for (int v = 0; v < kVectors; ++v) {
-    magnitude = fma(size[v], loadu(far + c + v * kLanes), magnitude);
-    sizes = add(sizes, size[v]);
-  }
-}
-
-template <bool kSigned, int kRuns>
-int64_t expect_channels(const Run& r, const Audit& a, const float* w, const float* far, SeenSum& expected, vf& magnitude, vf& sizes) {
-  constexpr bool kFour = kVectorRegisters >= 32 || (!kSigned && kRuns <= 3);
-  int64_t c = 0;
-  if constexpr (kFour)
-    for (; c + 4 * kLanes <= a.channels; c += 4 * kLanes) expect<kSigned, 4, kRuns, 1>(r, a, c, w, far, expected, magnitude, sizes);
-  for (; c + 2 * kLanes <= a.channels; c += 2 * kLanes) expect<kSigned, 2, kRuns, 2>(r, a, c, w, far, expected, magnitude, sizes);
-  for (; c + kLanes <= a.channels; c += kLanes) expect<kSigned, 1, kRuns, 4>(r, a, c, w, far, expected, magnitude, sizes);
-  return c;
-}
-
-inline constexpr int kMostRunsHeld = 4;
-
-// Returns the first channel that is left.
-template <bool kSigned>
-int64_t expect_all(const Run& r, const Audit& a, const float* w, const float* far, SeenSum& expected, vf& magnitude, vf& sizes) {
-  switch (a.across.runs) {
-    case 1: return expect_channels<kSigned, 1>(r, a, w, far, expected, magnitude, sizes);
-    case 2: return expect_channels<kSigned, 2>(r, a, w, far, expected, magnitude, sizes);
-    case 3: return expect_channels<kSigned, 3>(r, a, w, far, expected, magnitude, sizes);
-    case kMostRunsHeld: return expect_channels<kSigned, kMostRunsHeld>(r, a, w, far, expected, magnitude, sizes);
-    default: return 0;
-  }
-}
-
 // sum over oy, ox of y[.., c] = sum over cells of (sum of x over the cell) (sum of w[.., c] over its taps) + P b[c].
 void audit(const Run& r) {
   const Params& p = *static_cast<const Params*>(r.params);
@@ -224,7 +115,7 @@ Status prepare(const Request& r, void* params, void* packed) {
       for (int64_t k = 0; k < kLanes; ++k) *out++ = c + k < channels ? w[t * channels + c + k] : 0.f;
   __builtin_memset(out, 0, static_cast<size_t>(ceil_div(channels, kLanes) * kVectorBytes));  // what edge tiles read outside
   if (!p.audit.on) return Status::ok;
-  pack_own_audit(r, p, reinterpret_cast<float*>(static_cast<char*>(packed) + p.audit.at));
+  pack_own_audit(r, p.audit, p.s.out_channels, reinterpret_cast<float*>(static_cast<char*>(packed) + p.audit.at));
   return Status::ok;
 }
 
@@ -232,7 +123,6 @@ Status prepare(const Request& r, void* params, void* packed) {
 struct Row {
   const Params* p;
   Product* out;          // C is the image: row = pixel, column = channel
-  const Product* unsummed;  // the same for tiles that sum by themselves, over many channels in registers; no fault is armed there
   const float* x;        // the image
   const float *w, *zeros;
   int64_t oy, top;       // output row, input row of the first tap (may be negative)
@@ -310,11 +200,11 @@ static EDGERUN_NOINLINE void span_tiles(const Row& row, int64_t ox, int64_t coun
 }
 
 // The same for windows that may leave the row: `at` holds the address of every input column of each kernel row.
-template <int kPixels, int kWidth, int kStride, bool kSummed>
+template <int kPixels, int kWidth, int kStride, int kCode, bool kSummed>
 static EDGERUN_NOINLINE void edge_tile(const Row& row, int64_t ox, int64_t whole) {
   constexpr int kColumns = (kPixels - 1) * kStride + kWidth;
   const ConvShape& s = row.p->s;
-  const Product& g = kSummed ? *row.unsummed : *row.out;
+  const Product& g = *row.out;
   const int64_t channels = s.channels, line = s.width * channels, taps = s.kernel_h * kWidth;
   const int64_t rows = row.ky1 - row.ky0, pixel = row.oy * s.out_width + ox;
   const float* at[kEdgeRows][kColumns];
@@ -324,6 +214,10 @@ static EDGERUN_NOINLINE void edge_tile(const Row& row, int64_t ox, int64_t whole
       at[ky][j] = ix >= 0 && ix < s.width ? row.x + (row.top + row.ky0 + ky) * line + ix * channels : row.zeros;
     }
   const float* weights = row.w + row.ky0 * kWidth * kLanes;
+  const int64_t ldc = g.ldc;
+  float* const out = g.c + pixel * ldc;
+  const ActVectors act(g.act);
+  Checker seen;
   SeenSum sum;
   for (int64_t c = 0; c < whole; c += kLanes, weights += taps * kLanes) {
     vf acc[kPixels][1];
@@ -346,39 +240,64 @@ static EDGERUN_NOINLINE void edge_tile(const Row& row, int64_t ox, int64_t whole
       }
     }
     if (kSummed) sum.add(sum_tile(acc));
-    emit(g, acc, pixel, c, kLanes);
+    if constexpr (kCode == kAtTheEnd) {
+      emit(g, acc, pixel, c, kLanes);
+    } else {
+#pragma GCC unroll 8
+      for (int i = 0; i < kPixels; ++i) storeu(out + i * ldc + c, activate<kCode, true>(acc[i][0], act, seen));
+    }
   }
-  if (kSummed) sum.to(row.out->seen);
+  if (kCode != kAtTheEnd) fold(seen, g.sink, g.flat + pixel * g.ldc, 0);
+  if (kSummed) sum.to(g.seen);
 }
 
-// One output pixel, channels [from, out_channels), any geometry.
-EDGERUN_NOINLINE void one_pixel(const Row& row, int64_t ox, int64_t from) {
+// Pixels one by one, channels [from, out_channels), any geometry. kCode: as of span_tiles; the checksum's sums are taken along then.
+template <int kCode>
+EDGERUN_NOINLINE void pixels(const Row& row, int64_t from) {
+  constexpr bool kEarly = kCode != kAtTheEnd;
   const ConvShape& s = row.p->s;
   const Product& g = *row.out;
-  const int64_t left = ox * s.stride_w - s.pad_left, line = s.width * s.channels, m = row.p->multiplier;
-  const int64_t kx0 = left < 0 ? ceil_div(-left, s.dilation_w) : 0;
-  const int64_t kx1 = s.width <= left ? kx0 : least(s.kernel_w, (s.width - 1 - left) / s.dilation_w + 1);
-  for (int64_t c = from; c < s.out_channels; c += kLanes) {
-    const int n = static_cast<int>(least(kLanes, s.out_channels - c));
-    vf acc[1][1] = {{bias_of(g, c, n)}};
-    for (int64_t ky = row.ky0; ky < row.ky1; ++ky) {
-      const float* in = row.x + (row.top + ky * s.dilation_h) * line + left * s.channels;
-      const float* w = row.w + (c / kLanes * s.kernel_h + ky) * s.kernel_w * kLanes;
-      for (int64_t kx = kx0; kx < kx1; ++kx) {
-        const float* at = in + kx * s.dilation_w * s.channels;
-        vf v;
-        if (m == 1) {
-          v = n == kLanes ? loadu(at + c) : load_partial(at + c, n);
-        } else {
-          float lanes[kLanes] = {};
-          for (int k = 0; k < n; ++k) lanes[k] = at[(c + k) / m];
-          v = loadu(lanes);
+  const int64_t line = s.width * s.channels, m = row.p->multiplier, first = row.oy * s.out_width;
+  const ActVectors act(g.act);
+  Checker seen;
+  TileSum sum;
+  for (int64_t ox = 0; ox < s.out_width; ++ox) {
+    const int64_t left = ox * s.stride_w - s.pad_left;
+    const int64_t kx0 = left < 0 ? ceil_div(-left, s.dilation_w) : 0;
+    const int64_t kx1 = s.width <= left ? kx0 : least(s.kernel_w, (s.width - 1 - left) / s.dilation_w + 1);
+    for (int64_t c = from; c < s.out_channels; c += kLanes) {
+      const int n = static_cast<int>(least(kLanes, s.out_channels - c));
+      vf acc[1][1] = {{bias_of(g, c, n)}};
+      for (int64_t ky = row.ky0; ky < row.ky1; ++ky) {
+        const float* in = row.x + (row.top + ky * s.dilation_h) * line + left * s.channels;
+        const float* w = row.w + (c / kLanes * s.kernel_h + ky) * s.kernel_w * kLanes;
+        for (int64_t kx = kx0; kx < kx1; ++kx) {
+          const float* at = in + kx * s.dilation_w * s.channels;
+          vf v;
+          if (m == 1) {
+            v = n == kLanes ? loadu(at + c) : load_partial(at + c, n);
+          } else {
+            float lanes[kLanes] = {};
+            for (int k = 0; k < n; ++k) lanes[k] = at[(c + k) / m];
+            v = loadu(lanes);
+          }
+          acc[0][0] = fma(v, loadu(w + kx * kLanes), acc[0][0]);
         }
-        acc[0][0] = fma(v, loadu(w + kx * kLanes), acc[0][0]);
+      }
+      if constexpr (kEarly) {
+        sum.take(acc[0][0]);
+        float* to = g.c + (first + ox) * g.ldc + c;
+        const vf y = activate<kCode, true>(acc[0][0], act, seen);
+        if (n == kLanes) storeu(to, y);
+        else store_partial(to, y, n);
+      } else {
+        emit(g, acc, first + ox, c, n);
       }
     }
-    emit(g, acc, row.oy * s.out_width + ox, c, n);
   }
+  if (!kEarly) return;
+  fold(seen, g.sink, g.flat + first * g.ldc, 0);
+  if (g.seen) sum.to(g.seen);
 }
 
 // A whole row with kernel width kWidth; pixels [begin, end) have their windows inside.
@@ -395,21 +314,27 @@ void tiles(const Row& row, int64_t begin, int64_t end, int64_t whole) {
       ox += 4;
     } else {
       const int64_t left = width - ox, n = left <= 6 ? left : 4;
-      if (n == 6) edge_tile<6, kWidth, kStride, kSummed>(row, ox, whole);
-      else if (n == 5) edge_tile<5, kWidth, kStride, kSummed>(row, ox, whole);
-      else if (n == 4) edge_tile<4, kWidth, kStride, kSummed>(row, ox, whole);
-      else if (n == 3) edge_tile<3, kWidth, kStride, kSummed>(row, ox, whole);
-      else if (n == 2) edge_tile<2, kWidth, kStride, kSummed>(row, ox, whole);
-      else edge_tile<1, kWidth, kStride, kSummed>(row, ox, whole);
+      if (n == 6) edge_tile<6, kWidth, kStride, kCode, kSummed>(row, ox, whole);
+      else if (n == 5) edge_tile<5, kWidth, kStride, kCode, kSummed>(row, ox, whole);
+      else if (n == 4) edge_tile<4, kWidth, kStride, kCode, kSummed>(row, ox, whole);
+      else if (n == 3) edge_tile<3, kWidth, kStride, kCode, kSummed>(row, ox, whole);
+      else if (n == 2) edge_tile<2, kWidth, kStride, kCode, kSummed>(row, ox, whole);
+      else edge_tile<1, kWidth, kStride, kCode, kSummed>(row, ox, whole);
       ox += n;
     }
   }
 }
 
+// Activation and checks are those of one pass, for which no fault is armed in this row.
+bool finishes_early(const Row& row) {
+  const Product& g = *row.out;
+  return g.sink && !g.residual && row.ky1 > row.ky0;
+}
+
 template <int kWidth, int kStride>
 void tiles_of(const Row& row, int64_t begin, int64_t end, int64_t whole) {
   const Product& g = *row.out;
-  const bool early = g.sink && !g.residual && row.ky1 > row.ky0;
+  const bool early = finishes_early(row);
   if (early && g.act.code == kRelu) (g.seen ? tiles<kWidth, kStride, kRelu, true> : tiles<kWidth, kStride, kRelu, false>)(row, begin, end, whole);
   else if (early && g.act.code == kClip) (g.seen ? tiles<kWidth, kStride, kClip, true> : tiles<kWidth, kStride, kClip, false>)(row, begin, end, whole);
   else tiles<kWidth, kStride, kAtTheEnd, false>(row, begin, end, whole);
@@ -426,8 +351,9 @@ void one_row(const Row& row) {
     if (s.stride_w == 1) tiles_of<3, 1>(row, begin, end, whole);
     else tiles_of<3, 2>(row, begin, end, whole);
   }
-  if (whole < s.out_channels)
-    for (int64_t ox = 0; ox < s.out_width; ++ox) one_pixel(row, ox, whole);
+  if (whole == s.out_channels) return;
+  const int32_t code = finishes_early(row) ? row.out->act.code : kAtTheEnd;
+  (code == kRelu ? pixels<kRelu> : code == kClip ? pixels<kClip> : pixels<kAtTheEnd>)(row, whole);
 }
 
 void run(const Run& r) {
@@ -447,9 +373,7 @@ void run(const Run& r) {
     product.seen = p.audit.on && r.sink ? r.sink->checksum->seen : nullptr;
     product.seen_shift = p.audit.shift;
     locate_fault(&product, s.out_height * s.out_width);
-    Product unsummed = product;
-    unsummed.seen = nullptr;
-    Row row{&p, &product, &unsummed, r.in[0].as<const float>() + n * s.height * s.width * s.channels,
+    Row row{&p, &product, r.in[0].as<const float>() + n * s.height * s.width * s.channels,
             weights, weights + ceil_div(s.out_channels, kLanes) * s.kernel_h * s.kernel_w * kLanes, unit % s.out_height, 0, 0, 0};
     row.top = row.oy * s.stride_h - s.pad_top;
     row.ky0 = row.top < 0 ? ceil_div(-row.top, s.dilation_h) : 0;

@@ -86,7 +86,8 @@ EDGERUN_SIMD int64_t audit_sums(const Audit& a) { return a.bands * kLanes; }
 // Bands of whole panels (2 kLanes columns), a power of two of them, each to cost no more than a percent.
 EDGERUN_SIMD void audit_bands(Audit* a) {
   a->bands = 1;
-  const int64_t affordable = a->batch * a->pixels * a->columns / (128 * kLanes);
+  const int64_t saved = a->tile == 4 ? 4 : a->tile == 2 ? 2 : 1;  // products that Winograd's tiles do without
+  const int64_t affordable = a->batch * a->pixels * a->columns / (128 * kLanes * saved);
   for (a->shift = 0; int64_t{1} << a->shift < 2 * kLanes; ++a->shift) {
   }
   while (a->group == 1 && ceil_div(a->columns, int64_t{1} << a->shift) > most(1, least(kMostBands, affordable))) ++a->shift;

@@ -120,14 +120,23 @@ static EDGERUN_NOINLINE void add_block(const PixelBlock& b, int64_t channels, fl
   if (left == 0) return;
   vf s = zero(), m = zero();
   for (int64_t i = 0; i < b.high; ++i) {
-    vf row = zero(), far = zero();  // a row by itself, as in sum_lanes: the bound counts wide + high roundings
-    for (int64_t j = 0; j < b.wide; ++j) {
-      const vf x = load_partial(b.x + i * b.row_stride + j * b.stride + c, left);
-      row = add(row, x);
-      far = add(far, abs(x));
-    }
-    s = add(s, row);
-    m = add(m, far);
+    constexpr int kAhead = 4;
+    vf row[kAhead], far[kAhead];  // a row by itself, as in sum_lanes: the bound counts wide + high roundings
+    for (int a = 0; a < kAhead; ++a) row[a] = far[a] = zero();
+    const float* at = b.x + i * b.row_stride + c;
+    int64_t j = 0;
+    const auto take = [&](int a) __attribute__((always_inline)) {
+      const vf x = load_partial(at, left);
+      row[a] = add(row[a], x);
+      far[a] = add(far[a], abs(x));
+      at += b.stride;
+    };
+    for (; j + kAhead <= b.wide; j += kAhead)
+#pragma GCC unroll 4
+      for (int a = 0; a < kAhead; ++a) take(a);
+    for (; j < b.wide; ++j) take(0);
+    s = add(s, add(add(row[0], row[1]), add(row[2], row[3])));
+    m = add(m, add(add(far[0], far[1]), add(far[2], far[3])));
   }
   store_partial(sum + c, add(load_partial(sum + c, left), s), left);
   store_partial(size + c, add(load_partial(size + c, left), m), left);

@@ -27,32 +27,45 @@ static inline void tile_weights(int32_t tile, int64_t size, int64_t out, int64_t
     }
 }
 
+// kVectors vectors of channels, all rows [begin, end): sums stay in registers.
 template <int kVectors>
-EDGERUN_SIMD void add_tiled_row(const float* x, int64_t wide, int64_t channels, const float* of_row, const float* of_columns, float* sum,
-                                float* size) {
-  vf row[kTileTaps][kVectors], far[kVectors];
+static EDGERUN_NOINLINE void add_tiled(const float* x, int64_t high, int64_t wide, int64_t channels, const float* weights, int64_t begin,
+                                       int64_t end, float* sum, float* size) {
+  vf total[kTileTaps * kTileTaps][kVectors], far[kVectors];
+#pragma GCC unroll 2
   for (int v = 0; v < kVectors; ++v) {
-    far[v] = loadu(size + v * kLanes);
-    for (int k = 0; k < kTileTaps; ++k) row[k][v] = zero();
+    far[v] = zero();
+#pragma GCC unroll 9
+    for (int t = 0; t < kTileTaps * kTileTaps; ++t) total[t][v] = zero();
   }
-  for (int64_t at = 0; at < wide; ++at, x += channels, of_columns += kTileStride)
-#pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) {
-      const vf value = loadu(x + v * kLanes);
-      far[v] = add(far[v], abs(value));
+  for (int64_t at_row = begin; at_row < end; ++at_row) {
+    const float *at = x + at_row * wide * channels, *of_row = weights + at_row % high * kTileStride;
+    const float* of_columns = weights + high * kTileStride;
+    vf row[kTileTaps][kVectors];
 #pragma GCC unroll 3
-      for (int k = 0; k < kTileTaps; ++k) row[k][v] = fma(value, broadcast(of_columns[k]), row[k][v]);
-    }
+    for (int k = 0; k < kTileTaps; ++k)
 #pragma GCC unroll 2
-  for (int v = 0; v < kVectors; ++v) {
-    storeu(size + v * kLanes, far[v]);
+      for (int v = 0; v < kVectors; ++v) row[k][v] = zero();
+    for (int64_t i = 0; i < wide; ++i, at += channels, of_columns += kTileStride)
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) {
+        const vf value = loadu(at + v * kLanes);
+        far[v] = add(far[v], abs(value));
+#pragma GCC unroll 3
+        for (int k = 0; k < kTileTaps; ++k) row[k][v] = fma(value, broadcast(of_columns[k]), row[k][v]);
+      }
 #pragma GCC unroll 3
     for (int ky = 0; ky < kTileTaps; ++ky)
 #pragma GCC unroll 3
-      for (int k = 0; k < kTileTaps; ++k) {
-        float* to = sum + (ky * kTileTaps + k) * channels + v * kLanes;
-        storeu(to, fma(row[k][v], broadcast(of_row[ky]), loadu(to)));
-      }
+      for (int k = 0; k < kTileTaps; ++k)
+#pragma GCC unroll 2
+        for (int v = 0; v < kVectors; ++v) total[ky * kTileTaps + k][v] = fma(row[k][v], broadcast(of_row[ky]), total[ky * kTileTaps + k][v]);
+  }
+#pragma GCC unroll 2
+  for (int v = 0; v < kVectors; ++v) {
+    storeu(size + v * kLanes, far[v]);
+#pragma GCC unroll 9
+    for (int t = 0; t < kTileTaps * kTileTaps; ++t) storeu(sum + t * channels + v * kLanes, total[t][v]);
   }
 }
 
@@ -60,24 +73,25 @@ EDGERUN_SIMD void add_tiled_row(const float* x, int64_t wide, int64_t channels, 
 // then of columns.
 static inline void tile_sums(const float* x, int64_t high, int64_t wide, int64_t channels, const float* weights, int64_t begin, int64_t end,
                              float* sum, float* size) {
-  __builtin_memset(sum, 0, static_cast<size_t>(kTileTaps * kTileTaps * channels) * 4);
-  __builtin_memset(size, 0, static_cast<size_t>(channels) * 4);
+  int64_t c = 0;
+  if constexpr (kVectorRegisters >= 32)
+    for (; c + 2 * kLanes <= channels; c += 2 * kLanes) add_tiled<2>(x + c, high, wide, channels, weights, begin, end, sum + c, size + c);
+  for (; c + kLanes <= channels; c += kLanes) add_tiled<1>(x + c, high, wide, channels, weights, begin, end, sum + c, size + c);
   const float* of_columns = weights + high * kTileStride;
-  for (int64_t row = begin; row < end; ++row) {
-    const float *from = x + row * wide * channels, *of_row = weights + row % high * kTileStride;
-    int64_t c = 0;
-    for (; c + 2 * kLanes <= channels; c += 2 * kLanes) add_tiled_row<2>(from + c, wide, channels, of_row, of_columns, sum + c, size + c);
-    for (; c + kLanes <= channels; c += kLanes) add_tiled_row<1>(from + c, wide, channels, of_row, of_columns, sum + c, size + c);
-    for (; c < channels; ++c) {
+  for (; c < channels; ++c) {
+    float total[kTileTaps * kTileTaps] = {}, far = 0;
+    for (int64_t row = begin; row < end; ++row) {
+      const float *from = x + row * wide * channels, *of_row = weights + row % high * kTileStride;
       float taps[kTileTaps] = {};
       for (int64_t at = 0; at < wide; ++at) {
         const float value = from[at * channels + c];
-        size[c] += value < 0 ? -value : value;
+        far += value < 0 ? -value : value;
         for (int k = 0; k < kTileTaps; ++k) taps[k] += value * of_columns[at * kTileStride + k];
       }
-      for (int ky = 0; ky < kTileTaps; ++ky)
-        for (int k = 0; k < kTileTaps; ++k) sum[(ky * kTileTaps + k) * channels + c] += taps[k] * of_row[ky];
+      for (int t = 0; t < kTileTaps * kTileTaps; ++t) total[t] += taps[t % kTileTaps] * of_row[t / kTileTaps];
     }
+    size[c] = far;
+    for (int t = 0; t < kTileTaps * kTileTaps; ++t) sum[t * channels + c] = total[t];
   }
 }
 

@@ -32,8 +32,32 @@ constexpr bool differ(const Factors& f) {
       if (static_cast<uint32_t>(f.odd[i] - f.odd[k]) == 0 || static_cast<uint32_t>(f.odd[i] + f.odd[k]) == 0) return false;
   return true;
 }
-inline constexpr Factors kFactor = make_factors();
+alignas(kVectorBytes) inline constexpr Factors kFactor = make_factors();
 static_assert(differ(kFactor), "two lanes could cancel");
+
+// The first n bytes, 0 < n < kVectorBytes, zeros behind them.
+EDGERUN_SIMD vq load_part(const char* p, size_t n) {
+#if defined(EDGERUN_SIMD_AVX512)
+  return (vq)_mm512_maskz_loadu_epi8(~uint64_t{0} >> (kVectorBytes - n), p);
+#else
+  vq x{};
+  __builtin_memcpy(&x, p, n);
+  return x;
+#endif
+}
+
+EDGERUN_SIMD uint64_t total_of(vq a) {
+#if defined(EDGERUN_SIMD_AVX512)
+  const __m256i half = _mm256_add_epi64(_mm512_maskz_extracti64x4_epi64(0xf, (__m512i)a, 0),
+                                        _mm512_maskz_extracti64x4_epi64(0xf, (__m512i)a, 1));
+  const __m128i quarter = _mm_add_epi64(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+  return static_cast<uint64_t>(_mm_cvtsi128_si64(_mm_add_epi64(quarter, _mm_unpackhi_epi64(quarter, quarter))));
+#else
+  uint64_t total = 0;
+  for (int lane = 0; lane < kVectorBytes / 8; ++lane) total += a[lane];
+  return total;
+#endif
+}
 
 void word_sum(const void* data, size_t bytes, uint64_t* sums);
 void word_sum(const void* data, size_t bytes, uint64_t* sums) {
@@ -45,21 +69,19 @@ void word_sum(const void* data, size_t bytes, uint64_t* sums) {
   };
   for (; bytes >= kChains * kVectorBytes; bytes -= kChains * kVectorBytes, p += kChains * kVectorBytes)
     for (int k = 0; k < kChains; ++k) take(k, *reinterpret_cast<const vq_unaligned*>(p + k * kVectorBytes));
-  for (int k = 0; bytes; ++k) {
-    const size_t part = bytes < kVectorBytes ? bytes : kVectorBytes;
-    vq x{};
-    __builtin_memcpy(&x, p, part);
-    take(k, x);
-    bytes -= part, p += part;
+  int k = 0;
+  if (bytes >= kVectorBytes) take(k++, *reinterpret_cast<const vq_unaligned*>(p)), bytes -= kVectorBytes, p += kVectorBytes;
+  if (bytes) take(k, load_part(p, bytes));
+  vq plain{}, weighted{};
+#pragma GCC unroll 2
+  for (int chain = 0; chain < kChains; ++chain) {
+    vq odd;
+    __builtin_memcpy(&odd, kFactor.odd + chain * kVectorBytes / 8, sizeof odd);
+    plain += s[chain] * odd;
+    weighted += t[chain] * odd;
   }
-  uint64_t plain = 0, weighted = 0;
-  for (int k = 0, n = 0; k < kChains; ++k)
-    for (int lane = 0; lane < kVectorBytes / 8; ++lane, ++n) {
-      plain += s[k][lane] * kFactor.odd[n];
-      weighted += t[k][lane] * kFactor.odd[n];
-    }
-  sums[0] = plain;
-  sums[1] = weighted;
+  sums[0] = total_of(plain);
+  sums[1] = total_of(weighted);
 }
 
 EDGERUN_ISA_END

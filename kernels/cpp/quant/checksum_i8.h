@@ -42,9 +42,10 @@ struct Stretch {
 struct IntAudit {
   bool on;
   bool plain;       // rows of x are pixels that all meet the one tap
-  bool words;       // plain, and the sums of the weights fit in 16 bits: so do those of a unit's bytes, and products go by pairs
+  bool words;       // plain, a unit at most, and the sums of the weights fit in 16 bits: so do those of bytes, and products go by pairs
   bool over_groups; // lanes are counted over the columns of all groups, not of each
   bool by_channel;  // depthwise: channel c meets column c only, so its lane is known
+  bool by_line;     // by_channel, and weights are kept for every position of a row: a region is a stretch of rows
   bool is_signed;
   int32_t zero;     // of x
   int64_t pixels, batch, channels, group, columns;  // pixels: of one image's output; columns: of one group

@@ -114,7 +114,8 @@ EDGERUN_NOINLINE void tiles(const IntProduct& g, const void* const* rows, int64_
   const Rescale rescale(g.narrow);
   const Narrower narrow(g.narrow);
   uint8_t* c = static_cast<uint8_t*>(g.c) + (row * ldc + column) * (factors ? 1 : 4);
-  Watch<kRows, kVectors> watch(g, column, columns);
+  int32_t kept[kRows * kVectors * kLanes];
+  Watch<kRows, kVectors> watch(g, column, columns, kept);
   for (; count > 0; --count, rows += kRows, row += kRows, c += kRows * ldc * (factors ? 1 : 4)) {
     vi acc[kRows][kVectors];
     if constexpr (F::kPairs) pair_sums<F, kPerPanel>(g, rows, start, first, acc);

@@ -294,7 +294,8 @@ EDGERUN_NOINLINE void tiles(const Chunk& c, const typename F::A* const* lines, i
     const int32_t* shifts = c.out.left ? c.out.left + channel : nullptr;
     int64_t row = oy * c.width + ox;
     uint8_t* y = static_cast<uint8_t*>(c.out.c) + (row * ldc + channel) * size;
-    Watch<kPixels, kVectors> watch(c.out, channel, n);
+    int32_t kept[kPixels * kVectors * kLanes];
+    Watch<kPixels, kVectors> watch(c.out, channel, n, kept);
     int64_t at = ox * step + channel * F::kStep;
     for (int64_t tile = 0; tile < count; ++tile, at += kPixels * step, row += kPixels, y += kPixels * ldc * size) {
       vi acc[kPixels][kVectors];

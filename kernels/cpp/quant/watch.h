@@ -40,68 +40,132 @@ EDGERUN_SIMD vf factor_at(const IntProduct& g, int64_t column) {
   return g.left ? mul(factor, exp2_int(loadu_int(g.left + column))) : factor;
 }
 
-typedef uint64_t v16_bytes __attribute__((vector_size(16)));
-EDGERUN_SIMD v16_bytes load16(const uint8_t* p) {
-  v16_bytes v;
-  __builtin_memcpy(&v, p, 16);
-  return v;
+typedef uint64_t v64 __attribute__((vector_size(kBytes)));
+
+// kCount rows of kWidth bytes below each other, the first at c, as a vector that holds kBytes / kWidth: the last fills what is missing.
+template <int kWidth, int kCount>
+EDGERUN_SIMD v8 load_rows(const uint8_t* c, int64_t ldc) {
+  const auto row = [&](int r, auto piece) __attribute__((always_inline)) {
+    __builtin_memcpy(&piece, c + (r < kCount ? r : kCount - 1) * ldc, sizeof piece);
+    return piece;
+  };
+#if defined(EDGERUN_SIMD_AVX512)
+  if constexpr (kWidth == 32)
+    return (v8)_mm512_maskz_inserti64x4(0xff, _mm512_castsi256_si512(row(0, __m256i{})), row(1, __m256i{}), 1);
+  if constexpr (kWidth == 16) {
+    __m512i y = _mm512_maskz_inserti32x4(0xffff, _mm512_castsi128_si512(row(0, __m128i{})), row(1, __m128i{}), 1);
+    y = _mm512_maskz_inserti32x4(0xffff, y, row(2, __m128i{}), 2);
+    return (v8)_mm512_maskz_inserti32x4(0xffff, y, row(3, __m128i{}), 3);
+  }
+#elif defined(EDGERUN_SIMD_AVX2)
+  if constexpr (kWidth == 16) return (v8)_mm256_set_m128i(row(1, __m128i{}), row(0, __m128i{}));
+#endif
+  if constexpr (kWidth * 2 == kBytes && kWidth == 8) return (v8)v64{row(0, uint64_t{}), row(1, uint64_t{})};
+  if constexpr (kWidth * 4 == kBytes && kWidth == 8)
+    return (v8)v64{row(0, uint64_t{}), row(1, uint64_t{}), row(2, uint64_t{}), row(3, uint64_t{})};
+  if constexpr (kWidth == 4) return (v8)vi{row(0, int32_t{}), row(1, int32_t{}), row(2, int32_t{}), row(3, int32_t{})};
+  return loadu_bytes(c);
 }
 
-// Bytes that float32 foretells for kRows x kVectors vectors of sums, row after row.
+// Whether n bytes, 1 <= n <= 64, are the same.
+EDGERUN_SIMD bool same_bytes(const uint8_t* a, const uint8_t* b, int n) {
+  const auto differ = [&](auto piece, int at) __attribute__((always_inline)) {
+    auto other = piece;
+    __builtin_memcpy(&piece, a + at, sizeof piece), __builtin_memcpy(&other, b + at, sizeof piece);
+    return piece ^ other;
+  };
+  uint64_t differs = 0;
+  int k = 0;
+  for (; k + 8 <= n; k += 8) differs |= differ(uint64_t{}, k);
+  if (n & 4) differs |= differ(uint32_t{}, k), k += 4;
+  for (; k < n; ++k) differs |= differ(uint8_t{}, k);
+  return differs == 0;
+}
+
+// Bytes that float32 foretells for kRows x kVectors vectors of sums, row after row, in vectors of as many rows as they hold.
 template <int kRows, int kVectors>
 struct Foretold {
-  static constexpr int kAll = kRows * kVectors, kWidth = kVectors * kLanes;
-  uint8_t bytes[(kAll + 3) / 4 * 4 * kLanes];
-  vf factor[kVectors], half;
-  v8 flips, low, high;
+  static constexpr int kAll = kRows * kVectors, kWidth = kVectors * kLanes, kQuads = (kAll + 3) / 4;
+  static constexpr int kHigh = kWidth < kBytes ? kBytes / kWidth : 1;  // rows of a vector
+  static constexpr int kWide = kWidth < kBytes ? 1 : kWidth / kBytes;  // vectors of a row
+  static constexpr int kRest = kRows % kHigh == 0 ? kHigh : kRows % kHigh;
+  static_assert(kBytes == 4 * kLanes && (kVectors < 3 || kVectors % 4 == 0), "a vector of bytes is whole rows, or a row whole vectors");
+  v8 bytes[kQuads]{};
+  vf factor[kVectors]{}, half{};
+  v8 flips{}, low{}, high{};
+  bool bounded = false;  // low and high are not those of every byte
 
   EDGERUN_INLINE Foretold(const IntProduct& g, int64_t column) {
     if (EDGERUN_LIKELY(!g.verify)) return;
-    const uint8_t flip = g.narrow.is_signed ? 0x80 : 0;  // as 0 to 255, so that truncating rounds down
+    const uint8_t flip = g.narrow.is_signed ? 0x80 : 0;  // as 0 to 255: truncating rounds down, and floats are finest next to 0
     flips = broadcast_byte(flip), low = broadcast_byte(static_cast<uint8_t>(g.narrow.low + flip));
     high = broadcast_byte(static_cast<uint8_t>(g.narrow.high + flip));
     half = broadcast(static_cast<float>(g.narrow.zero + flip) + 0.5f);
+    bounded = g.narrow.high - g.narrow.low != 255;
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) factor[v] = factor_at(g, column + v * kLanes);
   }
   EDGERUN_INLINE void from(const vi (&acc)[kRows][kVectors]) {
 #pragma GCC unroll 8
-    for (int i = 0; i < kAll; i += 4) {
+    for (int i = 0; i < kQuads; ++i) {
       vi q[4];
 #pragma GCC unroll 4
       for (int k = 0; k < 4; ++k) {
-        const int at = i + k < kAll ? i + k : kAll - 1;
-        q[k] = truncate_int(fma(to_float(acc[at / kVectors][at % kVectors]), factor[at % kVectors], half));
+        const int at = i * 4 + k, row = at / kVectors < kRows ? at / kVectors : kRows - 1;  // behind the last row: that once more
+        q[k] = truncate_int(fma(to_float(acc[row][at % kVectors]), factor[at % kVectors], half));
       }
-      storeu_bytes(bytes + i * kLanes, max_bytes(min_bytes(narrow_ints_in_order(q[0], q[1], q[2], q[3]), high), low) ^ flips);
+      bytes[i] = narrow_ints_in_order(q[0], q[1], q[2], q[3]);
+      if (bounded) bytes[i] = max_bytes(min_bytes(bytes[i], high), low);
+      bytes[i] ^= flips;
     }
   }
+#if defined(EDGERUN_SIMD_AVX512)
+  // The same for all rows, by masks.
+  EDGERUN_INLINE bool matches_part(const uint8_t* c, int64_t ldc, int columns) const {
+    const auto mask = static_cast<uint32_t>((uint64_t{1} << columns) - 1);
+    const uint64_t two = mask | uint64_t{mask} << 32, all = kWidth == 32 ? two : two | two << 16;
+    const auto row = [&](int r) __attribute__((always_inline)) { return c + (r < kRows ? r : kRows - 1) * ldc; };
+    __m512i differs{};
+#pragma GCC unroll 8
+    for (int i = 0; i < kQuads; ++i) {
+      __m512i y{};
+      if constexpr (kWidth == 32) {
+        y = _mm512_maskz_inserti64x4(0xff, y, _mm256_maskz_loadu_epi8(mask, row(2 * i)), 0);
+        y = _mm512_maskz_inserti64x4(0xff, y, _mm256_maskz_loadu_epi8(mask, row(2 * i + 1)), 1);
+      } else {
+        const auto part = static_cast<__mmask16>(mask);
+        y = _mm512_maskz_inserti32x4(0xffff, y, _mm_maskz_loadu_epi8(part, row(4 * i)), 0);
+        y = _mm512_maskz_inserti32x4(0xffff, y, _mm_maskz_loadu_epi8(part, row(4 * i + 1)), 1);
+        y = _mm512_maskz_inserti32x4(0xffff, y, _mm_maskz_loadu_epi8(part, row(4 * i + 2)), 2);
+        y = _mm512_maskz_inserti32x4(0xffff, y, _mm_maskz_loadu_epi8(part, row(4 * i + 3)), 3);
+      }
+      differs = _mm512_or_si512(differs, _mm512_xor_si512(y, (__m512i)bytes[i]));
+    }
+    return _mm512_test_epi8_mask(differs, _mm512_maskz_set1_epi8(all, -1)) == 0;
+  }
+#endif
   // Whether the first `rows` rows at c are these, `columns` bytes of each.
   EDGERUN_INLINE bool matches(const uint8_t* c, int64_t ldc, int rows, int columns) const {
-    if (EDGERUN_UNLIKELY(columns < kWidth)) {
-      int differs = 0;
-      for (int r = 0; r < rows; ++r)
-        for (int k = 0; k < columns; ++k) differs |= bytes[r * kWidth + k] ^ c[r * ldc + k];
-      return differs == 0;
-    }
-    if constexpr (kWidth % 16 == 0) {
-      v16_bytes differs{};
+#if defined(EDGERUN_SIMD_AVX512)
+    if constexpr (kWidth < kBytes)
+      if (EDGERUN_UNLIKELY(columns < kWidth && rows == kRows)) return matches_part(c, ldc, columns);
+#endif
+    if (EDGERUN_UNLIKELY(columns < kWidth || rows < kRows)) {
+      uint8_t all[kQuads * kBytes];
 #pragma GCC unroll 8
-      for (int r = 0; r < rows; ++r)
-#pragma GCC unroll 4
-        for (int k = 0; k < kWidth; k += 16) differs |= load16(bytes + r * kWidth + k) ^ load16(c + r * ldc + k);
-      return (differs[0] | differs[1]) == 0;
-    } else {
-      uint64_t differs = 0;
-#pragma GCC unroll 8
-      for (int r = 0; r < rows; ++r) {
-        uint64_t a = 0, b = 0;
-        __builtin_memcpy(&a, bytes + r * kWidth, kWidth);
-        __builtin_memcpy(&b, c + r * ldc, kWidth);
-        differs |= a ^ b;
-      }
-      return differs == 0;
+      for (int i = 0; i < kQuads; ++i) storeu_bytes(all + i * kBytes, bytes[i]);
+      bool same = true;
+      for (int r = 0; r < rows; ++r) same &= same_bytes(all + r * kWidth, c + r * ldc, columns);
+      return same;
     }
+    v8 differs{};
+#pragma GCC unroll 8
+    for (int i = 0; i < kQuads; ++i) {
+      const uint8_t* at = c + i * kHigh / kWide * ldc + i % kWide * kBytes;
+      const bool whole = kHigh == 1 || (i + 1) * kHigh <= kRows;
+      differs |= bytes[i] ^ (whole ? load_rows<kWidth, kHigh>(at, ldc) : load_rows<kWidth, kRest>(at, ldc));
+    }
+    return !any((vm)differs);
   }
 };
 
@@ -131,13 +195,13 @@ template <int kRows, int kVectors>
 struct Watch {
   static constexpr int kWidth = kVectors * kLanes;
   Foretold<kRows, kVectors> foretold;
-  int32_t kept[kRows * kWidth];
+  int32_t* kept;  // room for a tile's sums; not a member, or all members would lie in memory
   int64_t column;
   int columns;
   bool on, hit = false, keeps = false;
 
-  EDGERUN_INLINE Watch(const IntProduct& g, int64_t first, int n)
-      : foretold(g, first), column(first), columns(n), on(g.seen || g.fault || g.verify) {}
+  EDGERUN_INLINE Watch(const IntProduct& g, int64_t first, int n, int32_t (&room)[kRows * kWidth])
+      : foretold(g, first), kept(room), column(first), columns(n), on(g.seen || g.fault || g.verify) {}
   EDGERUN_INLINE TilePlace place(int64_t row) const { return {row, column, kRows, columns}; }
   // Before a tile's sums are rescaled. False: it is not to be stored.
   EDGERUN_INLINE bool before(const IntProduct& g, int64_t row, vi (&acc)[kRows][kVectors]) {
