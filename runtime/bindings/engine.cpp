@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "finite.h"
 #include "session.h"
 #include "topology.h"
 
@@ -146,7 +147,8 @@ struct PySession {
                           std::to_string(e.extent - 1) + "], found " + std::to_string(e.value) + "; check the indices that were fed");
   }
 
-  py::dict run(const py::sequence& feeds) {
+  // What `result` tells; brief: the outputs alone, as a tuple, where there is nothing else to tell: no exit, no finding.
+  py::object run(const py::sequence& feeds, bool brief) {
     const size_t n_out = out.size();
     const py::object objects = items_of(feeds);
     check_count(static_cast<size_t>(PySequence_Fast_GET_SIZE(objects.ptr())));
@@ -171,6 +173,7 @@ struct PySession {
     raise(error);
     for (size_t k = 0; k < n_out; ++k)
       if (!session.output_ready(k)) outputs[k] = py::none();
+    if (brief && session.findings().empty() && session.info().reruns == 0 && plan->plan->exits.empty()) return std::move(outputs);
     return result(std::move(outputs));
   }
 
@@ -352,6 +355,7 @@ PYBIND11_MODULE(_engine, m) {
   fault_type() = PyErr_NewException("edgerun._engine.EngineFault", PyExc_Exception, nullptr);
   m.add_object("EngineFault", py::reinterpret_borrow<py::object>(fault_type()));
   m.def("isa", [] { return kernels().isa; }, "Instruction set of the kernels in use.");
+  m.def("is_finite", &edgerun::is_finite, py::arg("array"), "Whether an array holds neither NaN nor infinity; None where it is no plain float array.");
   m.def("default_threads", &default_threads, "Physical cores this process may use.");
   m.def("kernel_names", [] {
     std::vector<std::string> names;
@@ -363,7 +367,7 @@ PYBIND11_MODULE(_engine, m) {
       .def(py::init<std::shared_ptr<PyPlan>, int, bool, int, int64_t, int64_t, int>(), py::arg("plan"), py::arg("threads") = 0,
            py::arg("checks") = true, py::arg("spin_us") = 30, py::arg("timeout_ns") = 0, py::arg("scrub_bytes") = 0,
            py::arg("reaction") = 0)
-      .def("run", &PySession::run, py::arg("feeds"))
+      .def("run", &PySession::run, py::arg("feeds"), py::arg("brief") = false)
       .def("profile", &PySession::profile, py::arg("feeds"), py::arg("repeats") = 10)
       .def("tune", &PySession::tune, py::arg("feeds"), py::arg("rounds") = 5)
       .def("arm", &PySession::arm, py::arg("site"), py::arg("step"), py::arg("index"), py::arg("mask"), py::arg("mode"), py::arg("runs"))
