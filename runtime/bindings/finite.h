@@ -4,6 +4,8 @@
 
 #include <cstddef>
 
+#include "session.h"
+
 namespace edgerun {
 
 template <class T>
@@ -16,6 +18,11 @@ bool all_finite(const T* x, size_t n) {
   for (; i < n; ++i) total += x[i] * T(0);
   for (const T s : sums) total += s;
   return total == T(0);
+}
+
+inline bool all_finite(DType type, const void* data, size_t n) {
+  if (type == DType::f32) return all_finite(static_cast<const float*>(data), n);
+  return type != DType::f64 || all_finite(static_cast<const double*>(data), n);
 }
 
 // True or False for float32 and float64 arrays that lie in one piece, None for anything else.

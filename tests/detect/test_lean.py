@@ -7,6 +7,7 @@ from copy import deepcopy
 import numpy as np
 import onnx
 import pytest
+from onnx import helper, numpy_helper
 
 pytest.importorskip("torch", reason="needs the extra detect")
 pytest.importorskip("sklearn", reason="needs the extra detect")
@@ -95,6 +96,46 @@ def test_a_detector_tells_parts_of_its_mode(made, mode):
     assert one.mode == mode and tuple(one.parts) == COLUMNS[mode] and one.attack == (one.value > 1)
     np.testing.assert_allclose(many, net.run(x, exits, tail)[0][:, column], rtol=1e-4, atol=1e-4)
     assert one.value == pytest.approx(many[0], rel=1e-5, abs=1e-5)
+
+
+def together(file: bytes) -> bytes:
+    """The file with the outputs that files had before modes had their own."""
+    model = onnx.load_from_string(file)
+    graph, made = model.graph, [output_of(m) for m in MODES]
+    graph.initializer.extend(numpy_helper.from_array(np.array([k]), n) for k, n in enumerate(("zero", "one", "two")))
+    graph.node.extend([*(helper.make_node("Gather", [o, "zero"], [f"{o}/value"], axis=1) for o in made),
+                       helper.make_node("Concat", [f"{o}/value" for o in made], ["scores"], axis=1),
+                       helper.make_node("Gather", ["score_features", "one"], ["shape"], axis=1),
+                       *(helper.make_node("Gather", [output_of(m), "two"], [m], axis=1) for m in MODES[1:]),
+                       helper.make_node("Concat", ["shape", *MODES[1:]], ["parts"], axis=1)])
+    del graph.output[:]
+    graph.output.extend(helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, ["batch", 4]) for n in ("parts", "scores"))
+    return bytes(model.SerializeToString())
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_files_with_one_output_for_all_modes_are_read(made, mode):
+    net, x, exits, tail = made
+    column, file = MODES.index(mode), network.export(net, about(net))
+    given = exits if column % 2 else None, tail if column > 1 else None
+    with Detector(file) as new, Detector(together(file)) as old:
+        for k in range(3):
+            one = [None if g is None else g[k] for g in given]
+            found = old.score(x[k:k + 1], *one)
+            assert found.value == pytest.approx(new.score(x[k:k + 1], *one).value, rel=1e-5, abs=1e-5)
+            assert tuple(found.parts) == network.PARTS and found.mode == mode
+        np.testing.assert_allclose(old.scores(x, *given), new.scores(x, *given), rtol=1e-5, atol=1e-5)
+
+
+def test_features_that_do_not_lie_in_one_piece_are_looked_at_all_the_same(made):
+    net, x, exits, tail = made
+    apart = np.repeat(x[:1], 2, axis=-1)[..., ::2]
+    assert not apart.flags.c_contiguous or apart.size == 1
+    with Detector(network.export(net, about(net))) as detector:
+        assert detector.score(apart, exits[0], tail[0]).value == detector.score(x[:1], exits[0], tail[0]).value
+        apart.reshape(-1)[0] = apart[(0,) * apart.ndim] = np.nan
+        found = detector.score(apart, exits[0], tail[0])
+    assert found.attack and found.value == np.inf and found.parts == {}
 
 
 def test_broken_lines_begin_where_they_reach_a_level():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,22 +13,27 @@ import numpy as np
 from edgerun.detect.about import INPUTS, KEY, MODES, TOGETHER, About, mode_of, output_of
 from edgerun.detect.lane import Lane
 from edgerun.errors import InputError, ModelFormatError, OptionError
-from edgerun.feeds import is_finite
 from edgerun.session import Session
 
 Array = np.ndarray[Any, Any]
-FLOAT = np.dtype(np.float32)
 
 
 class Score(NamedTuple):
     """value: greater for what looks manipulated, infinite for what is not finite. threshold: of the chosen false-positive rate in this
-    mode. attack: value > threshold, or not a number. parts: what the value is made of, by name. mode: one of `edgerun.detect.MODES`."""
+    mode. attack: value > threshold, or not a number. mode: one of `edgerun.detect.MODES`. numbers: the value, then its parts, of names
+    `names`; nothing where the features are not finite."""
 
     value: float
     threshold: float
     attack: bool
-    parts: Mapping[str, float]
     mode: str
+    names: tuple[str, ...] = ()
+    numbers: Sequence[float] = ()
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """What the value is made of, by name."""
+        return dict(zip(self.names, self.numbers[1:], strict=True))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; numbers that are not finite become null."""
@@ -45,12 +50,13 @@ class Detector:
             if score.attack: ...
 
     model: path or the file's bytes. rate: nominal share of benign inputs that are taken for attacks, one of `about.rates`.
-    options: those of `edgerun.Session`; threads is 1 unless given, the work is a few microseconds. Any number of threads may call it.
+    options: those of `edgerun.Session`; threads is 1 unless given, the work is a few microseconds, and checks "off": a score that is not
+    finite is an attack anyway, and other findings only `on_finding` and `fault_log` would tell. Any number of threads may call it.
     Raises ModelError, OptionError.
     """
 
     def __init__(self, model: str | os.PathLike[str] | bytes, *, rate: float = 0.05, **options: Any) -> None:
-        settings: dict[str, Any] = {"threads": 1, "nonfinite": "allow"} | options
+        settings: dict[str, Any] = {"threads": 1, "nonfinite": "allow", "checks": "off"} | options
         self._options, whole = settings, Session(model, **settings)
         self.name, self._proto = whole.name, whole.proto
         if KEY not in whole.metadata:
@@ -73,8 +79,6 @@ class Detector:
             self._lanes = [Lane(whole, self.about, m, self._threshold[m]) if m in self._threshold else None for m in MODES]
         else:
             whole.close()
-        self._shape = self.about.shape
-        self._rows = (self.about.classes,), (1, self.about.classes)
         self._nothing = np.zeros((1, self.about.classes), np.float32)
 
     def belongs_to(self, tail_sha256: str) -> bool:
@@ -86,18 +90,21 @@ class Detector:
         """Of one message: features float32 of `about.shape`; logits of the head's last exit and of the tail, [classes] or [1, classes].
 
         InputError where dtype or shape do not fit. What is not finite is an attack: nothing benign is, whatever the noise."""
-        if type(features) is not np.ndarray or features.dtype is not FLOAT or features.shape != self._shape:
-            features = self._features(features)
         known = (exit_scores is not None) + 2 * (tail_scores is not None)
-        sent = self._nothing if exit_scores is None else self._answer("exit_scores", exit_scores)
-        answered = self._nothing if tail_scores is None else self._answer("tail_scores", tail_scores)
-        lane = self._lanes[known] or self._lane(MODES[known])
-        if is_finite(features) and is_finite(sent) and is_finite(answered):
-            value, *parts = lane.one((features, sent, answered))
-            if math.isfinite(value):
-                told = value, lane.threshold, value > lane.threshold, dict(zip(lane.parts, parts, strict=True)), lane.mode
-                return tuple.__new__(Score, told)  # half the time of Score(…)
-        return Score(math.inf, lane.threshold, True, {}, lane.mode)
+        lane, nothing = self._lanes[known] or self._lane(MODES[known]), self._nothing
+        feeds: Any = features, nothing if exit_scores is None else exit_scores, nothing if tail_scores is None else tail_scores
+        try:
+            outputs = lane.run(feeds)  # which looks at types and shapes itself
+        except (InputError, AttributeError):
+            outputs = lane.run(self._checked(*feeds))
+        if outputs is None:
+            return Score(math.inf, lane.threshold, True, lane.mode)
+        found = outputs[0].tolist()[0] if lane.own else lane.read(outputs)
+        value = found[0]
+        if not value < math.inf:
+            return Score(math.inf, lane.threshold, True, lane.mode)
+        told = value, lane.threshold, value > lane.threshold, lane.mode, lane.parts, found
+        return tuple.__new__(Score, told)  # half the time of Score(…)
 
     def scores(self, features: Array, exit_scores: Array | None = None, tail_scores: Array | None = None) -> Array:
         """Of many messages, [N, …] and [N, classes]: values float64 [N] in the mode of what is given, infinite for what is not finite."""
@@ -125,15 +132,14 @@ class Detector:
                 lane = self._lanes[MODES.index(mode)] = Lane(session, self.about, mode, self._threshold[mode])
             return lane
 
-    def _features(self, found: object) -> Array:
-        if not isinstance(found, np.ndarray) or found.dtype != FLOAT or found.shape != self._shape:
-            what = f"{found.dtype} {list(found.shape)}" if isinstance(found, np.ndarray) else type(found).__name__
-            raise InputError(f"features '{self.about.tensor}': expected float32 {list(self._shape)}; found {what}")
-        return found
+    def _checked(self, features: object, *answers: object) -> tuple[Array, ...]:
+        """What does not fit as it is, converted, or refused by name."""
+        if not isinstance(features, np.ndarray) or features.dtype != np.float32 or features.shape != self.about.shape:
+            found = f"{features.dtype} {list(features.shape)}" if isinstance(features, np.ndarray) else type(features).__name__
+            raise InputError(f"features '{self.about.tensor}': expected float32 {list(self.about.shape)}; found {found}")
+        return features, *(self._answer(n, a) for n, a in zip(INPUTS[1:], answers, strict=True))
 
-    def _answer(self, name: str, scores: Array | Sequence[float]) -> Array:
-        if type(scores) is np.ndarray and scores.dtype is FLOAT and scores.shape in self._rows:
-            return scores if scores.ndim == 2 else scores[None]
+    def _answer(self, name: str, scores: Any) -> Array:
         try:
             found = np.asarray(scores, np.float32)
         except (ValueError, TypeError) as e:

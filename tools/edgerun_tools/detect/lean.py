@@ -9,7 +9,7 @@ What is folded, against the network that was trained (`network`):
     tanh r             2 sigmoid(2 r) - 1, beside the counts, which are sigmoids of |r|: a PRelu with slopes -1 and 1 serves all four
     log sum exp e      max e - max log_softmax e
     scores             surprises are sums of ramps of the parts, and so are their sums: a Gemm with a ReLU, and a Gemm
-    x                  relu(x) - relu(-x), where something linear has to pass a ReLU
+    parts              relu(x) - relu(-x), beside the ramps
 
 Every mode has an output of its own, so that a session of one of them computes nothing else: the witness is not run where both answers are
 known. `tests/detect/test_lean.py` shows that all modes are those of the network.
@@ -74,8 +74,7 @@ def _summary(g: Nodes, s: Summary, shape: tuple[int, ...], x: str) -> str:
     else:
         raw = g.put("Flatten", g.clip(FEATURES, s.low, s.high))
     scale, centre = _array(s.scale), _array(s.centre)
-    scaled = g.put("BatchNormalization", raw, 1 / scale, -centre / scale, np.zeros(s.size), np.ones(s.size), epsilon=0.0)
-    return g.clip(scaled, -LIMIT, LIMIT)
+    return g.clip(g.scaled(raw, 1 / scale, -centre / scale), -LIMIT, LIMIT)
 
 
 def _moments(g: Nodes, rough: bool, even: bool, x: str) -> str:
@@ -109,13 +108,10 @@ def _statistics(g: Nodes, r: Residuals, v: str) -> str:
     counts = g.put("ReduceMean", g.put("Sigmoid", g.put("Add", bent, np.array([[0.0], [-4.0], [-4.0], [-4.0]]))), axes=(2,), keepdims=0)
 
     white, size = _array(r.white), len(mean[1])
-    told = [_behind(mean, turn), mean, (-mean[0], -mean[1])]
+    turned = g.linear(inner, *_behind(mean, turn), relu=True)
     distance = mean[0] @ white, (mean[1] - _array(r.middle)) @ white
-    told += [distance, (-distance[0], -distance[1])]
-    passed = g.linear(inner, np.concatenate([w for w, _ in told], 1), np.concatenate([b for _, b in told]), relu=True)
-    one, none = np.eye(size), np.zeros((size, size))
-    mix = np.block([[-moved[0], none], [one, none], [-one, none], [none, one], [none, -one]])
-    code = g.linear(passed, mix, np.concatenate([-moved[1], np.zeros(size)]))
+    code = g.linear(inner, np.concatenate([mean[0], distance[0]], 1), np.concatenate([mean[1] - moved[1], distance[1]]))
+    code = g.put("Add", code, g.put("MatMul", turned, np.concatenate([-moved[0], np.zeros((size, size))], 1)))
     square = g.clip(g.put("Mul", code, code), -np.inf, 9.0)
     logs = g.put("Log", g.clip(g.linear(square, np.repeat(np.eye(2), size, 0) / size, np.zeros(2)), LEAST))
     return g.put("Concat", logs, counts, axis=1)

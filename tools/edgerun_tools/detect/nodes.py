@@ -40,6 +40,10 @@ class Nodes:
         y = self.put("Gemm", x, weight, bias)
         return self.put("Relu", y) if relu else y
 
+    def scaled(self, x: str, scale: Array, shift: Array) -> str:
+        """x [N, k] * scale [k] + shift [k]: a BatchNormalization, with what clips it one step."""
+        return self.put("BatchNormalization", x, scale, shift, np.zeros(len(scale)), np.ones(len(scale)), epsilon=0.0)
+
     def shaped(self, x: str, *shape: int) -> str:
         """x in another shape; -1 stands for the batch."""
         return self.put("Reshape", x, np.array(shape, np.int64))
