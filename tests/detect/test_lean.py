@@ -72,6 +72,17 @@ def test_a_mode_is_that_of_the_network(made, mode):
     assert np.ptp(found[:, 0]) > 1 and len(np.unique(found[:, 0] > 0)) == 2  # below and above the first knot
 
 
+def test_another_runtime_computes_the_same(made):
+    onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra test")
+    net, x, exits, tail = made
+    file, feeds = network.export(net, about(net)), {"features": x, "exit_scores": exits, "tail_scores": tail}
+    theirs = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"]).run([output_of(m) for m in MODES], feeds)
+    with Session(file, threads=1) as session:
+        ours = session.run(feeds).outputs
+    for mode, found in zip(MODES, theirs, strict=True):
+        np.testing.assert_allclose(ours[output_of(mode)], found, rtol=1e-3, atol=1e-3)  # both are in float32
+
+
 def test_with_both_answers_the_witness_is_not_run(made):
     net = made[0]
     file = network.export(net, about(net))

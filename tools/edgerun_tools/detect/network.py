@@ -7,10 +7,11 @@ Parts, each greater for what looks manipulated:
     tail     divergence of the tail's answer and the witness                    needs the tail's
     exit     divergence of the tail's answer and the head's exit                needs both
 
-A part becomes -log p, where p is the share of benign calibration inputs with a greater one: linear between the quantiles of `SHARES` and
-beyond the last. A score is the sum over the parts that its mode has (Fisher 1932, "Statistical Methods for Research Workers", 21.1); as the
-parts are not independent, thresholds are quantiles of the sum itself, on benign data. Beside answers, the shape counts only as far as it
-is rarer than `RARE`: noise of a kind never met moves it, and it is there to see what looks like no features at all.
+A part becomes -log 2p, where p is the share of benign calibration inputs with a greater one: 0 up to the median, linear between the
+quantiles of `SHARES` and beyond the last. A score is the sum over the parts that its mode has (Fisher 1932, "Statistical Methods for
+Research Workers", 21.1); as the parts are not independent, thresholds are quantiles of the sum itself, on benign data. Beside answers, the
+shape counts only as far as 2p is below `RARE`: noise of a kind never met moves it, and it is there to see what looks like no features at
+all.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ SHARES = (0.5, 0.25, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002)
 
 
 class Surprise(nn.Module):
-    """[n, parts] -> -log p, [n, parts]: a broken line through benign quantiles, written as a sum of ramps."""
+    """[n, parts] -> -log 2p, [n, parts]: a broken line through benign quantiles, written as a sum of ramps."""
 
     def __init__(self, parts: int) -> None:
         super().__init__()
