@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "finite.h"
 #include "session.h"
 #include "topology.h"
 
@@ -32,8 +33,12 @@ struct PortSpec {
   std::string name;
   py::dtype dtype;
   std::vector<py::ssize_t> shape, strides;
+  DType type;
+  size_t elements;
   explicit PortSpec(const Plan& plan, const Port& port) : name(port.name), dtype(dtype_of(plan.slots[port.slot].view.dtype)) {
     const TensorView& v = plan.slots[port.slot].view;
+    type = v.dtype;
+    elements = static_cast<size_t>(v.elements());
     shape.assign(v.dims, v.dims + v.rank);
     strides.resize(shape.size());
     py::ssize_t step = static_cast<py::ssize_t>(size_of(v.dtype));
@@ -100,8 +105,8 @@ struct PySession {
         session(plan->plan, SessionOptions{threads, checks, spin_us, timeout_ns, scrub_bytes, static_cast<Reaction>(reaction)}),
         in(plan->inputs.size()), out(plan->outputs.size()) {}
 
-  // The array's data, after checking that it is exactly what the plan wants.
-  const void* feed(size_t k, PyObject* o) const {
+  // The array's data, after checking that it is exactly what the plan wants; brief: but for a 1 in front of a vector, which it may lack.
+  const void* feed(size_t k, PyObject* o, bool brief = false) const {
     const PortSpec& spec = plan->inputs[k];
     const auto fail = [&](const std::string& what) { throw py::value_error("input '" + spec.name + "': " + what); };
     if (!py::isinstance<py::array>(o)) fail("expected a NumPy array, found " + std::string(Py_TYPE(o)->tp_name));
@@ -111,8 +116,9 @@ struct PySession {
       fail("expected dtype " + py::str(spec.dtype).cast<std::string>() + ", found " +
            py::str(py::handle(a->descr)).cast<std::string>() + "; convert it first");
     const auto rank = static_cast<size_t>(a->nd);
-    bool same_shape = rank == spec.shape.size();
-    for (size_t d = 0; same_shape && d < rank; ++d) same_shape = a->dimensions[d] == spec.shape[d];
+    const size_t lacks = brief && rank == 1 && spec.shape.size() == 2 ? 1 : 0;
+    bool same_shape = rank + lacks == spec.shape.size();
+    for (size_t d = 0; same_shape && d < spec.shape.size(); ++d) same_shape = spec.shape[d] == (d < lacks ? 1 : a->dimensions[d - lacks]);
     if (!same_shape)
       fail("expected shape " + shape_text(spec.shape) + ", found " +
            shape_text(std::vector<py::ssize_t>(a->dimensions, a->dimensions + rank)) + "; reshape it, or plan the model for this shape");
@@ -146,7 +152,10 @@ struct PySession {
                           std::to_string(e.extent - 1) + "], found " + std::to_string(e.value) + "; check the indices that were fed");
   }
 
-  py::dict run(const py::sequence& feeds) {
+  // What `result` tells; brief: the outputs alone, as a tuple, where there is nothing else to tell: no exit, no finding; and the GIL is
+  // kept, as giving it up and taking it again costs a microsecond where caches are cold. finite: none, and no run, where an input holds
+  // NaN or infinity.
+  py::object run(const py::sequence& feeds, bool brief, bool finite) {
     const size_t n_out = out.size();
     const py::object objects = items_of(feeds);
     check_count(static_cast<size_t>(PySequence_Fast_GET_SIZE(objects.ptr())));
@@ -157,20 +166,25 @@ struct PySession {
       lock.lock();
     }
     py::tuple outputs(n_out);
-    for (size_t k = 0; k < in.size(); ++k) in[k] = feed(k, items[k]);
+    for (size_t k = 0; k < in.size(); ++k) in[k] = feed(k, items[k], brief);
+    for (size_t k = 0; finite && k < in.size(); ++k)
+      if (!all_finite(plan->inputs[k].type, in[k], plan->inputs[k].elements)) return py::none();
     for (size_t k = 0; k < n_out; ++k) {
       py::array a = allocate(k);
       out[k] = py::detail::array_proxy(a.ptr())->data;
       PyTuple_SET_ITEM(outputs.ptr(), static_cast<py::ssize_t>(k), a.release().ptr());
     }
     RunError error;
-    {
+    if (brief) {
+      error = session.run(in.data(), out.data());
+    } else {
       const py::gil_scoped_release release;
       error = session.run(in.data(), out.data());
     }
     raise(error);
     for (size_t k = 0; k < n_out; ++k)
       if (!session.output_ready(k)) outputs[k] = py::none();
+    if (brief && session.findings().empty() && session.info().reruns == 0 && plan->plan->exits.empty()) return std::move(outputs);
     return result(std::move(outputs));
   }
 
@@ -352,6 +366,7 @@ PYBIND11_MODULE(_engine, m) {
   fault_type() = PyErr_NewException("edgerun._engine.EngineFault", PyExc_Exception, nullptr);
   m.add_object("EngineFault", py::reinterpret_borrow<py::object>(fault_type()));
   m.def("isa", [] { return kernels().isa; }, "Instruction set of the kernels in use.");
+  m.def("is_finite", &edgerun::is_finite, py::arg("array"), "Whether an array holds neither NaN nor infinity; None where it is no plain float array.");
   m.def("default_threads", &default_threads, "Physical cores this process may use.");
   m.def("kernel_names", [] {
     std::vector<std::string> names;
@@ -363,7 +378,7 @@ PYBIND11_MODULE(_engine, m) {
       .def(py::init<std::shared_ptr<PyPlan>, int, bool, int, int64_t, int64_t, int>(), py::arg("plan"), py::arg("threads") = 0,
            py::arg("checks") = true, py::arg("spin_us") = 30, py::arg("timeout_ns") = 0, py::arg("scrub_bytes") = 0,
            py::arg("reaction") = 0)
-      .def("run", &PySession::run, py::arg("feeds"))
+      .def("run", &PySession::run, py::arg("feeds"), py::arg("brief") = false, py::arg("finite") = false)
       .def("profile", &PySession::profile, py::arg("feeds"), py::arg("repeats") = 10)
       .def("tune", &PySession::tune, py::arg("feeds"), py::arg("rounds") = 5)
       .def("arm", &PySession::arm, py::arg("site"), py::arg("step"), py::arg("index"), py::arg("mask"), py::arg("mode"), py::arg("runs"))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from edgerun.errors import DataError, EdgeRunWarning, InputError
+from edgerun.executors.engine import native_finite
 from edgerun.preprocess import IMAGE_SUFFIXES, Preprocess, read_image
 
 SMALL = 8192
@@ -128,6 +129,9 @@ def _checked(info: TensorInfo, feed: Any, sizes: dict[str, int], finite: bool) -
 
 def is_finite(x: np.ndarray) -> bool:
     """Whether an array holds neither NaN nor infinity; integers and booleans always do not."""
+    found = native_finite(x)
+    if found is not None:
+        return found
     if x.dtype.kind != "f" or x.size == 0:
         return True
     finite = np.isfinite(x)

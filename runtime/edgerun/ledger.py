@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import threading
@@ -48,7 +49,9 @@ class Ledger:
         self._name, self._callback = name, callback
         self._log = None if log is None else FaultLog(log)
         self._lock = threading.Lock()
-        self._runs = self._reruns = self._permanent = self._aborted = 0
+        self._runs, self._looks = itertools.count(1), 0  # next() is atomic, and a third of a lock; to look at it counts, too
+        self.count = self._runs.__next__  # a run is over in which nothing was found
+        self._reruns = self._permanent = self._aborted = 0
         self._checks: Counter[str] = Counter()
         self._actions: Counter[str] = Counter()
 
@@ -56,16 +59,17 @@ class Ledger:
     def counters(self) -> Counters:
         """As they are now."""
         with self._lock:
-            return Counters(self._runs, dict(self._checks), self._actions["corrected"], self._actions["restored"], self._reruns,
-                            self._permanent, self._aborted)
+            self._looks += 1
+            return Counters(self.count() - self._looks, dict(self._checks), self._actions["corrected"], self._actions["restored"],
+                            self._reruns, self._permanent, self._aborted)
 
     def ran(self, findings: Sequence[Finding], reruns: int = 0, aborted: bool = False) -> None:
         """A run is over. An exception of the callback is the caller's."""
+        number = self.count()
+        if not findings:
+            return
         with self._lock:
-            self._runs += 1
-            run = self._runs
-            if not findings:
-                return
+            run = number - self._looks
             self._reruns += reruns
             self._aborted += aborted
             for f in findings:

@@ -38,7 +38,7 @@ class Ready:
     work: multiply-accumulates up to each exit, or of the whole plan; names: of the outputs; taken: one entry per exit, at
     least one; audit: an executor that decides nothing and runs to the last exit, for adaptive thresholds; untuned: runs
     until the threads of the steps are measured next, 0 when that is done or not wanted; tuned: how often that happened;
-    on_fault: one of options.REACTIONS.
+    on_fault: one of options.REACTIONS. pinned: somebody holds on to it, so it stays until `close`, beside the `plan_cache` others.
     """
 
     plan: Plan
@@ -51,6 +51,7 @@ class Ready:
     untuned: int = 0
     tuned: int = 0
     on_fault: str = "flag"
+    pinned: bool = False
 
     def run(self, arrays: Sequence[np.ndarray], executor: Executor | None = None) -> RawRun:
         """One answer of `executor`, or of the plan's own. What is done about findings the engine does itself."""
@@ -102,8 +103,8 @@ class Plans:
         found = self._held.get(shapes)
         if found is None:
             found = self._held[shapes] = self._serve(self._make(shapes))
-            while len(self._held) > self._options.plan_cache:
-                self._held.popitem(last=False)[1].close()
+            for old in [s for s, r in self._held.items() if not r.pinned][:-self._options.plan_cache]:
+                self._held.pop(old).close()
         self._held.move_to_end(shapes)
         self._current = shapes, found
         return found

@@ -14,11 +14,19 @@ KEY = "edgerun.detector"
 SCHEMA = "edgerun.detector/1"
 INPUTS = ("features", "exit_scores", "tail_scores")
 """Inputs of the file: float32 [N, …] the tensor that travels, [N, classes] logits of the head's last exit and of the tail. What is not
-known is fed as zeros; the columns of "scores" that would need it are then not looked at."""
-OUTPUTS = ("scores", "parts")
-"""float32 [N, 4] a score for each of MODES, greater for what looks manipulated; float32 [N, parts] what they are made of."""
+known is fed as zeros; the modes that would need it are then not looked at."""
 MODES = ("features", "exit", "tail", "both")
 """What a score was computed from: the features alone, and the answers of the head's exit, of the tail, of both."""
+TOGETHER = ("scores", "parts")
+"""Outputs of files that were made before modes had outputs of their own (see `output_of`) and that are read, too: float32 [N, 4] in the
+order of MODES, and [N, parts] in that of `About.parts`."""
+COLUMNS = {"features": ("shape",), "exit": ("shape", "own"), "tail": ("shape", "tail"), "both": ("shape", "exit")}
+"""The parts that a mode looks at."""
+
+
+def output_of(mode: str) -> str:
+    """Name of the file's output for a mode: float32 [N, 1 + parts], the score, greater for what looks manipulated, then its parts."""
+    return f"score_{mode}"
 
 
 def mode_of(has_exit: bool, has_tail: bool) -> str:
@@ -29,8 +37,8 @@ def mode_of(has_exit: bool, has_tail: bool) -> str:
 @dataclass(frozen=True)
 class About:
     """tensor, shape: what travels, shape of one sample's batch of 1. classes: scores of an answer. exit: the head's exit whose scores are
-    compared, "" where there is none. thresholds: {mode: {nominal false-positive rate as text: score}}. parts: names of the columns of
-    "parts". calibration: on what the thresholds were found. head, tail: sha256 of the files that it belongs to, "" where not known."""
+    compared, "" where there is none. thresholds: {mode: {nominal false-positive rate as text: score}}. parts: names of all parts.
+    calibration: on what the thresholds were found. head, tail: sha256 of the files that it belongs to, "" where not known."""
 
     tensor: str
     shape: tuple[int, ...]

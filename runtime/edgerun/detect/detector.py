@@ -4,30 +4,36 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+import threading
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from edgerun.detect.about import INPUTS, KEY, MODES, OUTPUTS, About, mode_of
+from edgerun.detect.about import INPUTS, KEY, MODES, TOGETHER, About, mode_of, output_of
+from edgerun.detect.lane import Lane
 from edgerun.errors import InputError, ModelFormatError, OptionError
-from edgerun.feeds import is_finite
 from edgerun.session import Session
 
 Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True)
-class Score:
+class Score(NamedTuple):
     """value: greater for what looks manipulated, infinite for what is not finite. threshold: of the chosen false-positive rate in this
-    mode. attack: value > threshold, or not a number. parts: what the value is made of, by name. mode: one of `edgerun.detect.MODES`."""
+    mode. attack: value > threshold, or not a number. mode: one of `edgerun.detect.MODES`. numbers: the value, then its parts, of names
+    `names`; nothing where the features are not finite."""
 
     value: float
     threshold: float
     attack: bool
-    parts: Mapping[str, float]
     mode: str
+    names: tuple[str, ...] = ()
+    numbers: Sequence[float] = ()
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """What the value is made of, by name."""
+        return dict(zip(self.names, self.numbers[1:], strict=True))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; numbers that are not finite become null."""
@@ -44,30 +50,35 @@ class Detector:
             if score.attack: ...
 
     model: path or the file's bytes. rate: nominal share of benign inputs that are taken for attacks, one of `about.rates`.
-    options: those of `edgerun.Session`; threads is 1 unless given, the work is a few microseconds. Any number of threads may call it.
+    options: those of `edgerun.Session`; threads is 1 unless given, the work is a few microseconds, and checks "off": a score that is not
+    finite is an attack anyway, and other findings only `on_finding` and `fault_log` would tell. Any number of threads may call it.
     Raises ModelError, OptionError.
     """
 
     def __init__(self, model: str | os.PathLike[str] | bytes, *, rate: float = 0.05, **options: Any) -> None:
-        settings: dict[str, Any] = {"threads": 1, "nonfinite": "allow"} | options
-        self.session = Session(model, **settings)
-        name = self.session.name
-        if KEY not in self.session.metadata:
-            raise ModelFormatError(f"{name}: expected a detector, with metadata {KEY}; found none; `edgerun detect train` makes one")
-        self.about = About.loads(self.session.metadata[KEY], name)
+        settings: dict[str, Any] = {"threads": 1, "nonfinite": "allow", "checks": "off"} | options
+        self._options, whole = settings, Session(model, **settings)
+        self.name, self._proto = whole.name, whole.proto
+        if KEY not in whole.metadata:
+            raise ModelFormatError(f"{self.name}: expected a detector, with metadata {KEY}; found none; `edgerun detect train` makes one")
+        self.about = About.loads(whole.metadata[KEY], self.name)
         wanted = (self.about.shape, (1, self.about.classes), (1, self.about.classes))
-        found = {i.name: i.shape[1:] for i in self.session.fixed_inputs}
-        made = {o.name for o in self.session.outputs}
-        if found != {n: s[1:] for n, s in zip(INPUTS, wanted, strict=True)} or tuple(found) != INPUTS or made != set(OUTPUTS):
-            raise ModelFormatError(f"{name}: expected inputs {', '.join(INPUTS)} and outputs {', '.join(OUTPUTS)} as metadata {KEY} says; "
-                                   f"found {', '.join(map(str, self.session.inputs))} and {', '.join(sorted(made))}")
+        found = {i.name: i.shape[1:] for i in whole.fixed_inputs}
+        made, each = {o.name for o in whole.outputs}, set(map(output_of, MODES))
+        if found != {n: s[1:] for n, s in zip(INPUTS, wanted, strict=True)} or tuple(found) != INPUTS or made not in (set(TOGETHER), each):
+            raise ModelFormatError(f"{self.name}: expected inputs {', '.join(INPUTS)} and outputs {', '.join(map(output_of, MODES))} as "
+                                   f"metadata {KEY} says; found {', '.join(map(str, whole.inputs))} and {', '.join(sorted(made))}")
         self.rate = rate
         self._threshold = {m: t for m in self.about.thresholds if (t := self.about.threshold(m, rate)) is not None}
         if set(self._threshold) != set(self.about.thresholds):
-            raise OptionError(f"{name}: rate: expected one of {', '.join(f'{r:g}' for r in self.about.rates)}, it was calibrated for; "
-                              f"found {rate!r}")
-        order = [o.name for o in self.session.outputs]
-        self._at = [order.index(n) for n in OUTPUTS]
+            raise OptionError(f"{self.name}: rate: expected one of {', '.join(f'{r:g}' for r in self.about.rates)}, it was calibrated "
+                              f"for; found {rate!r}")
+        self._lanes: list[Lane | None] = [None] * len(MODES)
+        self._making = threading.Lock()
+        if made == set(TOGETHER):
+            self._lanes = [Lane(whole, self.about, m, self._threshold[m]) if m in self._threshold else None for m in MODES]
+        else:
+            whole.close()
         self._nothing = np.zeros((1, self.about.classes), np.float32)
 
     def belongs_to(self, tail_sha256: str) -> bool:
@@ -79,29 +90,29 @@ class Detector:
         """Of one message: features float32 of `about.shape`; logits of the head's last exit and of the tail, [classes] or [1, classes].
 
         InputError where dtype or shape do not fit. What is not finite is an attack: nothing benign is, whatever the noise."""
-        scores = [None if s is None else self._answer(n, s) for n, s in (("exit_scores", exit_scores), ("tail_scores", tail_scores))]
-        if not isinstance(features, np.ndarray) or features.dtype != np.float32 or features.shape != self.about.shape:
-            found = f"{features.dtype} {list(features.shape)}" if isinstance(features, np.ndarray) else type(features).__name__
-            raise InputError(f"features '{self.about.tensor}': expected float32 {list(self.about.shape)}; found {found}")
-        mode = mode_of(scores[0] is not None, scores[1] is not None)
-        if mode not in self._threshold:
-            raise InputError(f"detector: expected what one of its modes needs ({', '.join(self._threshold)}); found {mode}")
-        if not all(s is None or is_finite(s) for s in (features, *scores)):
-            return Score(math.inf, self._threshold[mode], True, {}, mode)
-        given = [self._nothing if s is None else s for s in scores]
-        outputs = self.session.run_raw([np.ascontiguousarray(features), *given]).outputs
-        value = float(outputs[self._at[0]][0, MODES.index(mode)])  # type: ignore[index]
-        threshold = self._threshold[mode]
-        parts = dict(zip(self.about.parts, outputs[self._at[1]][0].tolist(), strict=True))  # type: ignore[index]
-        return Score(value if math.isfinite(value) else math.inf, threshold, not value <= threshold, parts, mode)
+        known = (exit_scores is not None) + 2 * (tail_scores is not None)
+        lane, nothing = self._lanes[known] or self._lane(MODES[known]), self._nothing
+        feeds: Any = features, nothing if exit_scores is None else exit_scores, nothing if tail_scores is None else tail_scores
+        try:
+            outputs = lane.run(feeds)  # which looks at types and shapes itself
+        except (InputError, AttributeError):
+            outputs = lane.run(self._checked(*feeds))
+        if outputs is None:
+            return Score(math.inf, lane.threshold, True, lane.mode)
+        found = outputs[0].tolist()[0] if lane.own else lane.read(outputs)
+        value = found[0]
+        if not value < math.inf:
+            return Score(math.inf, lane.threshold, True, lane.mode)
+        told = value, lane.threshold, value > lane.threshold, lane.mode, lane.parts, found
+        return tuple.__new__(Score, told)  # half the time of Score(…)
 
     def scores(self, features: Array, exit_scores: Array | None = None, tail_scores: Array | None = None) -> Array:
         """Of many messages, [N, …] and [N, classes]: values float64 [N] in the mode of what is given, infinite for what is not finite."""
-        mode, none = mode_of(exit_scores is not None, tail_scores is not None), np.zeros((len(features), self.about.classes), np.float32)
+        lane = self._lane(mode_of(exit_scores is not None, tail_scores is not None))
+        none = np.zeros((len(features), self.about.classes), np.float32)
         given = (features, none if exit_scores is None else exit_scores, none if tail_scores is None else tail_scores)
         bad = np.any([~np.isfinite(g.reshape(len(g), -1)).all(1) for g in given], axis=0)
-        kept = {n: np.ascontiguousarray(np.where(np.isfinite(g), g, 0), np.float32) for n, g in zip(INPUTS, given, strict=True)}
-        value = self.session.run(kept).outputs["scores"][:, MODES.index(mode)].astype(np.float64)
+        value = lane.many([np.ascontiguousarray(np.where(np.isfinite(g), g, 0), np.float32) for g in given])
         return np.where(bad | ~np.isfinite(value), np.inf, value)
 
     def threshold(self, mode: str) -> float:
@@ -110,7 +121,25 @@ class Detector:
             raise InputError(f"mode: expected one of {', '.join(self._threshold)}; found {mode!r}")
         return self._threshold[mode]
 
-    def _answer(self, name: str, scores: Array | Sequence[float]) -> Array:
+    def _lane(self, mode: str) -> Lane:
+        """Made when it is asked for first. InputError for a mode that it was not calibrated for."""
+        if mode not in self._threshold:
+            raise InputError(f"detector: expected what one of its modes needs ({', '.join(self._threshold)}); found {mode}")
+        with self._making:
+            lane = self._lanes[MODES.index(mode)]
+            if lane is None:
+                session = Session(self._proto.SerializeToString(), **(self._options | {"outputs": (output_of(mode),)}))
+                lane = self._lanes[MODES.index(mode)] = Lane(session, self.about, mode, self._threshold[mode])
+            return lane
+
+    def _checked(self, features: object, *answers: object) -> tuple[Array, ...]:
+        """What does not fit as it is, converted, or refused by name."""
+        if not isinstance(features, np.ndarray) or features.dtype != np.float32 or features.shape != self.about.shape:
+            found = f"{features.dtype} {list(features.shape)}" if isinstance(features, np.ndarray) else type(features).__name__
+            raise InputError(f"features '{self.about.tensor}': expected float32 {list(self.about.shape)}; found {found}")
+        return features, *(self._answer(n, a) for n, a in zip(INPUTS[1:], answers, strict=True))
+
+    def _answer(self, name: str, scores: Any) -> Array:
         try:
             found = np.asarray(scores, np.float32)
         except (ValueError, TypeError) as e:
@@ -121,7 +150,9 @@ class Detector:
 
     def close(self) -> None:
         """Give memory back; the detector must not be used afterwards."""
-        self.session.close()
+        for lane in self._lanes:
+            if lane is not None:
+                lane.session.close()
 
     def __enter__(self) -> Detector:
         return self

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -34,6 +34,10 @@ except ImportError:  # built without a C++ compiler
 
 FLAGS = ((2, "finite"), (128, "weights"), (256, "flow"), (64, "buffers"), (32, "duplicate"), (4, "range"), (16, "abft"), (1 | 8, "maed"))
 """CheckFlag bits of kernels/cpp/kernel.h and the checks they stand for; the first that is set names the finding."""
+
+
+native_finite: Callable[[np.ndarray], bool | None] = _engine.is_finite if _engine else lambda _: None
+"""Whether an array holds neither NaN nor infinity; None where it is no plain float array, or the engine is not built."""
 
 
 def available() -> bool:
@@ -96,14 +100,45 @@ class EngineExecutor:
         """Compute one answer; see base.Executor."""
         try:
             raw = self._session.run(feeds)
-        except ValueError:  # not exactly what the plan wants: convert what can be, name what cannot
-            raw = self._call(self._session.run, feeds)
-        except IndexError as e:
-            raise InputError(str(e)) from None
-        except TimeoutError as e:
-            raise self._late(e) from None
-        except _engine.EngineFault as e:
-            return self._recovered(feeds, self._fault(e))
+        except Exception as e:
+            return self._failed(e, feeds)
+        return self._told(raw, feeds)
+
+    def light(self, count: Callable[[], object], ran: Callable[..., None]) -> Callable[[Sequence[np.ndarray]], Sequence[Any] | None]:
+        """A function that runs as `run` does and gives the outputs alone, or None where a float input is not finite (it is not run
+        then). count: called after a run without findings, ran: after another, with these and how often the run was begun again."""
+        run = self._session.run
+
+        def call(feeds: Sequence[np.ndarray]) -> Sequence[Any] | None:
+            try:
+                found = run(feeds, True, True)
+            except ValueError:
+                found = self._call(run, feeds, True, True)
+            except Exception as e:
+                found = self._failed(e, feeds)
+            if found is None:
+                return None
+            if found.__class__ is tuple:
+                count()
+                return found  # type: ignore[no-any-return]
+            raw = self._told(found, feeds) if isinstance(found, dict) else found
+            ran(raw.findings, raw.reruns)
+            return raw.outputs
+        return call
+
+    def _failed(self, error: Exception, feeds: Sequence[np.ndarray]) -> RawRun:
+        """What comes of a run that the engine refused or left."""
+        if isinstance(error, ValueError):  # not exactly what the plan wants: convert what can be, name what cannot
+            return self._told(self._call(self._session.run, feeds), feeds)
+        if isinstance(error, IndexError):
+            raise InputError(str(error)) from None
+        if isinstance(error, TimeoutError):
+            raise self._late(error) from None
+        if isinstance(error, _engine.EngineFault):
+            return self._recovered(feeds, self._fault(error))
+        raise error
+
+    def _told(self, raw: dict[str, Any], feeds: Sequence[np.ndarray]) -> RawRun:
         if raw["findings"]:
             raw["findings"] = tuple(map(self._finding, raw["findings"]))
             if self._reacts and not all(f.cured for f in raw["findings"]):

@@ -7,16 +7,15 @@ Parts, each greater for what looks manipulated:
     tail     divergence of the tail's answer and the witness                    needs the tail's
     exit     divergence of the tail's answer and the head's exit                needs both
 
-A part becomes -log p, where p is the share of benign calibration inputs with a greater one: linear between the quantiles of `SHARES` and
-beyond the last. A score is the sum over the parts that its mode has (Fisher 1932, "Statistical Methods for Research Workers", 21.1); as the
-parts are not independent, thresholds are quantiles of the sum itself, on benign data. Beside answers, the shape counts only as far as it
-is rarer than `RARE`: noise of a kind never met moves it, and it is there to see what looks like no features at all.
+A part becomes -log 2p, where p is the share of benign calibration inputs with a greater one: 0 up to the median, linear between the
+quantiles of `SHARES` and beyond the last. A score is the sum over the parts that its mode has (Fisher 1932, "Statistical Methods for
+Research Workers", 21.1); as the parts are not independent, thresholds are quantiles of the sum itself, on benign data. Beside answers, the
+shape counts only as far as 2p is below `RARE`: noise of a kind never met moves it, and it is there to see what looks like no features at
+all.
 """
 
 from __future__ import annotations
 
-import io
-import warnings
 from typing import Any
 
 import numpy as np
@@ -24,9 +23,10 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from edgerun.detect.about import INPUTS, KEY, MODES, OUTPUTS, About
+from edgerun.detect.about import KEY, MODES, About
 from edgerun_tools.detect.agreement import Divergences, Witness
 from edgerun_tools.detect.decision import Mixture
+from edgerun_tools.detect.lean import model_of
 from edgerun_tools.detect.statistics import Residuals, Summary
 
 Array = np.ndarray[Any, Any]
@@ -36,11 +36,10 @@ MEMBERS = {"features": ("shape",), "exit": ("rare", "own"), "tail": ("rare", "ta
 left out: an attacker can turn it along with the tail, but not the exit."""
 RARE = 0.02
 SHARES = (0.5, 0.25, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002)
-OPSET = 17
 
 
 class Surprise(nn.Module):
-    """[n, parts] -> -log p, [n, parts]: a broken line through benign quantiles, written as a sum of ramps."""
+    """[n, parts] -> -log 2p, [n, parts]: a broken line through benign quantiles, written as a sum of ramps."""
 
     def __init__(self, parts: int) -> None:
         super().__init__()
@@ -104,17 +103,8 @@ class DetectorNet(nn.Module):
 
 
 def export(net: DetectorNet, about: About) -> bytes:
-    """The ONNX file, batch left open, BatchNorm folded in, metadata `edgerun.detector`."""
-    net.eval()
-    example = (torch.zeros(about.shape), torch.zeros(1, about.classes), torch.zeros(1, about.classes))
-    file = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(net, example, file, input_names=list(INPUTS), output_names=list(OUTPUTS), opset_version=OPSET, dynamo=False,
-                          dynamic_axes={n: {0: "batch"} for n in (*INPUTS, *OUTPUTS)}, do_constant_folding=True)
-    model = onnx.load_from_string(file.getvalue())
-    del model.metadata_props[:]
+    """The ONNX file (see `lean`), batch left open, metadata `edgerun.detector`."""
+    model = model_of(net.eval(), PARTS, RARE)
     model.metadata_props.add(key=KEY, value=about.dumps())
-    model.producer_name, model.graph.name = "edgerun_tools.detect", "detector"
     onnx.checker.check_model(model, full_check=True)
     return bytes(model.SerializeToString())
