@@ -172,7 +172,7 @@ def test_it_can_be_awaited(open_device, service, digits):
 @TRANSPORTS
 def test_kill_9_of_the_server_under_way_loses_no_answer_and_runs_nothing_twice(open_device, doomed, digits, whole, kind):
     """Every input gets an answer; every answer of the server is the whole model's; what ran is what was answered or was cut off."""
-    patient = {"timeout_s": 20, "retries": 200, "backoff": Backoff(0.02, 0.2), "breaker": Breaker(failures=10**6)}
+    patient = {"timeout_s": 60, "retries": 200, "backoff": Backoff(0.02, 0.2), "breaker": Breaker(failures=10**6)}
     device = open_device(doomed, kind, remote=patient)
     expected = whole()
     found = {}
