@@ -122,7 +122,7 @@ def _density(g: Nodes, d: Mixture, s: str) -> tuple[str, str]:
     scale, centre = _array(d.scale), _array(d.centre)
     factor, shift = 1 / scale, -centre / scale
     factor[2], shift[2] = 2 / scale[2], (-1 - centre[2]) / scale[2]
-    scaled = g.clip(g.linear(s, np.diag(factor), shift), -FAR, FAR)
+    scaled = g.clip(g.scaled(s, factor, shift), -FAR, FAR)
     white = g.linear(scaled, _array(d.roots), -_array(d.shift))
     each = g.linear(g.put("Mul", white, white), np.repeat(-0.5 * np.eye(d.components), d.size, 0), _array(d.weights))
     return g.put("ReduceMax", g.put("LogSoftmax", each, axis=1), axes=(1,)), g.put("ReduceMax", each, axes=(1,))
