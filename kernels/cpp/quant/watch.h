@@ -114,10 +114,11 @@ struct Foretold {
         const int at = i * 4 + k, row = at / kVectors < kRows ? at / kVectors : kRows - 1;  // behind the last row: that once more
         q[k] = truncate_int(fma(to_float(acc[row][at % kVectors]), factor[at % kVectors], half));
       }
-      bytes[i] = narrow_ints_in_order(q[0], q[1], q[2], q[3]);
-      if (bounded) bytes[i] = max_bytes(min_bytes(bytes[i], high), low);
-      bytes[i] ^= flips;
+      bytes[i] = narrow_ints_in_order(q[0], q[1], q[2], q[3]) ^ flips;
     }
+    if (EDGERUN_LIKELY(!bounded)) return;
+#pragma GCC unroll 8
+    for (int i = 0; i < kQuads; ++i) bytes[i] = max_bytes(min_bytes(bytes[i] ^ flips, high), low) ^ flips;
   }
 #if defined(EDGERUN_SIMD_AVX512)
   // The same for all rows, by masks.
