@@ -101,7 +101,7 @@ class Detector:
             return Score(math.inf, lane.threshold, True, lane.mode)
         found = outputs[0].tolist()[0] if lane.own else lane.read(outputs)
         value = found[0]
-        if not value < math.inf:
+        if not -math.inf < value < math.inf:
             return Score(math.inf, lane.threshold, True, lane.mode)
         told = value, lane.threshold, value > lane.threshold, lane.mode, lane.parts, found
         return tuple.__new__(Score, told)  # half the time of Score(…)
