@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from edgerun.executors.base import Finding
 from edgerun_tools.faults import tables
+from edgerun_tools.faults.bundle import CLEAN_EVERY, Bench, assemble
+from edgerun_tools.faults.models import Planned
 from edgerun_tools.faults.target import Answer
 from edgerun_tools.faults.trial import CLASSES, LATE, Outcome, judge, late
 
@@ -119,3 +122,28 @@ def test_what_is_missed_is_listed():
     pytest.importorskip("scipy")
     (entry,) = tables.missed(tables.pairs(ROWS, "full"), 0.95)
     assert (entry["site"], entry["model"], entry["missed"]["hits"], entry["missed"]["trials"]) == ("weights", "bit", 2, 4)
+
+
+class Spoilt:
+    """A target whose fault spoils what healing does not restore: findings come, and they are true."""
+
+    right = False
+
+    def trial(self, fault, later):
+        return Outcome("detected")
+
+    def clean(self, number):
+        return self.right, 11
+
+
+@pytest.mark.parametrize("right", [False, True])
+def test_a_run_that_answers_wrong_is_no_clean_run(right):
+    """…so its findings are no false alarms; where the answer is right they are."""
+    bench = Bench.__new__(Bench)
+    target = Spoilt()
+    target.right = right
+    bench.targets, bench.bundle, bench._stained = {"full": target}, SimpleNamespace(later=0, inputs=(0, 1)), False
+    fault = Planned(CLEAN_EVERY, "params", 4, 40, 1 << 15, "flip", 1, "bit", 15, 0)
+    row = assemble(fault, {"full": bench.trial(fault, "full"), "off": {"outcome": {"outcome": "due"}}})
+    assert row["clean"] == ({"full": 11} if right else {})
+    assert bench._stained is not right

@@ -83,13 +83,15 @@ class Bench:
         self.limit = max(SECONDS, PATIENCE * statistics.median(took) * (bundle.later + 3))
 
     def trial(self, fault: Planned, name: str) -> dict[str, Any]:
-        """In a fork: the outcome of a fault under a preset, and findings of the clean run that follows every so manieth."""
+        """In a fork: the outcome of a fault under a preset, and findings of the clean run that follows every so manieth. Where its answer
+        is wrong, the fault has spoilt what healing does not restore: no clean run, and what it finds is true."""
         target = self.targets[name]
         result: dict[str, Any] = {"outcome": target.trial(fault, self.bundle.later).to_dict()}
         if fault.id % CLEAN_EVERY == 0:
             right, findings = target.clean((fault.input + 1) % len(self.bundle.inputs))
-            result |= {"clean": findings}
-            self._stained |= not right  # healing did not heal: the batch is taken apart
+            if right:
+                result["clean"] = findings
+            self._stained |= not right  # the batch is taken apart
         return result
 
     def damage(self, fault: Planned, name: str) -> dict[str, Any]:
@@ -108,13 +110,14 @@ class Bench:
 
 def assemble(fault: Planned, found: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The result of a fault from those of its trials, by preset: its fields; `out`: preset → outcome; `clean`: preset → findings, where
-    runs without faults followed; `stained`: presets under which clean runs went wrong after it, although it was healed."""
+    clean runs followed (a trial that ends its process has none); `stained`: presets under which clean runs went wrong after it, although
+    it was healed."""
     result = fault.to_dict() | {"out": {name: row["outcome"] for name, row in found.items()}}
     stained = [name for name, row in found.items() if row.get("stained")]
     if stained:
         result["stained"] = stained
     if fault.id % CLEAN_EVERY == 0:
-        result["clean"] = {name: row.get("clean", 0) for name, row in found.items()}
+        result["clean"] = {name: row["clean"] for name, row in found.items() if "clean" in row}
     return result
 
 

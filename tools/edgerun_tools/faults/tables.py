@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from edgerun_tools.faults import stats
-from edgerun_tools.faults.bundle import CLEAN_EVERY, OFF
+from edgerun_tools.faults.bundle import OFF
 from edgerun_tools.faults.trial import (
     CLASSES,
     CORRECTED,
@@ -47,7 +47,7 @@ def pairs(rows: Iterable[Row], name: str) -> list[tuple[Row, Outcome, Outcome]]:
 def preset(header: Row, found: Pairs, name: str, confidence: float) -> dict[str, Any]:
     """Everything about one preset."""
     sites = list(dict.fromkeys(p["site"] for p in header["places"]))
-    clean = [row["clean"].get(name, 0) for row, _, _ in found if "clean" in row]
+    clean = [row["clean"][name] for row, _, _ in found if name in row.get("clean", ())]
     by = {"site": _grouped(found, lambda row: row["site"], sites), "model": _grouped(found, lambda row: row["model"])}
     return {
         "classes": classes(found), "coverage": coverage(found, confidence),
@@ -167,11 +167,6 @@ def heat(found: Pairs) -> dict[str, list[list[Any]]]:
                 for (step, what), g in sorted(groups.items())]
 
     return {"site": cells(lambda row: row["site"]), "bit": cells(lambda row: row["bit"])}
-
-
-def clean_runs(rows: Sequence[Row]) -> int:
-    """Runs without faults so far, under each preset."""
-    return sum(row["id"] % CLEAN_EVERY == 0 for row in rows)
 
 
 def _grouped(found: Pairs, key: Callable[[Row], Any], order: Sequence[Any] = ()) -> dict[Any, list[tuple[Row, Outcome, Outcome]]]:
