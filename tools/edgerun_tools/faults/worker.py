@@ -59,10 +59,12 @@ class Worker:
             self._attempt("trial", [])
 
     def run(self, faults: Sequence[Planned]) -> list[dict[str, Any]]:
-        """One result a fault, see `bundle.assemble`. Faults in memory may follow wild addresses: they share a fork with no other."""
+        """One result a fault, see `bundle.assemble`. Faults in memory share a fork with no other. Those in parameters may make a kernel
+        write to wild addresses, also into the session of another preset, and so have one for each."""
         trials = [(f, name) for f in faults for name in self._presets]
         calm = [t for t in trials if t[0].site not in MEMORY_SITES]
-        batches = [calm, *([t for t in trials if t[0] is f] for f in faults if f.site in MEMORY_SITES)]
+        wild = [[t] for t in trials if t[0].site == "params"]
+        batches = [calm, *wild, *([t for t in trials if t[0] is f] for f in faults if f.site in MEMORY_SITES and f.site != "params")]
         found: dict[Trial, dict[str, Any]] = {}
         for batch in batches:
             found |= zip(batch, isolate.run(batch, lambda items: self._attempt("trial", items), lost), strict=True)
