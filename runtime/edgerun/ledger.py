@@ -65,11 +65,11 @@ class Ledger:
 
     def ran(self, findings: Sequence[Finding], reruns: int = 0, aborted: bool = False) -> None:
         """A run is over. An exception of the callback is the caller's."""
-        number = self.count()
         if not findings:
+            self.count()
             return
         with self._lock:
-            run = number - self._looks
+            run = self.count() - self._looks
             self._reruns += reruns
             self._aborted += aborted
             for f in findings:

@@ -1,4 +1,4 @@
-"""A real Redis for tests, on a socket of its own, without a port."""
+"""A real Redis for tests, on a socket of its own, without a port; a model for every datatype."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from onnx import TensorProto, helper
+
+from edgerun.serve.oip import DATATYPES
 
 
 class RedisServer:
@@ -71,3 +74,16 @@ def redis_url(redis_server: str) -> str:
     with redis.from_url(redis_server) as client:
         client.flushall()
     return redis_server
+
+
+@pytest.fixture(scope="module")
+def identity_models(tmp_path_factory, model_of) -> dict[str, Path]:
+    """For every datatype of the protocol a model that gives its input [1, 3] back: no zoo has all of them."""
+    onnx_names = {"BOOL": "BOOL", "FP16": "FLOAT16", "FP32": "FLOAT", "FP64": "DOUBLE"}
+    folder, paths = tmp_path_factory.mktemp("types"), {}
+    for name in DATATYPES:
+        code = getattr(TensorProto, onnx_names.get(name, name))
+        paths[name] = folder / f"{name}.onnx"
+        model = model_of([helper.make_node("Identity", ["x"], ["y"])], [("x", code, [1, 3])], [("y", code, [1, 3])])
+        paths[name].write_bytes(model.SerializeToString())
+    return paths

@@ -11,15 +11,14 @@ import pytest
 from running import ALEXNET, ROOT, running, sample
 
 import edgerun
+from edgerun.serve.oip import DATATYPES
 
 http = pytest.importorskip("tritonclient.http", reason="needs tritonclient[http]")
 grpc = pytest.importorskip("tritonclient.grpc", reason="needs tritonclient[grpc]")
-from onnx import TensorProto, helper  # noqa: E402
 from tritonclient.utils import InferenceServerException  # noqa: E402
 
-DATATYPES = ("BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "FP32", "FP64")
-ONNX = {"BOOL": "BOOL", "FP16": "FLOAT16", "FP32": "FLOAT", "FP64": "DOUBLE"}
-NUMPY = {"BOOL": bool, "FP16": np.float16, "FP32": np.float32, "FP64": np.float64}
+PROTOCOLS = ("BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "FP32", "FP64")
+"""The datatypes of the protocol that have numbers; not taken from the code, which may lose one."""
 
 
 def listed() -> dict[str, tuple[str, str]]:
@@ -34,16 +33,9 @@ LISTED = listed()
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory, model_of):
-    """A real network in two versions, and for every datatype a model that gives its input back."""
-    folder = tmp_path_factory.mktemp("types")
-    models = {"net": ALEXNET, "net:2": ALEXNET}
-    for name in DATATYPES:
-        code = getattr(TensorProto, ONNX.get(name, name))
-        model = model_of([helper.make_node("Identity", ["x"], ["y"])], [("x", code, [1, 3])], [("y", code, [1, 3])])
-        models[name] = folder / f"{name}.onnx"
-        models[name].write_bytes(model.SerializeToString())
-    with running(models) as found:
+def server(identity_models):
+    """A real network in two versions, and the models of `identity_models`."""
+    with running({"net": ALEXNET, "net:2": ALEXNET} | identity_models) as found:
         yield found
 
 
@@ -97,8 +89,8 @@ def typed(c) -> bool:
 
 
 def every_datatype(c) -> bool:
-    for name in DATATYPES:
-        x = np.array([[0, 1, 1]]).astype(NUMPY.get(name, name.lower()))
+    for name in PROTOCOLS:
+        x = np.array([[0, 1, 1]]).astype(DATATYPES[name])
         for binary in (True, False) if c.kind == "http" and name != "FP16" else (True,):
             if not np.array_equal(c.ask(name, x, "x", name, binary).as_numpy("y"), x):
                 return False

@@ -69,6 +69,7 @@ void word_sum(const void* data, size_t bytes, uint64_t* sums) {
   };
   for (; bytes >= kChains * kVectorBytes; bytes -= kChains * kVectorBytes, p += kChains * kVectorBytes)
     for (int k = 0; k < kChains; ++k) take(k, *reinterpret_cast<const vq_unaligned*>(p + k * kVectorBytes));
+  static_assert(kChains == 2, "what is left is less than two vectors");
   int k = 0;
   if (bytes >= kVectorBytes) take(k++, *reinterpret_cast<const vq_unaligned*>(p)), bytes -= kVectorBytes, p += kVectorBytes;
   if (bytes) take(k, load_part(p, bytes));

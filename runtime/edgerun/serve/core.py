@@ -162,8 +162,11 @@ class Core:
     def room(self, header: str | None) -> None:
         """Refused("overload") where no worker could take the message now: before its body is read, and its number used. One that asks for a
         stored answer needs no worker."""
-        if not self.answers.holds(header):
+        try:
             self.pool.room()
+        except Refused:
+            if not self.answers.holds(header):
+                raise
 
     async def trust(self, header: str | None, body: Body, method: str, target: str, peer: str) -> Principal:
         """Who asks for something other than inference: nothing of that is remembered, so a repeated message is Refused("replay")."""
