@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import struct
+import threading
 import time
 
 import numpy as np
@@ -322,7 +323,7 @@ RPC = {
     "NaN": ("nonfinite", rpc_request(raw_input_contents=[struct.pack("<f", float("nan")) * 64])),
     "another name": ("input", rpc_request(raw_input_contents=[bytes(256)], name="x" * 300)),
     "too large for the model": ("too_large", rpc_request(raw_input_contents=[bytes(9000)])),
-    "too large for gRPC": ("too_large", rpc_request(raw_input_contents=[bytes(1_000_000)])),
+    "too large for gRPC": ("cut_off", rpc_request(raw_input_contents=[bytes(1_000_000)])),
     "a long id": ("syntax", rpc_request(raw_input_contents=[bytes(256)], id="i" * 1000)),
 }
 
@@ -346,6 +347,27 @@ def test_grpc_metadata_that_is_too_large(server, good):
     with grpc.insecure_channel(server.grpc) as channel, pytest.raises(grpc.RpcError) as caught:
         channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")(b"", timeout=20, metadata=long)
     assert caught.value.code().name == "RESOURCE_EXHAUSTED"
+    still_works(server, good)
+
+
+@pytest.mark.parametrize(("ending", "reason"), [("closes", "syntax"), ("cancels", "cut_off"), ("has no time left", "cut_off")])
+def test_a_grpc_peer_without_a_message(server, good, ending, reason):
+    grpc = pytest.importorskip("grpc", reason="needs grpcio")
+    before, closed = len(server.events), threading.Event()
+
+    def none():
+        if ending != "closes":
+            closed.wait(10)
+        yield from ()
+
+    with grpc.insecure_channel(server.grpc) as channel:
+        call = channel.stream_unary("/inference.GRPCInferenceService/ModelInfer").future(none(), timeout=0.3 if "time" in ending else 20)
+        if ending == "cancels":
+            time.sleep(0.3)
+            call.cancel()
+        server.wait_for(lambda: len(server.events) > before)
+        closed.set()
+    assert server.reasons(before) == [reason]
     still_works(server, good)
 
 

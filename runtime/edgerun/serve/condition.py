@@ -33,7 +33,7 @@ class Condition:
 Asked = Callable[[], Condition]
 
 UNPROVEN = frozenset({
-    "bad_http", "not_found", "method", "too_large", "media", "headers_too_large", "host", "slow", "certificate", "forbidden",
+    "bad_http", "not_found", "method", "too_large", "cut_off", "media", "headers_too_large", "host", "slow", "certificate", "forbidden",
     "envelope_missing", "envelope_syntax", "key_unknown", "key_revoked", "key_time", "signature", "digest", "clock"})
 """Reasons (status.REASONS) to refuse a message before it is known who sent it: a device it may name is a claim, and is not told of."""
 UNVERIFIED, OTHERS, UNKNOWN = "(unverified)", "(others)", "(unknown)"

@@ -82,7 +82,7 @@ def _inferring(core: Core, most: int) -> Callable[[AsyncIterator[bytes], Any], A
         try:
             with core.message("grpc", _peer(context)) as m:
                 core.room(_metadata_of(context).get(ENVELOPE))
-                body = await _body(received, most, core.limits.body_s, m)
+                body = await _body(received, most, core, m)
                 who = await core.admit(m, _metadata_of(context).get(ENVELOPE), body, "GRPC", f"/{SERVICE}/ModelInfer")
 
                 def parse() -> tuple[Served, InferRequest]:
@@ -103,15 +103,27 @@ def _inferring(core: Core, most: int) -> Callable[[AsyncIterator[bytes], Any], A
     return infer
 
 
-async def _body(received: AsyncIterator[bytes], most: int, seconds: float, m: Message) -> bytes:
-    """The one message of the call. Refused: slow, too_large, syntax."""
+async def _body(received: AsyncIterator[bytes], most: int, core: Core, m: Message) -> bytes:
+    """The one message of the call. Refused: slow, cut_off, too_large, syntax.
+
+    gRPC tells a message above its limit (whose sender it has answered) and a sender who went away in the same way: the stream ends and
+    this task is cancelled, in either order. So both are cut_off."""
+    coming = asyncio.ensure_future(anext(received))
+    coming.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # seen, so that no log tells of it
     try:
-        body = await asyncio.wait_for(anext(received), seconds)
-    except (asyncio.TimeoutError, TimeoutError) as e:
-        raise Refused("slow", f"expected the message within {seconds:g} s") from e
-    except StopAsyncIteration as e:  # too large for gRPC, which has told the sender; or none at all
-        await asyncio.sleep(GONE_S)  # a sender who went away cancels this task meanwhile
-        raise Refused("too_large", f"expected one message of at most {most} bytes; found none, or more") from e
+        await asyncio.wait({coming}, timeout=core.limits.body_s)
+        if not coming.done():
+            coming.cancel()
+            raise Refused("slow", f"expected the message within {core.limits.body_s:g} s")
+        if isinstance(coming.exception(), StopAsyncIteration):
+            await asyncio.sleep(GONE_S)  # for the cancellation, if one follows
+            raise Refused("syntax", "expected one message; found none")
+    except asyncio.CancelledError:
+        if core.draining:
+            raise
+        coming.cancel()
+        raise Refused("cut_off", f"expected one message of at most {most} bytes; found more, or a sender who went away") from None
+    body = coming.result()
     m.bytes_in = len(body)
     if len(body) > most:
         raise Refused("too_large", f"expected at most {most} bytes; found {len(body)}")
@@ -154,7 +166,7 @@ def _managing(core: Core, name: str, method: Callable[[Core, Any], Any]) -> Call
         peer = _peer(context)
         try:
             try:
-                body = await _body(received, 16 << 10, core.limits.body_s, Message("grpc"))
+                body = await _body(received, 16 << 10, core, Message("grpc"))
                 if name not in ("ServerLive", "ServerReady") and not peer and not _is_local(context):
                     await core.trust(_metadata_of(context).get(ENVELOPE), body, "GRPC", f"/{SERVICE}/{name}", peer)
                 out: bytes = method(core, rpc_codec.parse(f"{name}Request", body)).SerializeToString()

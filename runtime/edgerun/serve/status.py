@@ -21,6 +21,7 @@ REASONS: dict[str, Status] = {
     "not_found": Status(404, "NOT_FOUND", "no such route"),
     "method": Status(405, "UNIMPLEMENTED", "not a method of this route"),
     "too_large": Status(413, "RESOURCE_EXHAUSTED", "the body is larger than any input of the model can be"),
+    "cut_off": Status(413, "RESOURCE_EXHAUSTED", "gRPC had no message to give: far too large, or its sender went away meanwhile"),
     "media": Status(415, "INVALID_ARGUMENT", "a content type or encoding that is not served"),
     "host": Status(421, "INVALID_ARGUMENT", "a Host that does not name this machine: perhaps a page from elsewhere in a browser here"),
     "headers_too_large": Status(431, "RESOURCE_EXHAUSTED", "too many header fields, or too long"),
