@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import pytest
 
@@ -11,14 +12,15 @@ pytest.importorskip("sklearn", reason="needs the extra detect")
 
 import torch
 
-from edgerun.errors import DataError
+from edgerun.errors import DataError, OptionError
 from edgerun_tools.detect import features_of
-from edgerun_tools.detect.experiment import ZOO, time_again
+from edgerun_tools.detect.experiment import _wanted, time_again
 from edgerun_tools.detect.report import times
 from edgerun_tools.detect.served import ServedTail
 from edgerun_tools.detect.train import Settings, train
 from edgerun_tools.split.cut import Splitter
 
+ZOO = Path(__file__).parents[2] / "models/zoo"
 NAME, COUNT = "cifar10_mobilenet", 300
 MODEL, TENSOR = ZOO / NAME / "model.onnx", features_of.POINTS[NAME][1]
 ENTRY = {"network": NAME, "tensor": TENSOR, "rows": ["as they are"],
@@ -27,7 +29,17 @@ ENTRY = {"network": NAME, "tensor": TENSOR, "rows": ["as they are"],
 
 def test_without_the_detector_it_says_what_to_do(tmp_path):
     with pytest.raises(DataError, match="--anew"):
-        time_again(ENTRY, tmp_path)
+        time_again(ENTRY, tmp_path, ZOO)
+
+
+def test_networks_are_those_of_the_zoo_that_is_named(tmp_path):
+    every = [(n, k) for n, places in features_of.POINTS.items() for k in range(len(places))]
+    assert _wanted(ZOO, None) == every and _wanted(ZOO, ["cifar10_vgg:1"]) == [("cifar10_vgg", 1)]
+    with pytest.raises(DataError, match="--zoo"):
+        _wanted(tmp_path, None)
+    for wrong in ("cifar10_vgg:2", "cifar10_vgg", "lenet:0"):
+        with pytest.raises(OptionError, match=r"cifar10_vgg:0.*found '" + wrong):
+            _wanted(ZOO, [wrong])
 
 
 def test_only_the_times_are_new(tmp_path):
@@ -39,7 +51,7 @@ def test_only_the_times_are_new(tmp_path):
     benign = features_of.features(MODEL, TENSOR, "test", tmp_path / "features", count=COUNT)
     trained = train(benign, benign, ServedTail(Splitter(str(MODEL)).cut([TENSOR]).tail), Settings(epochs=1, vae_steps=5))
     torch.save(trained, tmp_path / f"{NAME}-1-{hashlib.sha256(MODEL.read_bytes()).hexdigest()[:8]}.pt")
-    found = time_again(ENTRY, tmp_path)
+    found = time_again(ENTRY, tmp_path, ZOO)
     assert {k: v for k, v in found.items() if k != "latency"} == ENTRY
     assert found["latency"]["engine_torch_difference"] < 1e-2 and found["latency"]["compact"]["detector_least_us"] > 0
     table = times([found])

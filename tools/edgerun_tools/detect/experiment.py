@@ -2,14 +2,16 @@
 
     python -m edgerun_tools.detect.experiment --work work/ --out docs/
 
-`work/` keeps features, attacked features and one JSON an entry, so that a run that was stopped goes on where it was, and entries may be
-made one by one (--only cifar10_vgg:0). Needs the CIFAR-10 copy of $EDGERUN_DATA and the extra "detect".
+in the project's root (the networks are those of models/zoo; --zoo for another folder). `work/` keeps features, attacked features and one
+JSON an entry, so that a run that was stopped goes on where it was, and entries may be made one by one (--only cifar10_vgg:0). Needs the
+CIFAR-10 copy of $EDGERUN_DATA and the extra "detect".
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,8 +24,8 @@ import torch
 import typer
 
 from edgerun.detect import Detector
-from edgerun.errors import DataError
-from edgerun_tools.common import errors
+from edgerun.errors import DataError, EdgeRunError, OptionError
+from edgerun_tools.common import errors, fail
 from edgerun_tools.detect import evaluate, features_of, gradient, network, noise
 from edgerun_tools.detect.attacks import ATTACKS
 from edgerun_tools.detect.baselines import Baseline, baselines
@@ -36,7 +38,6 @@ from edgerun_tools.detect.train import Settings, Trained
 from edgerun_tools.detect.train import train as fit
 from edgerun_tools.split.cut import Cut, Splitter
 
-ZOO = Path(__file__).resolve().parents[3] / "models/zoo"
 SEED = 5
 
 
@@ -54,10 +55,10 @@ class Sizes:
     paper: int = 30
 
 
-def entry(name: str, place: int, sizes: Sizes, work: Path, names: Sequence[str] = ATTACKS) -> dict[str, Any]:
+def entry(zoo: Path, name: str, place: int, sizes: Sizes, work: Path, names: Sequence[str] = ATTACKS) -> dict[str, Any]:
     """One network cut at one place: everything that the report tells of it."""
     torch.set_num_threads(1)
-    model, tensor = ZOO / name / "model.onnx", POINTS[name][place]
+    model, tensor = zoo / name / "model.onnx", POINTS[name][place]
     digest = hashlib.sha256(model.read_bytes()).hexdigest()
     cut = Splitter(str(model)).cut([tensor])
     tail, started = ServedTail(cut.tail), time.perf_counter()
@@ -160,10 +161,10 @@ def _latency(cut: Cut, trained: Trained, tail: ServedTail, test: Features) -> di
             "bytes": {"compact": len(file), "paper": len(published)}, "engine_torch_difference": worst}
 
 
-def time_again(found: dict[str, Any], work: Path) -> dict[str, Any]:
+def time_again(found: dict[str, Any], work: Path, zoo: Path) -> dict[str, Any]:
     """An entry with its latency measured anew, on what its run left in `work`; nothing else of it changes."""
     torch.set_num_threads(1)
-    model, tensor, sizes = ZOO / found["network"] / "model.onnx", found["tensor"], Sizes(**found["sizes"])
+    model, tensor, sizes = zoo / found["network"] / "model.onnx", found["tensor"], Sizes(**found["sizes"])
     place = POINTS[found["network"]].index(tensor)
     digest = hashlib.sha256(model.read_bytes()).hexdigest()
     kept = work / f"{found['network']}-{place}-{digest[:8]}.pt"
@@ -175,7 +176,19 @@ def time_again(found: dict[str, Any], work: Path) -> dict[str, Any]:
     return found | {"latency": _latency(cut, trained, ServedTail(cut.tail), test)}
 
 
-def main(
+def _wanted(zoo: Path, only: Sequence[str] | None) -> list[tuple[str, int]]:
+    """Networks and places. OptionError for one that is not in POINTS, DataError where the zoo has none of them."""
+    every = {f"{n}:{k}": (n, k) for n in POINTS for k in range(len(POINTS[n]))}
+    if unknown := [o for o in only or () if o not in every]:
+        raise OptionError(f"--only: expected one of {', '.join(every)}; found {unknown[0]!r}")
+    found = [every[o] for o in only or every if (zoo / every[o][0] / "model.onnx").exists()]
+    if not found:
+        raise DataError(f"{zoo}: expected a folder with NETWORK/model.onnx for {', '.join(POINTS)}; found none; "
+                        "run it in the project's root, or name the folder: --zoo")
+    return found
+
+
+def command(
     work: Annotated[Path, typer.Option(help="Keeps features, attacked features and results of entries.")],
     out: Annotated[Path | None, typer.Option(help="Write detection-results.md and detection.png here.")] = None,
     only: Annotated[list[str] | None, typer.Option(help="NETWORK:PLACE, repeatable; without it all that the zoo has.")] = None,
@@ -185,25 +198,35 @@ def main(
     without: Annotated[list[str] | None, typer.Option(help="Attacks to leave out, repeatable (cw takes longest).")] = None,
     anew: Annotated[bool, typer.Option(help="Make entries again that are in WORK.")] = False,
     time_only: Annotated[bool, typer.Option(help="Measure only the times of the entries in WORK anew (seconds each).")] = False,
+    zoo: Annotated[Path, typer.Option(help="Folder of the networks.")] = Path("models/zoo"),
 ) -> None:
     """Make the entries that are not in WORK yet, then the report of all that are."""
+    wanted = _wanted(zoo, only)
     work.mkdir(parents=True, exist_ok=True)
-    wanted = only or [f"{n}:{k}" for n in POINTS for k in range(len(POINTS[n])) if (ZOO / n / "model.onnx").exists()]
-    for each in wanted:
-        name, _, place = each.partition(":")
+    for name, place in wanted:
         file = work / f"{name}-{place}.json"
         if time_only:
             if file.exists():
-                found = time_again(json.loads(file.read_text(encoding="utf-8")), work)
+                found = time_again(json.loads(file.read_text(encoding="utf-8")), work, zoo)
                 file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         elif anew or not file.exists():
             sizes = Sizes(train=train, attacked=attacked, paper=paper)
-            found = entry(name, int(place), sizes, work, [a for a in ATTACKS if a not in (without or ())])
+            found = entry(zoo, name, place, sizes, work, [a for a in ATTACKS if a not in (without or ())])
             file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     if out is not None:
         files = [f for n in POINTS for k in range(len(POINTS[n])) if (f := work / f"{n}-{k}.json").exists()]
         write([json.loads(f.read_text(encoding="utf-8")) for f in files], out)
 
 
+def main() -> int:
+    """The command; errors as one line and their exit code."""
+    try:
+        typer.run(command)
+    except EdgeRunError as e:
+        fail("error", str(e))
+        return e.exit_code
+    return 0
+
+
 if __name__ == "__main__":
-    typer.run(main)
+    sys.exit(main())
