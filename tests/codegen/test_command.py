@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -20,7 +19,7 @@ from edgerun_tools.boards.table import BOARDS, MIB
 from edgerun_tools.codegen.command import codegen
 from edgerun_tools.codegen.generate import of_session
 from edgerun_tools.codegen.report import deepest
-from edgerun_tools.codegen.targets import TARGETS
+from edgerun_tools.codegen.targets import PACKAGES, TARGETS, missing
 
 
 def saved(path, nodes, inputs, outputs, constants=None) -> str:
@@ -55,12 +54,23 @@ def test_it_writes_and_says(dense, tmp_path, capsys):
 
 @pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m55", "rv32imac"])
 def test_the_report_measures(core, dense, tmp_path):
-    if shutil.which(TARGETS[core].compiler) is None:
-        pytest.skip(f"{TARGETS[core].compiler} is not installed")
+    if lacks := missing(TARGETS[core]):
+        pytest.skip(f"not installed: {lacks}")
     m = codegen(dense, str(tmp_path / "c"), target_name=core, report=True)["measured"]
     assert m["flash"] > m["code"] > 0
     assert m["ram"] >= 128
     assert 0 < m["stack"] < 1024
+
+
+@pytest.mark.parametrize(("lacking", "said"), [
+    ({"compiler": "pdp11-gcc"}, "pdp11-gcc on the path"), ({"flags": ("-nostdinc",)}, "C library")])
+def test_the_report_without_its_tools_says_what_to_install(lacking, said, dense, tmp_path, monkeypatch):
+    if lacks := missing(TARGETS["host"]):
+        pytest.skip(f"not installed: {lacks}")
+    monkeypatch.setitem(TARGETS, "host", replace(TARGETS["host"], **lacking))
+    monkeypatch.setitem(PACKAGES, "pdp11-gcc", "gcc-pdp11")
+    with pytest.raises(OptionError, match=f"{said}.*host.*apt install gcc"):
+        codegen(dense, str(tmp_path / "c"), target_name="host", report=True)
 
 
 @pytest.mark.parametrize("core", [t for t in TARGETS.values() if t.board in BOARDS], ids=lambda t: t.name)

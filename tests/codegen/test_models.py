@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from edgerun import Session
 from edgerun_tools.codegen import golden
 from edgerun_tools.codegen.command import codegen
 from edgerun_tools.codegen.generate import of_session
-from edgerun_tools.codegen.targets import TARGETS
+from edgerun_tools.codegen.targets import TARGETS, missing
 
 RUNS = 5
 
@@ -51,8 +50,8 @@ def test_a_net_of_the_zoo_gives_all_exits(tmp_path):
 @pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m55", "rv32imac"])
 @pytest.mark.parametrize("name", [*FLOAT, *(n for n in INT8 if n.endswith("int8qdq"))])
 def test_the_report(name, core, tmp_path):
-    if shutil.which(TARGETS[core].compiler) is None:
-        pytest.skip(f"{TARGETS[core].compiler} is not installed")
+    if lacks := missing(TARGETS[core]):
+        pytest.skip(f"not installed: {lacks}")
     said = codegen(str(path_of(name)), str(tmp_path), target_name=core, report=True, max_flash=2**24)
     measured = said["measured"]
     assert measured["flash"] > said["constants"]

@@ -10,7 +10,7 @@ import pytest
 from firmware import of_plan
 from test_cores import float_plan, int8_plan
 
-from edgerun_tools.codegen.targets import TARGETS, WARNINGS
+from edgerun_tools.codegen.targets import TARGETS, WARNINGS, missing
 
 TARGET = TARGETS["rv32imac"]
 EMULATOR = "qemu-riscv32-static"
@@ -26,7 +26,7 @@ void _start(void) {
 }
 """
 PLACES = ("__flash=0x10000", "__flash_size=8M", "__ram=0x1000000", "__ram_size=8M")
-missing = [p for p in (TARGET.compiler, EMULATOR) if shutil.which(p) is None]
+LACKS = missing(TARGET) or ("" if shutil.which(EMULATOR) else EMULATOR)
 
 
 def selftest(source: str, header: str, folder: Path) -> int:
@@ -41,7 +41,7 @@ def selftest(source: str, header: str, folder: Path) -> int:
     return subprocess.run([EMULATOR, "./net.elf"], cwd=folder, timeout=60, check=False).returncode
 
 
-@pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}")
+@pytest.mark.skipif(bool(LACKS), reason=f"not installed: {LACKS}")
 @pytest.mark.parametrize("make", [int8_plan, pytest.param(float_plan, marks=pytest.mark.slow)])
 def test_the_selftest_passes(make, tmp_path):
     sources = of_plan(make(), target="rv32imac").sources
@@ -49,7 +49,7 @@ def test_the_selftest_passes(make, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}")
+@pytest.mark.skipif(bool(LACKS), reason=f"not installed: {LACKS}")
 def test_the_selftest_sees_a_changed_byte(tmp_path):
     sources = of_plan(int8_plan(), target="rv32imac").sources
     head, name, rest = sources.source.partition("golden_y_dense[")

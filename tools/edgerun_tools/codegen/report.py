@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from edgerun.errors import OptionError, PlanError
 from edgerun_tools.codegen.generate import Firmware
-from edgerun_tools.codegen.targets import PACKAGES, WARNINGS, Target
+from edgerun_tools.codegen.targets import PACKAGES, WARNINGS, Target, missing
 
 _NODE = re.compile(r'node: \{ title: "([^"]+)" label: "[^"]*?(\d+) bytes \(([a-z,]+)\)')
 _EDGE = re.compile(r'edge: \{ sourcename: "([^"]+)" targetname: "([^"]+)"')
@@ -34,9 +33,10 @@ class Measured:
 
 
 def measure(firmware: Firmware, target: Target, optimise: str = "-O3") -> Measured:
-    """Compiles for the target. OptionError where its compiler is not installed, PlanError where it does not take the C (our defect)."""
-    if shutil.which(target.compiler) is None:
-        raise OptionError(f"--report: expected {target.compiler} on the path, which compiles for {target.name}; found none; install it "
+    """Compiles for the target. OptionError where its compiler or C library is not installed, PlanError where it does not take the C: our
+    defect."""
+    if lacks := missing(target):
+        raise OptionError(f"--report: expected {lacks}, to compile for {target.name}; found none; install it "
                           f"(Debian: apt install {PACKAGES[target.compiler]}), or leave --report out")
     with tempfile.TemporaryDirectory() as folder:
         firmware.write(folder)

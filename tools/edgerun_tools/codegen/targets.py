@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from dataclasses import dataclass
 
 from edgerun.errors import OptionError
@@ -57,3 +59,12 @@ def target(name: str) -> Target:
     if name not in TARGETS:
         raise OptionError(f"--target: expected one of {', '.join(TARGETS)}; found {name!r}")
     return TARGETS[name]
+
+
+def missing(target: Target) -> str:
+    """What of the target's tools is not installed: its compiler's name, or its C library (Debian packs the two apart); "" for nothing."""
+    if shutil.which(target.compiler) is None:
+        return f"{target.compiler} on the path"
+    asked = [target.compiler, *target.flags, "-E", "-x", "c", "-"]
+    done = subprocess.run(asked, input=b"#include <math.h>\n#include <string.h>\n", capture_output=True, timeout=60, check=False)
+    return "" if done.returncode == 0 else f"a C library for {target.compiler}"
