@@ -6,6 +6,10 @@ import asyncio
 import contextlib
 import io
 import json
+import os
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -191,6 +195,40 @@ def test_workers_are_used_by_one_run_at_a_time():
         return {d.value for d in done}
 
     assert asyncio.run(run()) <= {0, 1, 2} and not clashes
+
+
+def test_what_may_wait_is_what_is_done_in_50_ms():
+    async def run() -> tuple[int, int, int]:
+        slow, fast, told = Pool(2, None), Pool(2, None), Pool(2, 3)
+        for _ in range(80):
+            await fast.run(lambda _: time.sleep(0.001), 10)
+        for _ in range(20):
+            await slow.run(lambda _: time.sleep(0.06), 10)
+        found = slow.waiting, fast.waiting, told.waiting
+        for pool in (slow, fast, told):
+            pool.close()
+        return found
+
+    slow, fast, told = asyncio.run(run())
+    assert slow == 4 and 15 < fast <= 100 and told == 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no urgency of their own here")
+def test_workers_go_before_the_event_loop():
+    def nice(_: int = 0) -> int:
+        return os.getpriority(os.PRIO_PROCESS, 0)
+
+    async def run() -> tuple[int, set[int]]:
+        pool = Pool(3, None)
+        pool.put_ahead(2)
+        found = {d.value for d in await asyncio.gather(*(pool.run(nice, 10) for _ in range(9)))}
+        pool.close()
+        return nice(), found
+
+    usual = nice()
+    with ThreadPoolExecutor(1) as one:  # its thread ends with it: the tests' own cannot be made more urgent again
+        loop, workers = one.submit(asyncio.run, run()).result(30)
+    assert workers == {usual} and loop == min(usual + 2, 19) and nice() == usual
 
 
 def test_what_work_raises_is_raised_and_the_worker_goes_on():

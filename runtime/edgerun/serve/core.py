@@ -68,7 +68,7 @@ class Core:
 
     def __init__(self, models: Repository, gate: Gate, limits: ServeLimits, workers: int, observers: Observers) -> None:
         self.models, self.gate, self.limits, self.observers = models, gate, limits, observers
-        self.pool = Pool(workers, limits.queue or 2 * workers)
+        self.pool = Pool(workers, limits.queue)
         self.rates = Rates(limits.rate, limits.burst, limits.devices)
         self.answers = Answers(limits.answers, limits.answer_s, limits.answer_bytes)
         self.draining = False

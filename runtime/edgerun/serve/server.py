@@ -20,7 +20,7 @@ from typing import Any
 
 from edgerun.errors import OptionError
 from edgerun.options import default_threads
-from edgerun.serve import status
+from edgerun.serve import status, turns
 from edgerun.serve.core import Core
 from edgerun.serve.events import Event, Observer, Observers
 from edgerun.serve.gate import Gate, OpenGate
@@ -126,7 +126,8 @@ class Server:
         if self.grpc_port is not None:
             from edgerun.serve import rpc
 
-            self._grpc = rpc.make_server(self.core)
+            with turns.urgent():
+                self._grpc = rpc.make_server(self.core)
             address = f"[{self.host}]" if ":" in self.host else self.host
             self.grpc_port = rpc.listen(self._grpc, f"{address}:{self.grpc_port}", self.tls)
             await self._grpc.start()

@@ -21,7 +21,7 @@ class ServeLimits:
     idle_s         a connection without a request is closed after so long
     connections    open at once
     concurrency    messages at once in the application, waiting bodies included; beyond: 503
-    queue          requests waiting for a worker; None: twice the workers. Beyond: 503 with Retry-After
+    queue          requests waiting for a worker; None: what is done in 50 ms, at least twice the workers. Beyond: 503 with Retry-After
     wait_s         longest wait for a worker, also where the request names none
     rate, burst    requests a second of one device, and how many at once after a pause; None: no bound. Beyond: 429
     devices        how many devices' rates are remembered (the least recent are forgotten)

@@ -16,6 +16,9 @@ DRAINED_LATE = 1
 SWITCH_S = 5e-4
 """A worker that is done waits so long for the interpreter while the event loop is busy; Python's own 5 ms are longer than many a run."""
 
+NICE = 5
+"""Steps of nice by which the event loop is less urgent than the workers."""
+
 
 def command(
     ctx: typer.Context,
@@ -89,6 +92,7 @@ def command(
 
     Exit codes: 0 drained; 1 requests had to be cancelled; 2 options (or an address that cannot be had); 3 a model;
     7 a model that is not signed as --verify-key asks."""
+    from edgerun.serve import turns
     from edgerun_tools.serve.config import models as named
     from edgerun_tools.serve.config import read, typed
 
@@ -103,7 +107,7 @@ def command(
     if not options["models"]:
         raise OptionError("expected at least one model: edgerun serve MODEL.onnx --insecure")
     sys.setswitchinterval(SWITCH_S)
-    late = asyncio.run(_serve(options))
+    late = turns.run(_serve(options))
     if late:
         fail("error", f"{late} requests were not done within the time for draining, and were cancelled")
         raise typer.Exit(DRAINED_LATE)
@@ -150,6 +154,7 @@ async def _serve(o: dict[str, Any]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     await server.start()
+    server.core.pool.put_ahead(NICE)
     log.say("ready", host=server.host, http=server.http_port, grpc=server.grpc_port, metrics=server.metrics_port,
             models={s.name: s.sha256 for s in server.models}, detectors=[s.name for s in server.models if s.detectors],
             workers=server.core.pool.workers, insecure=o["insecure"])
