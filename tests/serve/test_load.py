@@ -144,7 +144,10 @@ def test_a_leak_is_noticed():
             asyncio.run(watch())
         finally:
             leaking.kill()
-    assert memory.summary()["growth_kib"] > 1024
+    found = memory.summary()
+    assert found["growth_kib"] > 1024
+    series = found["series_kib"]
+    assert 20 <= len(series) <= 60 and series == sorted(series) and series[0] == found["first_kib"]
 
 
 def test_memory_and_time_are_those_of_the_server(server, work):

@@ -1,6 +1,6 @@
 """Load on `edgerun serve`: many clients for long, arrivals that do not wait, overload and recovery; every answer is checked bit for bit.
 
-    python -m edgerun_tools.serve.load models/zoo/cifar10_resnet18/model.onnx --data cifar10_test_5k.npz --seconds 600
+    python -m edgerun_tools.serve.load models/zoo/cifar10_resnet18/model.onnx --data $EDGERUN_DATA/sets/cifar10_test_5k.npz --seconds 600
 
 A server is started for it, on this machine only. Exit code 6 where a claim does not hold. docs/serving-load.md
 """

@@ -97,11 +97,13 @@ class Memory:
             await asyncio.sleep(self._every_s)
 
     def summary(self) -> dict[str, Any]:
-        """growth_kib: the median of the last fifth of the samples minus that of the second fifth (the first is warm-up)."""
+        """growth_kib: the median of the last fifth of the samples minus that of the second fifth (the first is warm-up).
+        series_kib: up to 60 samples at equal distances, to see whether it is a slope or a step."""
         kib = np.frombuffer(self.kib)
         fifth = max(1, len(kib) // 5)
         return {"samples": len(kib), "first_kib": int(kib[0]), "peak_kib": int(kib.max()), "last_kib": int(kib[-1]),
-                "growth_kib": int(np.median(kib[-fifth:]) - np.median(kib[fifth : 2 * fifth] if len(kib) > fifth else kib))}
+                "growth_kib": int(np.median(kib[-fifth:]) - np.median(kib[fifth : 2 * fifth] if len(kib) > fifth else kib)),
+                "series_kib": kib[:: -(-len(kib) // 60)].astype(int).tolist()}
 
 
 __all__ = ["Memory", "Server"]
