@@ -130,8 +130,11 @@ def test_devices_in_trouble_are_shown_first(clock):
         for _ in range(2 if k else 1):
             stats(event(f"cam-{k:03}", latency_ms=1))
     stats(event("cam-000", "attack", reason="attack", attack_score=3.0, threshold=1.0))
+    for _ in range(2):
+        stats(event("cam-050", "attack", reason="attack", attack_score=3.0, threshold=1.0))
     now = stats.snapshot()
-    assert len(now["devices"]) == SHOWN and now["devices_seen"] == 100 and now["devices"][0]["device"] == "cam-000"
+    assert len(now["devices"]) == SHOWN and now["devices_seen"] == 100
+    assert [d["device"] for d in now["devices"][:3]] == ["cam-050", "cam-000", "cam-001"]
 
 
 def test_more_exits_than_are_told_apart_share_a_column(stats):

@@ -59,7 +59,7 @@ def window_of(name: str, ring: Ring, rows: Mapping[str, Row], scores: Mapping[st
     series["exits"] = {n: table[:, c].tolist() for n, c in taken}
     listed = [device(n, r, name, now) for n, r in rows.items()]
     listed = [d for d in listed if d["requests"]]
-    listed.sort(key=lambda d: (-(d["attack"] + d["fault"] + d["error"] + d["findings"] > 0), -d["requests"], d["device"]))
+    listed.sort(key=lambda d: (-(d["attack"] + d["fault"] + d["error"] + d["findings"]), -d["requests"], d["device"]))
     return {
         "window": {"name": name, "slots": ring.slots, "step_s": ring.step_s, "covered_s": round(covered, 3),
                    "running_s": round(now % ring.step_s, 3)},

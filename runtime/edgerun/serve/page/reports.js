@@ -8,7 +8,8 @@ const HEARD = { stored: "", repeated: "repeated", store_failed: "not stored yet"
 
 // Shares of a device's answers: its exits, the server, and the deepest exit in want of the server.
 function parts(d) {
-  return [...d.exits.map((e, k) => ({ name: e.exit, count: e.count, paint: color(`exit${k % 6}`) })),
+  const exits = [...d.exits].sort((a, b) => a.exit.localeCompare(b.exit, "en", { numeric: true }));
+  return [...exits.map((e, k) => ({ name: e.exit, count: e.count, paint: color(`exit${k % 6}`) })),
     { name: "server", count: d.server, paint: color("p90") }, { name: "fallback", count: d.fallback, paint: color("rejected") }].filter((p) => p.count);
 }
 
